@@ -1,0 +1,44 @@
+"""Answers on every address of the outside namespace: a run-alone program.
+
+TCP 80 and 443 reply with one line that names the address that was reached; UDP 53 echoes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+async def _tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    address, port = writer.get_extra_info("sockname")[:2]
+    body = f"reached {address}:{port}\n".encode()
+    try:
+        await asyncio.wait_for(reader.read(4096), timeout=5)
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        writer.write(head + body)
+        await writer.drain()
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+class _Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    for port in (80, 443):
+        await asyncio.start_server(_tcp, "0.0.0.0", port)
+    await loop.create_datagram_endpoint(_Echo, local_addr=("0.0.0.0", 53))
+    print("listening", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

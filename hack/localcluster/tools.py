@@ -1,0 +1,177 @@
+"""Build the cluster's programs from pinned Go modules, once, into a cache outside the checkout."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from localcluster import paths
+
+__all__ = ["API", "CLUSTER", "GROUPS", "Group", "ensure", "search_path"]
+
+SOURCES = paths.REPOSITORY / "hack" / "tools"
+_LDFLAGS = "-s -w"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Programs that share one go.mod under ``hack/tools``.
+
+    Attributes
+    ----------
+    renames
+        Name Go gives the program -> name that we use.
+    stamp
+        Module whose version is stamped in, and the variables (``-X``) that receive it.
+    patch
+        (module, file, old, new): one change to a dependency's source before the build.
+    """
+
+    tags: str = ""
+    renames: dict[str, str] = field(default_factory=dict)
+    stamp: tuple[str, tuple[str, ...]] | None = None
+    patch: tuple[str, str, str, str] | None = None
+
+
+_KUBE_VERSION = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+
+GROUPS: dict[str, Group] = {
+    "etcd": Group(renames={"server": "etcd"}),
+    # Clients and Helm compare versions, so the server must not call itself v0.0.0.
+    "kubernetes": Group(stamp=("k8s.io/kubernetes", _KUBE_VERSION)),
+    "containerd": Group(tags="no_btrfs"),
+    # The shim lowers its sandbox's OOM score; where root lacks CAP_SYS_RESOURCE that is
+    # refused, and the refusal must be silent: what the shim prints is read as its address.
+    "gvisor": Group(
+        renames={"shim": "containerd-shim-runsc-v1"},
+        patch=(
+            "gvisor.dev/gvisor",
+            "pkg/shim/v1/service.go",
+            "sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil {",
+            "sys.SetOOMScore(cmd.Process.Pid, oomScoreMaxKillable); err != nil && !os.IsPermission(err) {",
+        ),
+    ),
+    "cni": Group(),
+    "kube-router": Group(),
+    "cri-tools": Group(),
+    "helm": Group(stamp=("helm.sh/helm/v4", ("helm.sh/helm/v4/internal/version",))),
+    "helm3": Group(renames={"helm": "helm3"}, stamp=("helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version",))),
+    "kwok": Group(),
+    "kind": Group(),
+}
+
+API = ("etcd", "kubernetes")
+CLUSTER = ("etcd", "kubernetes", "containerd", "gvisor", "cni", "kube-router", "cri-tools", "helm")
+
+
+def ensure(names: Iterable[str]) -> dict[str, pathlib.Path]:
+    """Build what is missing of the groups *names*; return each group's folder of programs."""
+    wanted = list(names)
+    folders = {name: _folder(name) for name in wanted}
+    missing = [name for name in wanted if not folders[name].exists()]
+    if not missing:
+        return folders
+    lock = paths.cache_dir() / "tools.lock"
+    with paths.locked(lock, waiting=f"waiting for another build of the cluster's tools ({lock})"):
+        missing = [name for name in wanted if not folders[name].exists()]
+        if missing:
+            _require_go()
+        for position, name in enumerate(missing, start=1):
+            print(f"building {name} ({position}/{len(missing)}, once; cached in {folders[name]})", flush=True)
+            started = time.monotonic()
+            _build(name, folders[name])
+            print(f"built {name} in {time.monotonic() - started:.0f} s", flush=True)
+    return folders
+
+
+def search_path(names: Iterable[str]) -> str:
+    """``PATH`` with the programs of *names* in front; builds them if need be."""
+    folders = ensure(names)
+    return os.pathsep.join([*(str(folder) for folder in folders.values()), os.environ.get("PATH", os.defpath)])
+
+
+def _folder(name: str) -> pathlib.Path:
+    digest = hashlib.sha256(repr(GROUPS[name]).encode())
+    for file in ("go.mod", "go.sum"):
+        digest.update((SOURCES / name / file).read_bytes())
+    return paths.cache_dir() / "tools" / f"{name}-{digest.hexdigest()[:12]}"
+
+
+def _require_go() -> None:
+    if shutil.which("go") is None:
+        raise paths.ClusterError(
+            "Go is needed to build the cluster's tools and is not on PATH: install Go 1.26 or newer "
+            "(https://go.dev/doc/install), then run this again"
+        )
+
+
+def _go(arguments: list[str], cwd: pathlib.Path) -> str:
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
+    done = subprocess.run(["go", *arguments], cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        tail = "\n".join(done.stderr.strip().splitlines()[-15:])
+        raise paths.ClusterError(f"go {' '.join(arguments)} (in {cwd}) failed:\n{tail}")
+    return done.stdout.strip()
+
+
+def _build(name: str, folder: pathlib.Path) -> None:
+    group = GROUPS[name]
+    source = SOURCES / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
+        work = pathlib.Path(scratch)
+        for file in ("go.mod", "go.sum"):
+            shutil.copy(source / file, work / file)
+        if group.patch:
+            _apply_patch(group.patch, work)
+        ldflags = " ".join([_LDFLAGS, *_stamps(group, work)])
+        out = work / "bin"
+        out.mkdir()
+        arguments = ["build", "-trimpath", "-mod=readonly", "-ldflags", ldflags, "-o", f"{out}{os.sep}"]
+        if group.tags:
+            arguments += ["-tags", group.tags]
+        _go([*arguments, "tool"], work)
+        for old, new in group.renames.items():
+            (out / old).rename(out / new)
+        out.rename(folder)
+
+
+def _stamps(group: Group, work: pathlib.Path) -> list[str]:
+    if group.stamp is None:
+        return []
+    module, packages = group.stamp
+    version = _go(["list", "-m", "-f", "{{.Version}}", module], work)
+    if module != "k8s.io/kubernetes":
+        return [f"-X {package}.version={version}" for package in packages]
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    facts = {
+        "gitVersion": version,
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+    }
+    return [f"-X {package}.{key}={value}" for package in packages for key, value in facts.items()]
+
+
+def _apply_patch(patch: tuple[str, str, str, str], work: pathlib.Path) -> None:
+    """Copy the module out of Go's read-only cache and change one line of it."""
+    module, file, old, new = patch
+    _go(["mod", "download", module], work)
+    original = pathlib.Path(_go(["list", "-m", "-f", "{{.Dir}}", module], work))
+    copy = work / "patched"
+    shutil.copytree(original, copy)
+    subprocess.run(["chmod", "-R", "u+w", str(copy)], check=True)
+    target = copy / file
+    text = target.read_text()
+    if text.count(old) != 1:
+        raise paths.ClusterError(f"{module}: {file} has changed; the patch in hack/localcluster/tools.py must follow")
+    target.write_text(text.replace(old, new))
+    _go(["mod", "edit", f"-replace={module}={copy}"], work)
