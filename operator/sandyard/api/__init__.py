@@ -1,0 +1,1 @@
+"""What users write and read: the kinds, their fields, and every name that is a promise."""

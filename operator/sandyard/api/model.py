@@ -1,0 +1,78 @@
+"""The base of all API models and the types that several of them share."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any
+
+import pydantic
+from pydantic.alias_generators import to_camel
+
+__all__ = ["ApiModel", "ConditionStatus", "Selector", "rules", "timestamp"]
+
+
+class ApiModel(pydantic.BaseModel):
+    """A part of an object as users write it: camelCase outside, snake_case inside.
+
+    Unknown fields are ignored when an object is read (the API server has refused them
+    already, and a newer CRD may know more than this operator).
+    """
+
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules for a model or a field, each (rule, message that names the remedy)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def timestamp(moment: float) -> str:
+    """RFC 3339 in UTC with microseconds; *moment* in seconds since the epoch."""
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time.
+
+    Raises
+    ------
+    ValueError
+        *text* is not a time with a zone.
+    """
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.timestamp()
+
+
+class ConditionStatus(ApiModel):
+    """One condition, as metav1.Condition."""
+
+    type: Annotated[str, pydantic.Field(max_length=316, description="Type of the condition.")]
+    status: Annotated[str, pydantic.Field(json_schema_extra={"enum": ["True", "False", "Unknown"]},
+                                          description="True, False or Unknown.")]  # fmt: skip
+    reason: Annotated[str, pydantic.Field(max_length=1024, description="One word for programs.")]
+    message: Annotated[str, pydantic.Field(max_length=32768, description="A sentence for people.")] = ""
+    last_transition_time: Annotated[str, pydantic.Field(
+        json_schema_extra={"format": "date-time"}, description="When the status last changed.")]  # fmt: skip
+    observed_generation: Annotated[int | None, pydantic.Field(
+        ge=0, description="Generation of the spec that this condition speaks of.")] = None  # fmt: skip
+
+
+class SelectorRequirement(ApiModel):
+    """One expression of a label selector."""
+
+    key: Annotated[str, pydantic.Field(min_length=1, max_length=317, description="Label key.")]
+    operator: Annotated[str, pydantic.Field(
+        json_schema_extra={"enum": ["In", "NotIn", "Exists", "DoesNotExist"]}, description="How to compare.")]  # fmt: skip
+    values: Annotated[list[Annotated[str, pydantic.Field(max_length=63)]] | None, pydantic.Field(
+        max_length=64, description="Values for In and NotIn.")] = None  # fmt: skip
+
+
+class Selector(ApiModel):
+    """A Kubernetes label selector; an empty one selects everything."""
+
+    match_labels: Annotated[dict[str, Annotated[str, pydantic.Field(max_length=63)]] | None, pydantic.Field(
+        max_length=32, description="Labels that must be there with these values.")] = None  # fmt: skip
+    match_expressions: Annotated[list[SelectorRequirement] | None, pydantic.Field(
+        max_length=32, description="Further conditions on labels.")] = None  # fmt: skip

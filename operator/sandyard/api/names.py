@@ -1,0 +1,67 @@
+"""Names that are promises: labels, annotations, finalizer, container names, profiles.
+
+Each is written here once; documents, chart and CRDs are generated or checked against it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ANNOTATION_POOL",
+    "ANNOTATION_SANDBOX",
+    "CONTAINER",
+    "FINALIZER",
+    "GROUP",
+    "LABEL_EGRESS",
+    "LABEL_INGRESS",
+    "LABEL_MANAGED_BY",
+    "LABEL_POLICY",
+    "LABEL_POOL_UID",
+    "LABEL_SANDBOX_UID",
+    "LABEL_STATE",
+    "LABEL_TEMPLATE_HASH",
+    "POOLS",
+    "POOL_KIND",
+    "PREFIX",
+    "PROBE_CONTAINER",
+    "SANDBOXES",
+    "SANDBOX_KIND",
+    "VERSION",
+]
+
+GROUP: Final = "sandyard.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+SANDBOX_KIND: Final = "Sandbox"
+POOL_KIND: Final = "SandboxPool"
+SANDBOXES: Final = "sandboxes"
+POOLS: Final = "sandboxpools"
+
+PREFIX: Final = f"{GROUP}/"
+FINALIZER: Final = f"{GROUP}/teardown"
+
+# Labels carry UIDs, which always fit; readable names may be longer than a label can hold
+# (63 characters), so they are annotations.
+LABEL_POOL_UID: Final = f"{GROUP}/pool-uid"
+LABEL_SANDBOX_UID: Final = f"{GROUP}/sandbox-uid"
+LABEL_STATE: Final = f"{GROUP}/state"
+LABEL_EGRESS: Final = f"{GROUP}/egress"
+LABEL_INGRESS: Final = f"{GROUP}/ingress"
+LABEL_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"
+LABEL_POLICY: Final = f"{GROUP}/policy"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "sandyard"
+ANNOTATION_POOL: Final = f"{GROUP}/pool"
+ANNOTATION_SANDBOX: Final = f"{GROUP}/sandbox"
+ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+STATE_WARM: Final = "warm"
+STATE_CLAIMED: Final = "claimed"
+STATE_COLD: Final = "cold"
+
+EGRESS_NONE: Final = "None"
+EGRESS_INTERNET: Final = "Internet"
+
+CONTAINER: Final = "sandbox"
+PROBE_CONTAINER: Final = "sandyard-probe"
