@@ -97,7 +97,8 @@ def _build_operator(target: pathlib.Path) -> None:
     # packages; it is mounted for the build and never becomes part of the image.
     certificates = pathlib.Path("/etc/ssl/certs")
     if (certificates / "ca-certificates.crt").exists():
-        arguments += ["--volume", f"{certificates}:{certificates}:ro"]
+        arguments += ["--volume", f"{certificates}:{certificates}:ro",
+                      "--build-arg", f"PIP_CERT={certificates / 'ca-certificates.crt'}"]  # fmt: skip
     _run([*buildah, *arguments, "--file", "Containerfile", str(paths.REPOSITORY)])
     target.unlink(missing_ok=True)
     _run([*buildah, "push", "--quiet", OPERATOR_IMAGE, f"docker-archive:{target}:{OPERATOR_IMAGE}"])
@@ -156,6 +157,8 @@ def _write(target: pathlib.Path, name: str, layers: list[bytes | pathlib.Path], 
         "architecture": "amd64",
         "os": "linux",
         "config": {"Cmd": command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+        # buildah counts the layers by it.
+        "history": [{"created_by": "hack/cluster"} for _ in layers],
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
     }
     blob = json.dumps(config, sort_keys=True).encode()

@@ -1,0 +1,143 @@
+"""The parts of Kubernetes objects that are read, as typed structures.
+
+msgspec decodes these straight from the watch stream and skips everything else: a few
+microseconds and a fraction of the memory of a whole pod.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "ContainerStatus",
+    "EndpointSlice",
+    "Generic",
+    "Metadata",
+    "Pod",
+    "PodCondition",
+    "PodStatus",
+]
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Base of all: immutable, camelCase on the wire."""
+
+
+class OwnerReference(Struct):
+    """An owner of an object."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+class Metadata(Struct):
+    """ObjectMeta, the parts that matter here."""
+
+    name: str
+    uid: str
+    resource_version: str
+    namespace: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: list[str] = []
+    owner_references: list[OwnerReference] = []
+
+
+class Terminated(Struct):
+    """A container that has ended."""
+
+    exit_code: int = 0
+    signal: int | None = None
+    reason: str = ""
+    message: str = ""
+    finished_at: str | None = None
+
+
+class Waiting(Struct):
+    """A container that does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(Struct):
+    """What a container does now."""
+
+    terminated: Terminated | None = None
+    waiting: Waiting | None = None
+
+
+class ContainerStatus(Struct):
+    """Status of one container."""
+
+    name: str
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+
+
+class PodCondition(Struct):
+    """A condition of a pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class PodStatus(Struct):
+    """Status of a pod."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    pod_ip: str = msgspec.field(name="podIP", default="")
+    conditions: list[PodCondition] = []
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+
+
+class PodSpec(Struct):
+    """Spec of a pod."""
+
+    node_name: str = ""
+
+
+class Pod(Struct):
+    """A pod."""
+
+    metadata: Metadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class Generic(Struct):
+    """Any object, by its metadata and its undecoded spec."""
+
+    metadata: Metadata
+    spec: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Endpoint(Struct):
+    """One backend of an EndpointSlice."""
+
+    addresses: list[str] = []
+
+
+class EndpointPort(Struct):
+    """One port of an EndpointSlice."""
+
+    port: int | None = None
+
+
+class EndpointSlice(Struct):
+    """Addresses behind a Service."""
+
+    metadata: Metadata
+    endpoints: list[Endpoint] | None = None
+    ports: list[EndpointPort] | None = None

@@ -1,0 +1,1 @@
+"""What moves: queues, claims, refill, teardown. Here pure decisions meet the cluster."""

@@ -1,0 +1,187 @@
+"""The claim: choose a warm pod from memory, take it out of the set, write twice.
+
+A claim that finds no warm pod joins its pool's queue, oldest first, and is served by the next
+pod that turns warm, whichever start that came from.  Nobody overtakes a waiting claim.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.gateway import Gateway
+from sandyard.engine.metrics import Metrics
+from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.store import Store
+from sandyard.kube import errors
+
+__all__ = ["Claims", "Waiter"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Waiter:
+    """A claim in a pool's queue.
+
+    Attributes
+    ----------
+    since
+        When it joined; seconds of the monotonic clock.
+    cold
+        Whether the pool should start a pod for it (``whenEmpty.action: ColdStart``).
+    """
+
+    sandbox_uid: str
+    pool_uid: str
+    cold: bool
+    since: float = field(default_factory=time.monotonic)
+
+
+class Claims:
+    """Gives warm pods to Sandboxes, each to one."""
+
+    def __init__(self, store: Store, gateway: Gateway, metrics: Metrics) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._metrics = metrics
+        # Python's dicts keep their order: oldest first.
+        self._waiting: dict[str, dict[str, Waiter]] = {}
+        self._pool_of: dict[str, str] = {}
+        self._granted: dict[str, str] = {}
+        # Sandboxes whose claim was cut off: whether it took place has to be looked up.
+        self._uncertain: dict[str, tuple[str, str, str]] = {}
+        self.going: Callable[[str], frozenset[str]] = lambda _pool_uid: frozenset()
+        self.demand_changed: Callable[[str], None] = lambda _pool_uid: None
+        self.granted: Callable[[str], None] = lambda _sandbox_uid: None
+
+    def waiting(self, pool_uid: str) -> int:
+        """Claims in the queue of a pool."""
+        return len(self._waiting.get(pool_uid, ()))
+
+    def waiting_cold(self, pool_uid: str) -> int:
+        """Those among them that asked for a start."""
+        return sum(waiter.cold for waiter in self._waiting.get(pool_uid, {}).values())
+
+    def waiters(self, pool_uid: str) -> list[Waiter]:
+        """The queue of a pool, oldest first."""
+        return list(self._waiting.get(pool_uid, {}).values())
+
+    def waiter(self, sandbox_uid: str) -> Waiter | None:
+        """The Sandbox's place in a queue, if it has one."""
+        pool_uid = self._pool_of.get(sandbox_uid)
+        return self._waiting[pool_uid].get(sandbox_uid) if pool_uid else None
+
+    def forget(self, sandbox_uid: str) -> None:
+        """The Sandbox no longer wants a pod: give back what it may have been granted."""
+        self._leave(sandbox_uid)
+        pod_uid = self._granted.pop(sandbox_uid, None)
+        if pod_uid is not None:
+            self._store.release(pod_uid)
+        uncertain = self._uncertain.pop(sandbox_uid, None)
+        if uncertain is not None:
+            self._store.release(uncertain[2])
+
+    async def claim(self, sandbox: SandboxRecord, pool: PoolRecord, *, cold: bool) -> Pod | None:
+        """Give *sandbox* a warm pod of *pool* if there is one; else it waits in the queue.
+
+        Returns
+        -------
+        Pod
+            The pod, claimed in the cluster; None when the Sandbox has to wait.
+        """
+        settled = await self.settle(sandbox)
+        if settled is not None:
+            return settled
+        while (pod := self._next(sandbox, pool)) is not None:
+            self.demand_changed(pool.uid)
+            if await self._write(sandbox, pod):
+                self._leave(sandbox.uid)
+                return pod
+        if sandbox.uid not in self._pool_of:
+            self._waiting.setdefault(pool.uid, {})[sandbox.uid] = Waiter(sandbox.uid, pool.uid, cold)
+            self._pool_of[sandbox.uid] = pool.uid
+            self.demand_changed(pool.uid)
+        return None
+
+    def serve(self, pool: PoolRecord) -> None:
+        """Grant warm pods to the oldest waiting claims of *pool*."""
+        for waiter in self.waiters(pool.uid):
+            if waiter.sandbox_uid in self._granted:
+                continue
+            pod = self._store.take_warm(pool, self.going(pool.uid))
+            if pod is None:
+                return
+            self._store.reserve(pod.metadata.uid, waiter.sandbox_uid)
+            self._granted[waiter.sandbox_uid] = pod.metadata.uid
+            self.granted(waiter.sandbox_uid)
+
+    def _next(self, sandbox: SandboxRecord, pool: PoolRecord) -> Pod | None:
+        granted = self._granted.pop(sandbox.uid, None)
+        if granted is not None:
+            pod = self._store.pods.get(granted)
+            if pod is not None and self._store.reserved_for(granted) == sandbox.uid:
+                return pod
+            self._store.release(granted)
+        waiting = self._waiting.get(pool.uid)
+        if waiting and next(iter(waiting)) != sandbox.uid:
+            return None
+        pod = self._store.take_warm(pool, self.going(pool.uid))
+        if pod is not None:
+            self._store.reserve(pod.metadata.uid, sandbox.uid)
+        return pod
+
+    async def _write(self, sandbox: SandboxRecord, pod: Pod) -> bool:
+        try:
+            await self._gateway.claim_pod(pod, sandbox)
+        except errors.ApiError as error:
+            if error.conflict or error.not_found:
+                self._metrics.claim_conflicts.inc()
+                self._store.refused(pod)
+                return False
+            self._store.release(pod.metadata.uid)
+            raise
+        except errors.TransportError:
+            # No reply: the claim may or may not have taken place. The pod stays set aside.
+            self._uncertain[sandbox.uid] = (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+            raise
+        except BaseException:
+            self._store.release(pod.metadata.uid)
+            raise
+        self._store.commit(pod.metadata.uid)
+        return True
+
+    async def settle(self, sandbox: SandboxRecord) -> Pod | None:
+        """Find out what became of a claim that was cut off; its pod, if it took place."""
+        if sandbox.uid not in self._uncertain:
+            return None
+        namespace, name, uid = self._uncertain[sandbox.uid]
+        found = await self._gateway.get_pod(namespace, name)
+        del self._uncertain[sandbox.uid]
+        ours = (
+            found is not None
+            and found["metadata"]["uid"] == uid
+            and found["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) == sandbox.uid
+        )
+        pod = self._store.pods.get(uid)
+        _log.info("settled a claim that was cut off", extra={"sandbox": sandbox.name, "pod": name, "claimed": ours})
+        if ours and pod is not None:
+            self._store.commit(uid)
+            self._leave(sandbox.uid)
+            return pod
+        self._store.release(uid)
+        return None
+
+    def _leave(self, sandbox_uid: str) -> None:
+        pool_uid = self._pool_of.pop(sandbox_uid, None)
+        if pool_uid is None:
+            return
+        queue = self._waiting[pool_uid]
+        queue.pop(sandbox_uid, None)
+        if not queue:
+            del self._waiting[pool_uid]
+        self.demand_changed(pool_uid)

@@ -1,0 +1,83 @@
+"""Kubernetes Events, posted when there is time: never on a claim's way, dropped when too many."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from typing import Any
+
+from sandyard.api import conditions, model, names
+from sandyard.engine.gateway import Gateway, NotLeader
+from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.kube import errors
+
+__all__ = ["Recorder"]
+
+_log = logging.getLogger(__name__)
+_QUEUE_LIMIT = 1000
+_SAME_AGAIN_SECONDS = 60.0
+
+
+class Recorder:
+    """Queues Events and posts them one by one."""
+
+    def __init__(self, gateway: Gateway, identity: str) -> None:
+        self._gateway = gateway
+        self._identity = identity
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_QUEUE_LIMIT)
+        self._posted: dict[tuple[str, str, str], float] = {}
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    def normal(self, record: SandboxRecord | PoolRecord, reason: str, message: str) -> None:
+        """Something went as it should."""
+        self._put(record, "Normal", reason, message)
+
+    def warning(self, record: SandboxRecord | PoolRecord, reason: str, message: str) -> None:
+        """Something a person may want to look at."""
+        self._put(record, "Warning", reason, message)
+
+    async def run(self) -> None:
+        """Post until cancelled."""
+        while True:
+            event = await self._queue.get()
+            try:
+                await self._gateway.create_event(event)
+            except NotLeader:
+                continue
+            except (errors.ApiError, errors.TransportError) as error:
+                _log.debug("event dropped", extra={"error": str(error)})
+
+    def _put(self, record: SandboxRecord | PoolRecord, kind: str, reason: str, message: str) -> None:
+        now = time.monotonic()
+        key = (record.uid, reason, message)
+        if now - self._posted.get(key, float("-inf")) < _SAME_AGAIN_SECONDS:
+            return
+        if len(self._posted) > 4 * _QUEUE_LIMIT:
+            self._posted = {k: at for k, at in self._posted.items() if now - at < _SAME_AGAIN_SECONDS}
+        self._posted[key] = now
+        moment = model.timestamp(time.time())
+        event = {
+            "metadata": {"name": f"{record.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": record.namespace},
+            "involvedObject": {
+                "apiVersion": names.API_VERSION,
+                "kind": names.SANDBOX_KIND if isinstance(record, SandboxRecord) else names.POOL_KIND,
+                "namespace": record.namespace,
+                "name": record.name,
+                "uid": record.uid,
+            },
+            "type": kind,
+            "reason": reason,
+            "message": conditions.printable(message),
+            "eventTime": moment,
+            "action": reason,
+            "reportingComponent": names.FINALIZER.partition("/")[0],
+            "reportingInstance": self._identity[:128],
+        }
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            _log.debug("event dropped: the queue is full")

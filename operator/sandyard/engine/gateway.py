@@ -1,0 +1,217 @@
+"""Every write and direct read of the operator, in the operator's own words.
+
+Each write first asks whether this process may still act (`NotLeader`): a leader that was
+stopped and continued must find out before it writes, not after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.kube import errors
+from sandyard.kube.client import Client, Resource
+
+__all__ = ["NETWORK_POLICIES", "PODS", "POOLS", "SANDBOXES", "Gateway", "NotLeader"]
+
+PODS = Resource("v1", "pods")
+EVENTS = Resource("v1", "events")
+NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
+ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices")
+SANDBOXES = Resource(names.API_VERSION, names.SANDBOXES)
+POOLS = Resource(names.API_VERSION, names.POOLS)
+
+
+class NotLeader(Exception):
+    """This process is not, or no longer, the one that acts."""
+
+
+class Gateway:
+    """The cluster, as the engine uses it."""
+
+    def __init__(self, client: Client, may_write: Callable[[], bool]) -> None:
+        self._client = client
+        self._may_write = may_write
+
+    # The claim: these two, and nothing else, stand between a Sandbox and Ready.
+
+    async def claim_pod(self, pod: Pod, sandbox: SandboxRecord) -> None:
+        """Make a warm pod the Sandbox's: the commit point of a claim.
+
+        Raises
+        ------
+        ApiError
+            409: the pod has changed since it was seen; 404: it is gone.
+        """
+        self._check()
+        await self._client.merge_patch(
+            PODS.path(pod.metadata.namespace, pod.metadata.name),
+            {
+                "metadata": {
+                    "uid": pod.metadata.uid,
+                    "resourceVersion": pod.metadata.resource_version,
+                    "labels": {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: sandbox.uid},
+                    "annotations": {
+                        names.ANNOTATION_SANDBOX: sandbox.name,
+                        names.ANNOTATION_SAFE_TO_EVICT: "false",
+                    },
+                    "ownerReferences": [sandbox.owner.reference()],
+                }
+            },
+        )
+
+    async def write_sandbox_status(self, sandbox: SandboxRecord, status: Mapping[str, Any]) -> None:
+        """Write the whole status of *sandbox* and remember it."""
+        self._check()
+        reply = await self._client.merge_patch(
+            SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
+            {"metadata": {"uid": sandbox.uid}, "status": status},
+        )
+        _remember(sandbox, reply)
+
+    # Pods
+
+    async def create_pod(self, pod: Mapping[str, Any]) -> dict[str, Any]:
+        """Create *pod*, whose name is ours: after a lost reply it can be looked up."""
+        self._check()
+        return await self._client.create(PODS.path(pod["metadata"]["namespace"]), pod)
+
+    async def get_pod(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Read a pod from the API server itself; None if it is not there."""
+        try:
+            return await self._client.get(PODS.path(namespace, name))
+        except errors.ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def delete_pod(self, namespace: str, name: str, uid: str) -> bool:
+        """Ask that very pod to go, within its own grace period; False if it is gone already."""
+        self._check()
+        try:
+            await self._client.delete(PODS.path(namespace, name), uid=uid)
+        except errors.ApiError as error:
+            # 409: another pod has that name by now, so this one is gone.
+            if error.not_found or error.conflict:
+                return False
+            raise
+        return True
+
+    async def open_network(self, pod: Pod, egress: str) -> None:
+        """Switch a proven pod to the profile *egress*."""
+        self._check()
+        await self._client.merge_patch(
+            PODS.path(pod.metadata.namespace, pod.metadata.name),
+            {"metadata": {"uid": pod.metadata.uid, "labels": {names.LABEL_EGRESS: egress}}},
+        )
+
+    # Sandboxes and pools
+
+    async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> None:
+        """Write the whole status of *pool* and remember it."""
+        self._check()
+        reply = await self._client.merge_patch(
+            POOLS.path(pool.namespace, pool.name, "status"), {"metadata": {"uid": pool.uid}, "status": status}
+        )
+        _remember(pool, reply)
+
+    async def add_finalizer(self, record: SandboxRecord | PoolRecord) -> None:
+        """Put our finalizer on, where admission has not done so."""
+        await self._set_finalizers(record, [*record.finalizers, names.FINALIZER])
+
+    async def remove_finalizer(self, record: SandboxRecord | PoolRecord) -> None:
+        """Take our finalizer off: nothing is left. An object that is gone already is fine."""
+        try:
+            await self._set_finalizers(record, [name for name in record.finalizers if name != names.FINALIZER])
+        except errors.ApiError as error:
+            if error.conflict:
+                await self._refresh_finalizers(record)
+            if not error.not_found:
+                raise
+
+    async def delete_sandbox(self, sandbox: SandboxRecord) -> None:
+        """Delete that very Sandbox (it has expired)."""
+        self._check()
+        try:
+            await self._client.delete(SANDBOXES.path(sandbox.namespace, sandbox.name), uid=sandbox.uid)
+        except errors.ApiError as error:
+            if not (error.not_found or error.conflict):
+                raise
+
+    async def list_objects(self, resource: Resource, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+        """All objects of a kind in *namespaces*, or everywhere when that is empty."""
+        if not namespaces:
+            return await self._client.items(resource.path())
+        found = []
+        for namespace in namespaces:
+            found += await self._client.items(resource.path(namespace))
+        return found
+
+    # Policies and Events
+
+    async def apply_policy(self, policy: Mapping[str, Any], exists: bool) -> None:
+        """Create a NetworkPolicy, or give it the spec and labels that it should have."""
+        self._check()
+        namespace, name = policy["metadata"]["namespace"], policy["metadata"]["name"]
+        if not exists:
+            try:
+                await self._client.create(NETWORK_POLICIES.path(namespace), policy)
+                return
+            except errors.ApiError as error:
+                if not error.already_exists:
+                    raise
+        operations = [
+            {"op": "add", "path": "/metadata/labels", "value": policy["metadata"]["labels"]},
+            {"op": "replace", "path": "/spec", "value": policy["spec"]},
+        ]
+        await self._client.json_patch(NETWORK_POLICIES.path(namespace, name), operations)
+
+    async def delete_policy(self, namespace: str, name: str, uid: str) -> None:
+        """Delete that very NetworkPolicy."""
+        self._check()
+        try:
+            await self._client.delete(NETWORK_POLICIES.path(namespace, name), uid=uid)
+        except errors.ApiError as error:
+            if not (error.not_found or error.conflict):
+                raise
+
+    async def create_event(self, event: Mapping[str, Any]) -> None:
+        """Post a core/v1 Event."""
+        self._check()
+        await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
+
+    def _check(self) -> None:
+        if not self._may_write():
+            raise NotLeader("another operator may be the active one by now")
+
+    async def _set_finalizers(self, record: SandboxRecord | PoolRecord, wanted: list[str]) -> None:
+        self._check()
+        body = {
+            "metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}
+        }
+        _remember(record, await self._client.merge_patch(_path(record), body))
+
+    async def _refresh_finalizers(self, record: SandboxRecord | PoolRecord) -> None:
+        """Our version is old: read the present one, for the retry that follows."""
+        current = await self._client.get(_path(record))
+        if current["metadata"]["uid"] == record.uid:
+            _remember(record, current)
+
+
+def _path(record: SandboxRecord | PoolRecord) -> str:
+    resource = SANDBOXES if isinstance(record, SandboxRecord) else POOLS
+    return resource.path(record.namespace, record.name)
+
+
+def _remember(record: SandboxRecord | PoolRecord, reply: Mapping[str, Any]) -> None:
+    """Keep what our own write has made of the object, until the watch shows something newer."""
+    metadata = reply["metadata"]
+    version = int(metadata["resourceVersion"])
+    if version > record.version and metadata["uid"] == record.uid:
+        record.version = version
+        record.status = dict(reply.get("status") or {})
+        record.finalizers = tuple(metadata.get("finalizers") or ())
+        record.deletion_timestamp = metadata.get("deletionTimestamp")

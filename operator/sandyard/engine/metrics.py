@@ -1,0 +1,81 @@
+"""Prometheus metrics: every name has its home here."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+__all__ = ["Metrics"]
+
+_FAST = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+
+
+class Metrics:
+    """All metrics of one operator."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.claims = Counter(
+            "sandyard_claims", "Claims by result and kind of start.", ["result", "start"], registry=self.registry
+        )
+        self.claim_seconds = Histogram(
+            "sandyard_claim_duration_seconds", "From the Sandbox's event to Ready written.", ["start"],
+            buckets=_FAST, registry=self.registry,
+        )  # fmt: skip
+        self.claim_conflicts = Counter(
+            "sandyard_claim_conflicts", "Warm pods that could not be claimed and were passed over.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.pool_pods = Gauge(
+            "sandyard_pool_pods", "Pods of a pool by state.", ["namespace", "pool", "state"], registry=self.registry
+        )
+        self.pool_waiting = Gauge(
+            "sandyard_pool_waiting_claims", "Claims that wait for a pod.", ["namespace", "pool"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.pod_starts = Counter(
+            "sandyard_pod_starts", "Pods that were created, by result.", ["result"], registry=self.registry
+        )
+        self.start_seconds = Histogram(
+            "sandyard_pod_start_duration_seconds", "From a pod's creation to ready and proven.",
+            buckets=(0.5, 1, 2, 3, 5, 8, 13, 21, 34, 60, 120, 300), registry=self.registry,
+        )  # fmt: skip
+        self.network_open_seconds = Histogram(
+            "sandyard_network_open_seconds", "How long a new pod's network stood open before its policy took effect.",
+            buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20), registry=self.registry,
+        )  # fmt: skip
+        self.teardowns = Counter(
+            "sandyard_teardowns", "Sandboxes torn down, by result.", ["result"], registry=self.registry
+        )
+        self.teardown_seconds = Histogram(
+            "sandyard_teardown_duration_seconds", "From the delete to nothing left.",
+            buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 160), registry=self.registry,
+        )  # fmt: skip
+        self.teardown_stuck = Gauge(
+            "sandyard_teardown_stuck", "Sandboxes whose teardown does not get on.", registry=self.registry
+        )
+        self.sweep_removed = Counter(
+            "sandyard_sweep_removed", "Leftovers that the sweep removed, by kind.", ["kind"], registry=self.registry
+        )
+        self.requests = Counter(
+            "sandyard_api_requests", "Requests to the API server.", ["verb", "resource", "code"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.request_seconds = Histogram(
+            "sandyard_api_request_duration_seconds", "Time of requests to the API server.", ["verb"], buckets=_FAST,
+            registry=self.registry,
+        )  # fmt: skip
+        self.queue_length = Gauge(
+            "sandyard_queue_length", "Keys that wait in a queue.", ["queue"], registry=self.registry
+        )
+        self.queue_failures = Gauge(
+            "sandyard_queue_failures", "Failed runs of a queue's handler so far.", ["queue"], registry=self.registry
+        )
+        self.sandboxes = Gauge(
+            "sandyard_sandboxes", "Sandboxes by phase.", ["phase"], registry=self.registry
+        )
+        self.leader = Gauge("sandyard_leader", "1 while this operator is the active one.", registry=self.registry)
+
+    def observe_request(self, verb: str, resource: str, code: str, seconds: float) -> None:
+        """Observer for `sandyard.kube.client.Client`."""
+        self.requests.labels(verb, resource, code).inc()
+        self.request_seconds.labels(verb).observe(seconds)

@@ -1,0 +1,104 @@
+"""The operator's settings, from environment variables that the chart sets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Settings", "SettingsError", "load"]
+
+
+class SettingsError(Exception):
+    """A variable has a value that makes no sense; the message names both."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this operator runs.
+
+    Attributes
+    ----------
+    namespace
+        Namespace of the operator: its Lease lives there.
+    namespaces
+        Namespaces to serve; empty means all.
+    probe_image, probe_pull_policy
+        The operator's own image, for the init container.
+    forbidden
+        Further ``host:port`` that the probe must find closed.
+    excluded_cidrs
+        Further ranges that the profile Internet must not reach.
+    isolation_runtime, isolation_network
+        ``Required`` or ``BestEffort``.
+    allow_root
+        Whether templates may ask for user id 0.
+    leader_election
+        Whether to take a Lease first; needed for more than one replica.
+    """
+
+    namespace: str = "sandyard-system"
+    namespaces: tuple[str, ...] = ()
+    probe_image: str = "localhost/sandyard/operator:dev"
+    probe_pull_policy: str = "IfNotPresent"
+    probe_timeout_seconds: int = 20
+    forbidden: tuple[str, ...] = ()
+    excluded_cidrs: tuple[str, ...] = ()
+    isolation_runtime: str = "Required"
+    isolation_network: str = "Required"
+    allow_root: bool = False
+    leader_election: bool = True
+    lease_name: str = "sandyard"
+    http_port: int = 8080
+    log_level: str = "INFO"
+    sweep_seconds: float = 60.0
+    identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read ``SANDYARD_*``.
+
+    Raises
+    ------
+    SettingsError
+        A value makes no sense.
+    """
+
+    def get(name: str, default: str) -> str:
+        return environment.get(f"SANDYARD_{name}", default)
+
+    def words(name: str) -> tuple[str, ...]:
+        return tuple(word for word in get(name, "").replace(",", " ").split() if word)
+
+    def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = get(name, default)
+        if value not in allowed:
+            raise SettingsError(f"SANDYARD_{name}={value!r}: use one of {', '.join(allowed)}")
+        return value
+
+    def number(name: str, default: str) -> int:
+        value = get(name, default)
+        if not value.isdigit():
+            raise SettingsError(f"SANDYARD_{name}={value!r}: use a whole number")
+        return int(value)
+
+    modes = ("Required", "BestEffort")
+    booleans = ("true", "false")
+    return Settings(
+        namespace=get("NAMESPACE", "sandyard-system"),
+        namespaces=words("WATCH_NAMESPACES"),
+        probe_image=get("PROBE_IMAGE", "localhost/sandyard/operator:dev"),
+        probe_pull_policy=choice("PROBE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")),
+        probe_timeout_seconds=number("PROBE_TIMEOUT_SECONDS", "20"),
+        forbidden=words("FORBIDDEN"),
+        excluded_cidrs=words("EXCLUDED_CIDRS"),
+        isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
+        isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
+        allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",
+        leader_election=choice("LEADER_ELECTION", "true", booleans) == "true",
+        lease_name=get("LEASE_NAME", "sandyard"),
+        http_port=number("HTTP_PORT", "8080"),
+        log_level=choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    )

@@ -1,0 +1,205 @@
+"""The engine's picture of the cluster, and what it has itself set aside.
+
+Pods come from the informer alone; Sandboxes and pools from events and lists, newer versions
+only.  Reservations are the engine's own: a pod is taken out of the warm set *before* the
+claim is written, so that no other claim of this process can choose it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.pool import observe
+
+__all__ = ["Store"]
+
+
+class Store:
+    """Everything by UID, with the look-ups that the engine needs."""
+
+    def __init__(self) -> None:
+        self.sandboxes: dict[str, SandboxRecord] = {}
+        self.pools: dict[str, PoolRecord] = {}
+        self.pods: dict[str, Pod] = {}
+        self._sandbox_uids: dict[tuple[str, str], str] = {}
+        self._pool_uids: dict[tuple[str, str], str] = {}
+        self._by_pool: dict[str, set[str]] = defaultdict(set)
+        self._by_sandbox: dict[str, set[str]] = defaultdict(set)
+        self._reserved: dict[str, str] = {}
+        self._committed: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self._warm: dict[str, list[tuple[float, str]]] = defaultdict(list)
+
+    # Sandboxes and pools
+
+    def put_sandbox(self, record: SandboxRecord) -> bool:
+        """Take in *record* unless a newer version is known; says whether it was taken."""
+        known = self.sandboxes.get(record.uid)
+        if known is not None:
+            if known.version >= record.version:
+                return False
+            record.seen_at = known.seen_at
+        self.sandboxes[record.uid] = record
+        self._sandbox_uids[record.namespace, record.name] = record.uid
+        return True
+
+    def remove_sandbox(self, uid: str) -> SandboxRecord | None:
+        """Forget a Sandbox that is gone."""
+        record = self.sandboxes.pop(uid, None)
+        if record is not None and self._sandbox_uids.get((record.namespace, record.name)) == uid:
+            del self._sandbox_uids[record.namespace, record.name]
+        return record
+
+    def put_pool(self, record: PoolRecord) -> bool:
+        """Take in *record* unless a newer version is known; says whether it was taken."""
+        known = self.pools.get(record.uid)
+        if known is not None:
+            if known.version >= record.version:
+                return False
+            record.seen_at = known.seen_at
+        self.pools[record.uid] = record
+        self._pool_uids[record.namespace, record.name] = record.uid
+        return True
+
+    def remove_pool(self, uid: str) -> PoolRecord | None:
+        """Forget a pool that is gone."""
+        record = self.pools.pop(uid, None)
+        if record is not None and self._pool_uids.get((record.namespace, record.name)) == uid:
+            del self._pool_uids[record.namespace, record.name]
+        self._warm.pop(uid, None)
+        return record
+
+    def pool_named(self, namespace: str, name: str) -> PoolRecord | None:
+        """The pool of that name, if it is there."""
+        uid = self._pool_uids.get((namespace, name))
+        return self.pools.get(uid) if uid else None
+
+    # Pods
+
+    def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        """Follow the informer."""
+        if before is not None:
+            self._unindex(before)
+        if after is None:
+            assert before is not None
+            uid = before.metadata.uid
+            self.pods.pop(uid, None)
+            self._refused.pop(uid, None)
+            self.release(uid)
+            return
+        uid = after.metadata.uid
+        self.pods[uid] = after
+        labels = after.metadata.labels
+        if pool_uid := labels.get(names.LABEL_POOL_UID):
+            self._by_pool[pool_uid].add(uid)
+        if sandbox_uid := labels.get(names.LABEL_SANDBOX_UID):
+            self._by_sandbox[sandbox_uid].add(uid)
+            if self._reserved.get(uid) == sandbox_uid:
+                del self._reserved[uid]
+                self._committed.discard(uid)
+        self._offer(after)
+
+    def pods_of_pool(self, pool_uid: str) -> list[Pod]:
+        """All pods that carry the pool's UID, claimed ones too."""
+        return [self.pods[uid] for uid in self._by_pool.get(pool_uid, ())]
+
+    def pods_of_sandbox(self, sandbox_uid: str) -> list[Pod]:
+        """Pods that carry the Sandbox's UID or have been claimed for it a moment ago."""
+        return [self.pods[uid] for uid in self._by_sandbox.get(sandbox_uid, ()) if uid in self.pods]
+
+    # Claims
+
+    def reserve(self, pod_uid: str, sandbox_uid: str) -> None:
+        """Set a pod aside for a Sandbox: from now on it is nobody else's."""
+        self._reserved[pod_uid] = sandbox_uid
+        self._by_sandbox[sandbox_uid].add(pod_uid)
+
+    def commit(self, pod_uid: str) -> None:
+        """The reservation has been written: the pod is the Sandbox's, though the watch has yet to show it."""
+        if pod_uid in self._reserved:
+            self._committed.add(pod_uid)
+
+    def under_way(self, pod_uid: str) -> bool:
+        """Whether the pod is set aside for a claim that has not been written yet."""
+        return pod_uid in self._reserved and pod_uid not in self._committed
+
+    def release(self, pod_uid: str) -> None:
+        """Undo a reservation whose write did not take place."""
+        sandbox_uid = self._reserved.pop(pod_uid, None)
+        self._committed.discard(pod_uid)
+        if sandbox_uid is None:
+            return
+        self._discard(self._by_sandbox, sandbox_uid, pod_uid)
+        pod = self.pods.get(pod_uid)
+        if pod is not None:
+            self._offer(pod)
+
+    def refused(self, pod: Pod) -> None:
+        """A write on this version of *pod* was refused: leave it alone until it is seen anew."""
+        self._refused[pod.metadata.uid] = pod.metadata.resource_version
+        self.release(pod.metadata.uid)
+
+    def reserved_for(self, pod_uid: str) -> str | None:
+        """Sandbox that the pod is set aside for, until the watch shows the claim."""
+        return self._reserved.get(pod_uid)
+
+    def take_warm(self, pool: PoolRecord, going: Iterable[str] = ()) -> Pod | None:
+        """The pod that has been warm the longest, of the pool's present template; None if there is none.
+
+        *going* are pods that are being deleted.  The caller reserves what it gets.
+        """
+        assert pool.spec is not None
+        heap = self._warm[pool.uid]
+        while heap:
+            _, uid = heapq.heappop(heap)
+            pod = self.pods.get(uid)
+            if pod is None or uid in self._reserved or uid in going:
+                continue
+            if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
+                continue
+            if self._refused.get(uid) == pod.metadata.resource_version:
+                continue
+            if observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM:
+                return pod
+        return None
+
+    def rebuild_warm(self, pool: PoolRecord) -> None:
+        """Offer all of a pool's pods anew, after its template has changed."""
+        self._warm[pool.uid] = []
+        for pod in self.pods_of_pool(pool.uid):
+            self._offer(pod)
+
+    def _offer(self, pod: Pod) -> None:
+        pool_uid = pod.metadata.labels.get(names.LABEL_POOL_UID)
+        pool = self.pools.get(pool_uid) if pool_uid else None
+        if pool is None or pool.spec is None or pod.metadata.uid in self._reserved:
+            return
+        if observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM:
+            entry = (observe.ready_at(pod), pod.metadata.uid)
+            heap = self._warm[pool.uid]
+            # A pod that is seen again would otherwise be in the heap many times over.
+            if len(heap) > 2 * len(self._by_pool[pool.uid]) + 16:
+                heap[:] = sorted(set(heap))
+            heapq.heappush(heap, entry)
+
+    def _unindex(self, pod: Pod) -> None:
+        uid = pod.metadata.uid
+        labels = pod.metadata.labels
+        if pool_uid := labels.get(names.LABEL_POOL_UID):
+            self._discard(self._by_pool, pool_uid, uid)
+        sandbox_uid = labels.get(names.LABEL_SANDBOX_UID)
+        if sandbox_uid and self._reserved.get(uid) != sandbox_uid:
+            self._discard(self._by_sandbox, sandbox_uid, uid)
+
+    @staticmethod
+    def _discard(index: dict[str, set[str]], key: str, uid: str) -> None:
+        members = index.get(key)
+        if members is not None:
+            members.discard(uid)
+            if not members:
+                del index[key]

@@ -1,0 +1,104 @@
+"""Finds what belongs to nobody: pods and policies whose Sandbox or pool is gone, by UID.
+
+Everything else in the engine is driven by events; this is the net below it, for deletions
+that happened while no operator ran and for events that were never delivered.  Before each
+delete it takes a fresh look, and it never goes by a name.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from sandyard.api import model, names
+from sandyard.api.objects import Pod
+from sandyard.engine import records
+from sandyard.engine.gateway import POOLS, SANDBOXES, Gateway
+from sandyard.engine.metrics import Metrics
+from sandyard.engine.policies import Policies
+from sandyard.engine.settings import Settings
+from sandyard.engine.store import Store
+from sandyard.podspec.pod import Probe
+
+__all__ = ["Sweep"]
+
+_log = logging.getLogger(__name__)
+# Younger pods may belong to an object that the list below was too early to show.
+_MINIMUM_AGE_SECONDS = 5.0
+
+
+class Sweep:
+    """One pass compares everything that carries our labels with what lives."""
+
+    def __init__(
+        self, store: Store, gateway: Gateway, policies: Policies, metrics: Metrics, settings: Settings,
+        probe: Callable[[], Probe],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._gateway = gateway
+        self._policies = policies
+        self._metrics = metrics
+        self._settings = settings
+        self._probe = probe
+        self.sandbox_found: Callable[[records.SandboxRecord], None] = lambda _record: None
+        self.pool_found: Callable[[records.PoolRecord], None] = lambda _record: None
+        self.sandbox_gone: Callable[[str], None] = lambda _uid: None
+        self.pool_gone: Callable[[str], None] = lambda _uid: None
+
+    async def run_once(self) -> None:
+        """List Sandboxes and pools anew, put the store right, and delete what is left over."""
+        pods_before = list(self._store.pods.values())
+        sandboxes, pools = await self.resync()
+        for pod in pods_before:
+            await self._check(pod, sandboxes, pools)
+        for namespace in self._policies.namespaces():
+            if not self._policies.needed(namespace):
+                await self._policies.reconcile(namespace)
+                self._metrics.sweep_removed.labels("policies").inc()
+
+    async def resync(self) -> tuple[set[str], set[str]]:
+        """Take in all Sandboxes and pools as they are; returns the UIDs of both."""
+        known_sandboxes = {uid: record.version for uid, record in self._store.sandboxes.items()}
+        known_pools = {uid: record.version for uid, record in self._store.pools.items()}
+        namespaces = self._settings.namespaces
+        pools = [
+            records.pool(body, self._probe()) for body in await self._gateway.list_objects(POOLS, namespaces)
+        ]
+        sandboxes = [records.sandbox(body) for body in await self._gateway.list_objects(SANDBOXES, namespaces)]
+        for pool in pools:
+            self.pool_found(pool)
+        for sandbox in sandboxes:
+            self.sandbox_found(sandbox)
+        living_sandboxes = {record.uid for record in sandboxes}
+        living_pools = {record.uid for record in pools}
+        # Only what was known before the list was asked for can be missing from it.
+        for uid in known_sandboxes.keys() - living_sandboxes:
+            self.sandbox_gone(uid)
+        for uid in known_pools.keys() - living_pools:
+            self.pool_gone(uid)
+        return living_sandboxes, living_pools
+
+    async def _check(self, pod: Pod, sandboxes: set[str], pools: set[str]) -> None:
+        labels = pod.metadata.labels
+        if pod.metadata.deletion_timestamp is not None:
+            return
+        if time.time() - model.seconds(pod.metadata.creation_timestamp) < _MINIMUM_AGE_SECONDS:
+            return
+        sandbox_uid = labels.get(names.LABEL_SANDBOX_UID) or self._store.reserved_for(pod.metadata.uid)
+        if sandbox_uid is not None:
+            orphan = sandbox_uid not in sandboxes and sandbox_uid not in self._store.sandboxes
+        else:
+            pool_uid = labels.get(names.LABEL_POOL_UID, "")
+            orphan = pool_uid not in pools and pool_uid not in self._store.pools
+        if not orphan:
+            return
+        current = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name)
+        if current is None or current["metadata"]["uid"] != pod.metadata.uid:
+            return
+        now_labels = current["metadata"].get("labels") or {}
+        if any(now_labels.get(key) != labels.get(key) for key in (names.LABEL_SANDBOX_UID, names.LABEL_POOL_UID)):
+            return
+        _log.warning("removing a pod that belongs to nobody", extra={"pod": pod.metadata.name})
+        await self._gateway.delete_pod(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+        self._metrics.sweep_removed.labels("pods").inc()

@@ -1,0 +1,114 @@
+"""Deletes a Sandbox's pod, waits until it is *gone*, and only then lets the object go."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from collections.abc import Callable
+
+from sandyard.api import conditions, names
+from sandyard.engine.events import Recorder
+from sandyard.engine.gateway import Gateway
+from sandyard.engine.metrics import Metrics
+from sandyard.engine.records import SandboxRecord
+from sandyard.engine.store import Store
+from sandyard.kube import errors
+from sandyard.podspec import pod as podspec
+from sandyard.sandbox import phase, teardown
+
+__all__ = ["Teardown"]
+
+_log = logging.getLogger(__name__)
+_DEFAULT_GRACE_SECONDS = 10.0
+
+
+class Teardown:
+    """Carries out `sandyard.sandbox.teardown`."""
+
+    def __init__(self, store: Store, gateway: Gateway, recorder: Recorder, metrics: Metrics) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._recorder = recorder
+        self._metrics = metrics
+        self._stuck: set[str] = set()
+        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
+
+    def forget(self, sandbox_uid: str) -> None:
+        """The Sandbox is gone."""
+        self._stuck.discard(sandbox_uid)
+        self._metrics.teardown_stuck.set(len(self._stuck))
+
+    async def reconcile(self, sandbox: SandboxRecord) -> None:
+        """One step of the teardown of *sandbox*."""
+        if names.FINALIZER not in sandbox.finalizers:
+            return
+        pods = self._store.pods_of_sandbox(sandbox.uid)
+        step = teardown.next_step(pods, self._asked_seconds_ago(sandbox), self._grace_seconds(sandbox))
+        if step.release:
+            await self._release(sandbox)
+            return
+        going = [pod.metadata for pod in step.delete]
+        await asyncio.gather(*(self._gateway.delete_pod(pod.namespace, pod.name, pod.uid) for pod in going))
+        await self._tell(sandbox, step.stuck)
+        if step.again_in_seconds is not None:
+            self.again(sandbox.uid, step.again_in_seconds)
+
+    async def _release(self, sandbox: SandboxRecord) -> None:
+        if await self._unseen_pod(sandbox):
+            self.again(sandbox.uid, 0.2)
+            return
+        await self._gateway.remove_finalizer(sandbox)
+        self._metrics.teardowns.labels("done").inc()
+        self._metrics.teardown_seconds.observe(max(0.0, self._asked_seconds_ago(sandbox)))
+        self.forget(sandbox.uid)
+
+    async def _unseen_pod(self, sandbox: SandboxRecord) -> bool:
+        """Whether a pod of its own exists that the watch has not shown yet.
+
+        A Sandbox that is deleted right after its cold start was sent would otherwise be let
+        go with a pod on the way. Claimed pods are always seen first: they were warm before.
+        """
+        if sandbox.status.get("podUID"):
+            return False
+        if sandbox.spec is not None and sandbox.spec.template is None and not sandbox.spec.env:
+            return False
+        name = podspec.cold_pod_name(sandbox.owner)
+        found = await self._gateway.get_pod(sandbox.namespace, name)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        if found is None or labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
+            return False
+        await self._gateway.delete_pod(sandbox.namespace, name, found["metadata"]["uid"])
+        return True
+
+    async def _tell(self, sandbox: SandboxRecord, stuck: str) -> None:
+        if stuck and sandbox.uid not in self._stuck:
+            self._stuck.add(sandbox.uid)
+            self._recorder.warning(sandbox, "TeardownStuck", stuck)
+            self._metrics.teardowns.labels("stuck").inc()
+            _log.warning("teardown stuck", extra={"sandbox": sandbox.name, "why": stuck})
+        elif not stuck:
+            self._stuck.discard(sandbox.uid)
+        self._metrics.teardown_stuck.set(len(self._stuck))
+        facts = phase.Facts(sandbox.generation, sandbox.status, time.time(), sandbox.pool_name)
+        status = phase.terminating(facts, stuck)
+        if conditions.same(status, sandbox.status):
+            return
+        try:
+            await self._gateway.write_sandbox_status(sandbox, status)
+        except errors.ApiError as error:
+            if not error.not_found:
+                raise
+
+    def _asked_seconds_ago(self, sandbox: SandboxRecord) -> float:
+        assert sandbox.deletion_timestamp is not None
+        return time.time() - datetime.datetime.fromisoformat(sandbox.deletion_timestamp).timestamp()
+
+    def _grace_seconds(self, sandbox: SandboxRecord) -> float:
+        if sandbox.spec is not None and sandbox.spec.template is not None:
+            return sandbox.spec.template.termination_grace_period_seconds
+        pool = self._store.pool_named(sandbox.namespace, sandbox.pool_name) if sandbox.pool_name else None
+        if pool is not None and pool.spec is not None:
+            return pool.spec.template.termination_grace_period_seconds
+        return _DEFAULT_GRACE_SECONDS

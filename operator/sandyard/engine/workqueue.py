@@ -1,0 +1,120 @@
+"""A queue of keys: each key is handled by one worker at a time, and again if it was added meanwhile.
+
+The semantics are those of client-go's workqueue: adding a key that waits changes nothing,
+adding one that is being handled makes it run once more afterwards, a failure brings it back
+later, each time later than before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from sandyard.kube import errors
+
+__all__ = ["WorkQueue"]
+
+_log = logging.getLogger(__name__)
+_FIRST_DELAY_SECONDS = 0.05
+_LAST_DELAY_SECONDS = 30.0
+
+
+class WorkQueue:
+    """Hands keys to *handler*, with at most *workers* at once.
+
+    While `active` is False keys are dropped: a standby does no work, and a new leader adds
+    every key anyway.
+    """
+
+    def __init__(self, name: str, handler: Callable[[str], Awaitable[None]], workers: int) -> None:
+        self.name = name
+        self.active = False
+        self.failures_total = 0
+        self._handler = handler
+        self._workers = workers
+        self._waiting: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._running: set[str] = set()
+        self._again: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._ready = asyncio.Semaphore(0)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or runs."""
+        return not self._waiting and not self._running
+
+    def add(self, key: str) -> None:
+        """Handle *key* soon."""
+        if not self.active:
+            return
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._waiting.append(key)
+            self._ready.release()
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Handle *key* after *seconds*, or earlier if it is due earlier already."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(due, self._fire, key)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._workers):
+                group.create_task(self._work(), name=f"{self.name}-{number}")
+
+    def _fire(self, key: str) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def _work(self) -> None:
+        while True:
+            await self._ready.acquire()
+            key = self._waiting.popleft()
+            self._queued.discard(key)
+            self._running.add(key)
+            try:
+                await self._handler(key)
+                self._failures.pop(key, None)
+            except Exception as error:  # noqa: BLE001 - one bad object must not stop the queue
+                self._retry(key, error)
+            finally:
+                self._running.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+
+    def _retry(self, key: str, error: Exception) -> None:
+        self.failures_total += 1
+        count = self._failures.get(key, 0) + 1
+        self._failures[key] = count
+        delay = min(_FIRST_DELAY_SECONDS * 2 ** min(count - 1, 12), _LAST_DELAY_SECONDS) * random.uniform(0.75, 1.25)
+        if isinstance(error, errors.ApiError):
+            delay = max(delay, error.retry_after_seconds or 0.0)
+        expected = isinstance(error, (errors.ApiError, errors.TransportError))
+        _log.log(
+            logging.INFO if expected and count < 5 else logging.WARNING,
+            "will retry",
+            extra={"queue": self.name, "key": key, "failures": count, "seconds": round(delay, 2), "error": str(error)},
+            exc_info=None if expected else error,
+        )
+        self.add_after(key, delay)

@@ -1,0 +1,5 @@
+"""``python -m sandyard.handlers``."""
+
+from sandyard.handlers.main import main
+
+main()

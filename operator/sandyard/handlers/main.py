@@ -1,0 +1,125 @@
+"""The operator's process: ``python -m sandyard.handlers``."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+
+import kopf
+import uvloop
+
+from sandyard.engine import settings as engine_settings
+from sandyard.engine.operator import Operator
+from sandyard.handlers import logs, registry
+from sandyard.handlers import settings as kopf_settings
+from sandyard.kube import config as kube_config
+from sandyard.kube import errors
+
+__all__ = ["main", "run"]
+
+_log = logging.getLogger(__name__)
+_DRAIN_SECONDS = 5.0
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; exit status 1 when it could not go on."""
+    try:
+        settings = engine_settings.load()
+        config = kube_config.load()
+    except (engine_settings.SettingsError, errors.ConfigError) as error:
+        sys.exit(f"sandyard: {error}")
+    logs.configure(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        clean = runner.run(run(Operator(config, settings), config))
+    sys.exit(0 if clean else 1)
+
+
+async def run(operator: Operator, config: kube_config.ClusterConfig, stop: asyncio.Event | None = None) -> bool:
+    """Run *operator* with kopf in front of it.
+
+    Returns
+    -------
+    bool
+        True when it was asked to stop; False when a part of it ended by itself.
+    """
+    stop = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    _catch_signals(loop, stop)
+    ready, watching = asyncio.Event(), asyncio.Event()
+    # kopf cancels every task that is younger than itself when it ends: the engine goes first.
+    engine = asyncio.create_task(operator.run(ready), name="engine")
+    waiting = asyncio.create_task(_first(ready, stop), name="waiting")
+    await asyncio.wait({engine, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if engine.done() or stop.is_set():
+        return await _end(operator, engine, None, stop)
+    namespaces = operator.settings.namespaces
+    watch_stop = asyncio.Event()
+    watcher = asyncio.create_task(
+        kopf.operator(
+            registry=registry.build(operator, config),
+            settings=kopf_settings.configure(),
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            ready_flag=watching,
+            stop_flag=watch_stop,
+        ),
+        name="kopf",
+    )
+    started = asyncio.create_task(watching.wait(), name="started")
+    await asyncio.wait({engine, watcher, started}, return_when=asyncio.FIRST_COMPLETED)
+    # kopf has taken the signals by now; we stop in our own order.
+    _catch_signals(loop, stop)
+    gc.collect()
+    gc.freeze()
+    stopping = asyncio.create_task(stop.wait(), name="stopping")
+    await asyncio.wait({engine, watcher, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (started, stopping):
+        task.cancel()
+    clean = await _end(operator, engine, watcher, stop)
+    watch_stop.set()
+    await asyncio.wait({watcher}, timeout=10)
+    return clean
+
+
+async def _end(
+    operator: Operator, engine: asyncio.Task[None], watcher: asyncio.Task[None] | None, stop: asyncio.Event
+) -> bool:
+    clean = stop.is_set() and not engine.done()
+    for task in (engine, watcher):
+        if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
+            _log.error("ended by itself", extra={"part": task.get_name(), "error": repr(task.exception())},
+                       exc_info=task.exception())  # fmt: skip
+    if clean:
+        # What has begun is finished; nothing new is begun.
+        for queue in operator.queues:
+            queue.active = False
+        deadline = asyncio.get_running_loop().time() + _DRAIN_SECONDS
+        while not all(queue.idle for queue in operator.queues) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+        _log.info("stopping")
+    engine.cancel()
+    await asyncio.wait({engine}, timeout=10)
+    return clean
+
+
+async def _first(*events: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _catch_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except (ValueError, RuntimeError):
+            # Not the main thread: a test's business.
+            return

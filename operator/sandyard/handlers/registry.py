@@ -1,0 +1,46 @@
+"""The kopf handlers: two ``on.event`` that put on a queue, and a login.
+
+Nothing else of kopf is used: no ``on.delete``, timer, daemon or index, no returned values, no
+patches.  Each of those would add writes or a finalizer that kopf may drop (its progress
+annotations can be forged by whoever may edit the object); teardown hangs on our own finalizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+
+from sandyard.api import names
+from sandyard.engine.operator import Operator
+from sandyard.kube.config import ClusterConfig
+
+__all__ = ["build"]
+
+
+def build(operator: Operator, config: ClusterConfig) -> kopf.OperatorRegistry:
+    """A registry of its own for *operator*: no global state, so that tests can have many."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)  # type: ignore[misc,arg-type]
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        authorization = config.authorization()
+        return kopf.ConnectionInfo(
+            server=config.server,
+            ca_path=config.ca_file,
+            insecure=not config.verify,
+            token=authorization.removeprefix("Bearer ") if authorization else None,
+            certificate_path=config.certificate_file,
+            private_key_path=config.key_file,
+        )
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.SANDBOXES, registry=registry)  # type: ignore[misc,arg-type]
+    async def sandbox_event(event: Mapping[str, Any], **_: Any) -> None:
+        operator.sandbox_event(event["type"], event["object"])
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.POOLS, registry=registry)  # type: ignore[misc,arg-type]
+    async def pool_event(event: Mapping[str, Any], **_: Any) -> None:
+        operator.pool_event(event["type"], event["object"])
+
+    return registry

@@ -1,0 +1,1 @@
+"""How Sandyard reaches a Kubernetes cluster: client, informer, lease. No Sandyard words here."""

@@ -1,0 +1,259 @@
+"""A small asynchronous client of the Kubernetes API: aiohttp and orjson, nothing generated.
+
+Measured against the generated clients it costs a fifth of the CPU per request.  Writes and
+watches have connection pools of their own, so that a slow stream never delays a claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, Self
+
+import aiohttp
+import orjson
+
+from sandyard.kube import errors
+from sandyard.kube.config import ClusterConfig
+
+__all__ = ["Client", "Observer", "Resource"]
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+
+# (verb, resource, status code or "error", seconds)
+Observer = Callable[[str, str, str, float], None]
+
+
+class Resource:
+    """Builds the paths of one kind of resource."""
+
+    def __init__(self, api_version: str, plural: str) -> None:
+        self.api_version = api_version
+        self.plural = plural
+        self._root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Path of a collection (no name) or an object; *namespace* None means all, or cluster-wide."""
+        path = self._root
+        if namespace is not None:
+            path += f"/namespaces/{namespace}"
+        path += f"/{self.plural}"
+        if name is not None:
+            path += f"/{name}"
+        if subresource is not None:
+            path += f"/{subresource}"
+        return path
+
+
+class Client:
+    """One cluster's API. Use it as an asynchronous context manager.
+
+    Parameters
+    ----------
+    config
+        Address and credentials.
+    observer
+        Told of each finished request, for metrics.
+    timeout_seconds
+        How long a request may take before it counts as cut off.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        *,
+        observer: Observer | None = None,
+        timeout_seconds: float = 10,
+        connections: int = 64,
+        user_agent: str = "sandyard",
+    ) -> None:
+        self.config = config
+        self._observer = observer
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._connections = connections
+        self._headers = {"Accept": "application/json", "User-Agent": user_agent}
+        self._writes: aiohttp.ClientSession | None = None
+        self._watches: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        context = self.config.ssl_context()
+        tls: Any = context if context is not None else True
+        # TLS handshakes are the slowest part of a short request: keep connections for long.
+        self._writes = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=120, ssl=tls),
+            timeout=self._timeout,
+            headers=self._headers,
+        )
+        self._watches = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            headers={**self._headers, "Accept-Encoding": "identity"},
+            read_bufsize=2**20,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for session in (self._writes, self._watches):
+            if session is not None:
+                await session.close()
+
+    async def warm_up(self, connections: int = 8) -> None:
+        """Open connections ahead of the first claim."""
+        await asyncio.gather(*(self.get("/version") for _ in range(connections)))
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Read an object."""
+        return await self._json("GET", path, params=params)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST an object to a collection."""
+        return await self._json("POST", path, body=orjson.dumps(body), content_type="application/json")
+
+    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PATCH by RFC 7386; put ``metadata.resourceVersion`` in to guard against other writers."""
+        return await self._json("PATCH", path, body=orjson.dumps(body), content_type=MERGE_PATCH)
+
+    async def json_patch(self, path: str, body: list[Mapping[str, Any]]) -> dict[str, Any]:
+        """PATCH by RFC 6902."""
+        return await self._json("PATCH", path, body=orjson.dumps(body), content_type=JSON_PATCH)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT an object."""
+        return await self._json("PUT", path, body=orjson.dumps(body), content_type="application/json")
+
+    async def delete(self, path: str, *, uid: str | None = None) -> dict[str, Any]:
+        """DELETE an object, in the background; with *uid* only that very object."""
+        options: dict[str, Any] = {"propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        return await self._json("DELETE", path, body=orjson.dumps(options), content_type="application/json")
+
+    async def pages(
+        self, path: str, params: Mapping[str, str] | None = None, *, limit: int = 500
+    ) -> AsyncIterator[bytes]:
+        """LIST a collection page by page, each as the server sent it."""
+        token: str | None = None
+        while True:
+            query = {**(params or {}), "limit": str(limit)}
+            if token:
+                query["continue"] = token
+            page = await self.request("GET", path, params=query, verb="LIST")
+            yield page
+            metadata = orjson.loads(page).get("metadata") or {}
+            token = metadata.get("continue")
+            if not token:
+                return
+
+    async def items(self, path: str, params: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """LIST all objects of a collection, across its pages."""
+        found: list[dict[str, Any]] = []
+        async for page in self.pages(path, params):
+            found.extend(orjson.loads(page)["items"])
+        return found
+
+    async def watch(self, path: str, params: Mapping[str, str], *, inactivity_seconds: float) -> AsyncIterator[bytes]:
+        """WATCH a collection: one JSON event a line, until the server ends the stream.
+
+        Raises
+        ------
+        ApiError
+            The server refused the watch (410: the version is too old).
+        TransportError
+            The connection broke, or stayed silent for *inactivity_seconds*.
+        """
+        assert self._watches is not None, "use the client as a context manager"
+        query = {**params, "watch": "1", "allowWatchBookmarks": "true"}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=inactivity_seconds)
+        try:
+            async with self._watches.get(
+                self.config.server + path, params=query, headers=self._authorization(), timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise _error(response, await response.read())
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line:
+                            yield line
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.TransportError(f"watch {path}: {error!r}") from error
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        verb: str | None = None,
+    ) -> bytes:
+        """Send one request and return the reply's body.
+
+        Raises
+        ------
+        ApiError
+            The server refused.
+        TransportError
+            No complete reply; a write may or may not have taken effect.
+        """
+        assert self._writes is not None, "use the client as a context manager"
+        headers = self._authorization()
+        if content_type is not None:
+            headers["Content-Type"] = content_type
+        started = time.perf_counter()
+        code = "error"
+        try:
+            async with self._writes.request(
+                method, self.config.server + path, params=params, data=body, headers=headers
+            ) as response:
+                data = await response.read()
+                code = str(response.status)
+                if response.status >= 400:
+                    raise _error(response, data)
+                return data
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.TransportError(f"{method} {path}: {error!r}") from error
+        finally:
+            if self._observer is not None:
+                self._observer(verb or method, _plural(path), code, time.perf_counter() - started)
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str | None = None,
+    ) -> dict[str, Any]:
+        reply = await self.request(method, path, params=params, body=body, content_type=content_type)
+        parsed: dict[str, Any] = orjson.loads(reply)
+        return parsed
+
+    def _authorization(self) -> dict[str, str]:
+        value = self.config.authorization()
+        return {"Authorization": value} if value else {}
+
+
+def _error(response: aiohttp.ClientResponse, data: bytes) -> errors.ApiError:
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        body = {"message": data[:500].decode(errors="replace")}
+    if not isinstance(body, dict):
+        body = {"message": str(body)[:500]}
+    after = response.headers.get("Retry-After", "")
+    return errors.ApiError(response.status, body, float(after) if after.isdigit() else None)
+
+
+def _plural(path: str) -> str:
+    """Kind of resource in *path*, with its subresource: ``pods``, ``sandboxes/status``."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if len(parts) > 2 and parts[0] == "namespaces":
+        parts = parts[2:]
+    return "/".join([*parts[:1], *parts[2:3]]) or "other"

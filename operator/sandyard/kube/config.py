@@ -1,0 +1,105 @@
+"""Where the API server is, and how to prove who we are."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubernetes import config as kubernetes_config
+from kubernetes.client import Configuration
+
+from sandyard.kube import errors
+
+__all__ = ["ClusterConfig", "load"]
+
+_ACCOUNT = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# The kubelet renews a projected token well before it expires; a minute is always in time.
+_TOKEN_TTL_SECONDS = 60.0
+
+
+@dataclass
+class ClusterConfig:
+    """Address and credentials of one cluster.
+
+    Attributes
+    ----------
+    server
+        Base URL, without a slash at its end.
+    ca_file, certificate_file, key_file
+        PEM files, where they are used.
+    token_file
+        File that holds a bearer token and is read again every minute.
+    source
+        A `kubernetes.client.Configuration` that knows how to renew a token (exec plugins).
+    """
+
+    server: str
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+    token_file: pathlib.Path | None = None
+    source: Any = None
+    _token: str | None = field(default=None, repr=False)
+    _token_read_at: float = field(default=float("-inf"), repr=False)
+
+    def authorization(self) -> str | None:
+        """Value of the Authorization header, fresh enough to be valid; None with certificates alone."""
+        if self.token_file is not None:
+            if time.monotonic() - self._token_read_at > _TOKEN_TTL_SECONDS:
+                self._token = self.token_file.read_text().strip()
+                self._token_read_at = time.monotonic()
+            return f"Bearer {self._token}"
+        if self.source is not None:
+            # Runs the credential plugin of the kubeconfig when its token has expired.
+            value: str | None = self.source.get_api_key_with_prefix("authorization")
+            return value
+        return None
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """TLS settings; None for plain HTTP."""
+        if not self.server.startswith("https:"):
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.certificate_file:
+            context.load_cert_chain(self.certificate_file, self.key_file)
+        return context
+
+
+def load() -> ClusterConfig:
+    """Use the service account inside a pod, else the kubeconfig (``KUBECONFIG`` or ~/.kube/config).
+
+    Raises
+    ------
+    ConfigError
+        Neither is there.
+    """
+    host = os.environ.get("KUBERNETES_SERVICE_HOST")
+    if host and (_ACCOUNT / "token").exists() and not os.environ.get("KUBECONFIG"):
+        port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        bracketed = f"[{host}]" if ":" in host else host
+        return ClusterConfig(
+            f"https://{bracketed}:{port}", ca_file=str(_ACCOUNT / "ca.crt"), token_file=_ACCOUNT / "token"
+        )
+    source = Configuration()
+    try:
+        kubernetes_config.load_kube_config(client_configuration=source)
+    except kubernetes_config.ConfigException as error:
+        raise errors.ConfigError(
+            f"no service account and no usable kubeconfig ({error}); set KUBECONFIG to a kubeconfig file"
+        ) from error
+    return ClusterConfig(
+        str(source.host).rstrip("/"),
+        ca_file=source.ssl_ca_cert,
+        certificate_file=source.cert_file,
+        key_file=source.key_file,
+        verify=bool(source.verify_ssl),
+        source=source,
+    )

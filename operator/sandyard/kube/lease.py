@@ -1,0 +1,138 @@
+"""Leader election by a coordination.k8s.io Lease.
+
+The rules are those of client-go's leaderelection: a holder renews, others wait until the
+lease has not changed for its duration *by their own clock*, and a holder that could not
+renew in time must stop at once.  `valid` tells a holder whether it may still write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sandyard.kube import errors
+from sandyard.kube.client import Client, Resource
+
+__all__ = ["Lease"]
+
+_log = logging.getLogger(__name__)
+_LEASES = Resource("coordination.k8s.io/v1", "leases")
+
+
+@dataclass
+class Lease:
+    """One candidate for the lease *namespace*/*name*.
+
+    Attributes
+    ----------
+    duration_seconds
+        How long others wait after the last renewal that they saw.
+    renew_deadline_seconds
+        A holder that has not renewed for this long gives up; less than the duration.
+    """
+
+    client: Client
+    namespace: str
+    name: str
+    identity: str
+    duration_seconds: int = 10
+    renew_deadline_seconds: float = 7
+    retry_seconds: float = 2
+
+    def __post_init__(self) -> None:
+        self._renewed_at = float("-inf")
+        self._seen: tuple[str, int] | None = None
+        self._seen_at = float("-inf")
+        self.held = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether this process may still act as leader, by its own clock.
+
+        A process that was stopped and continued finds this False before it can write.
+        """
+        return self.held and time.monotonic() - self._renewed_at < self.renew_deadline_seconds
+
+    async def acquire(self) -> None:
+        """Return once the lease is ours."""
+        while not await self._attempt():
+            await asyncio.sleep(self.retry_seconds * random.uniform(0.8, 1.2))
+
+    async def keep(self) -> None:
+        """Renew until the lease is lost; then return."""
+        while True:
+            await asyncio.sleep(self.retry_seconds)
+            if not self.valid:
+                # Stopped, starved or cut off for too long: another may hold it by now.
+                break
+            if not await self._attempt() and not self.valid:
+                break
+            if not self.held:
+                break
+        self.held = False
+
+    async def release(self) -> None:
+        """Give the lease back, so that a standby need not wait."""
+        if not self.held:
+            return
+        self.held = False
+        try:
+            current = await self.client.get(_LEASES.path(self.namespace, self.name))
+            if current["spec"].get("holderIdentity") == self.identity:
+                current["spec"]["holderIdentity"] = ""
+                current["spec"]["leaseDurationSeconds"] = 1
+                await self.client.replace(_LEASES.path(self.namespace, self.name), current)
+        except (errors.ApiError, errors.TransportError) as error:
+            _log.warning("could not release the lease", extra={"error": str(error)})
+
+    async def _attempt(self) -> bool:
+        sent_at = time.monotonic()
+        try:
+            current = await self.client.get(_LEASES.path(self.namespace, self.name))
+            spec = current["spec"]
+            mine = spec.get("holderIdentity") == self.identity
+            mark = (str(spec.get("renewTime")), int(spec.get("leaseTransitions") or 0))
+            if mark != self._seen:
+                self._seen, self._seen_at = mark, sent_at
+            lapsed = time.monotonic() - self._seen_at > int(spec.get("leaseDurationSeconds") or self.duration_seconds)
+            if not (mine or lapsed or not spec.get("holderIdentity")):
+                self.held = False
+                return False
+            transitions = mark[1] + (0 if mine else 1)
+            current["spec"] = self._spec(transitions, spec.get("acquireTime") if mine else None)
+            await self.client.replace(_LEASES.path(self.namespace, self.name), current)
+        except errors.ApiError as error:
+            if not error.not_found:
+                _log.info("lease not renewed", extra={"error": str(error)})
+                return False
+            try:
+                body = {"metadata": {"name": self.name}, "spec": self._spec(0, None)}
+                await self.client.create(_LEASES.path(self.namespace), body)
+            except (errors.ApiError, errors.TransportError) as created:
+                _log.info("lease not created", extra={"error": str(created)})
+                return False
+        except errors.TransportError as error:
+            _log.warning("lease not renewed", extra={"error": str(error)})
+            return False
+        self._renewed_at = sent_at
+        self.held = True
+        return True
+
+    def _spec(self, transitions: int, acquired: str | None) -> dict[str, Any]:
+        now = _micro_time(time.time())
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": self.duration_seconds,
+            "acquireTime": acquired or now,
+            "renewTime": now,
+            "leaseTransitions": transitions,
+        }
+
+
+def _micro_time(moment: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    return f"{whole}.{int(moment % 1 * 1e6):06d}Z"

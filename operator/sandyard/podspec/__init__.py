@@ -1,0 +1,1 @@
+"""Pure: a template becomes a Pod, a network profile becomes a NetworkPolicy."""

@@ -1,0 +1,109 @@
+"""NetworkPolicies: one that closes every pod of ours, one for each way to open it.
+
+Policies add up, so the closing one always holds and the label ``sandyard.dev/egress`` of a
+pod chooses what is opened.  They stand in a namespace before its first pod does.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sandyard.api import names
+from sandyard.api.template import IngressPeer
+from sandyard.podspec import pod
+
+__all__ = ["EXCLUDED", "closed", "ingress", "internet", "policies"]
+
+# Not the internet: private, shared, loopback, link-local, benchmarking, multicast, reserved
+# (IANA special-purpose registries), Azure's WireServer (a public address), and the IPv6
+# forms that smuggle an IPv4 address past a filter (mapped, NAT64, 6to4, Teredo).
+EXCLUDED: Final = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
+    "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+    "::/128", "::1/128", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16",
+    "fc00::/7", "fe80::/10", "ff00::/8",
+)  # fmt: skip
+_CLUSTER_DNS: Final = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}
+_OURS: Final = {"matchExpressions": [{"key": names.LABEL_STATE, "operator": "Exists"}]}
+
+
+def closed(namespace: str) -> dict[str, Any]:
+    """Nothing in, nothing out, for every pod of ours in *namespace*."""
+    return _policy("sandyard-closed", namespace, {"podSelector": _OURS, "policyTypes": ["Ingress", "Egress"]})
+
+
+def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
+    """Out to the internet and the cluster's DNS, for pods with egress Internet.
+
+    Parameters
+    ----------
+    excluded
+        Further addresses and ranges to keep closed: the API server's, the cluster's own.
+    """
+    everything = _collapse([*EXCLUDED, *excluded])
+    blocks = [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": [block for block in everything if ":" not in block]}},
+        {"ipBlock": {"cidr": "::/0", "except": [block for block in everything if ":" in block]}},
+    ]
+    dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+    spec = {
+        "podSelector": {"matchLabels": {names.LABEL_EGRESS: names.EGRESS_INTERNET}},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": blocks}, {"to": [_CLUSTER_DNS], "ports": dns}],
+    }
+    return _policy("sandyard-internet", namespace, spec)
+
+
+def ingress(namespace: str, peers: Sequence[IngressPeer]) -> dict[str, Any]:
+    """In from *peers*, for pods whose template names just these."""
+    digest = pod.ingress_hash(peers)
+    spec = {
+        "podSelector": {"matchLabels": {names.LABEL_INGRESS: digest}},
+        "policyTypes": ["Ingress"],
+        "ingress": [_ingress_rule(peer) for peer in peers],
+    }
+    return _policy(f"sandyard-ingress-{digest}", namespace, spec)
+
+
+def policies(
+    namespace: str, excluded: Iterable[str], peer_sets: Iterable[Sequence[IngressPeer]]
+) -> dict[str, dict[str, Any]]:
+    """All policies that *namespace* needs, by name."""
+    wanted = [closed(namespace), internet(namespace, excluded)]
+    wanted += [ingress(namespace, peers) for peers in peer_sets]
+    return {policy["metadata"]["name"]: policy for policy in wanted}
+
+
+def _policy(name: str, namespace: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {names.LABEL_POLICY: name, names.LABEL_MANAGED_BY: names.MANAGED_BY},
+        },
+        "spec": dict(spec),
+    }
+
+
+def _ingress_rule(peer: IngressPeer) -> dict[str, Any]:
+    source: dict[str, Any] = {}
+    if peer.pod_selector is not None:
+        source["podSelector"] = peer.pod_selector.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if peer.namespace_selector is not None:
+        source["namespaceSelector"] = peer.namespace_selector.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"from": [source], "ports": [{"port": port.port, "protocol": port.protocol} for port in peer.ports]}
+
+
+def _collapse(blocks: Iterable[str]) -> list[str]:
+    """Networks in a stable order, those inside others left out."""
+    networks = {ipaddress.ip_network(block, strict=False) for block in blocks}
+    v4 = ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv4Network))
+    v6 = ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv6Network))
+    return [str(network) for network in [*v4, *v6]]

@@ -1,0 +1,59 @@
+"""Reads what the probe left in its termination message.
+
+The message comes from our own init container, which runs before any code of the tenant; it
+is parsed as untrusted all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+__all__ = ["Proof", "parse"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was seen from inside the sandbox.
+
+    Attributes
+    ----------
+    runtime
+        ``gvisor``, or what else it looks like.
+    isolated
+        Whether the runtime is gVisor.
+    network
+        ``Enforced``, ``Open`` or ``Unknown`` (nothing to test against).
+    reached
+        Forbidden destinations that answered last.
+    """
+
+    runtime: str
+    isolated: bool
+    network: str
+    kernel: str = ""
+    open_seconds: float = 0.0
+    reached: tuple[str, ...] = ()
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the network was closed when the probe ended."""
+        return self.network == "Enforced"
+
+
+def parse(message: str) -> Proof | None:
+    """The proof in *message*; None if it is not one."""
+    try:
+        content = json.loads(message)
+        if content["version"] != 1:
+            return None
+        return Proof(
+            runtime=str(content["runtime"])[:64],
+            isolated=content["isolated"] is True,
+            network=str(content["network"])[:64],
+            kernel=str(content.get("kernel", ""))[:256],
+            open_seconds=float(content.get("openSeconds", 0)),
+            reached=tuple(str(item)[:128] for item in content.get("reached", ()))[:16],
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,80 @@
+"""The rules that every pod of ours must keep, checked once more before it is created.
+
+Admission policies hold the same rules in the cluster; they can be uninstalled, and a fault in
+the builder would then go unnoticed.  Source: Pod Security Standards, profile restricted, and
+what it does not cover (design, "Always set and not settable").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandyard.api import names
+
+__all__ = ["violations"]
+
+_FORBIDDEN_SPEC = (
+    "hostNetwork", "hostPID", "hostIPC", "hostUsers", "hostAliases", "serviceAccountName", "nodeName",
+    "ephemeralContainers", "readinessGates", "schedulerName", "affinity",
+)  # fmt: skip
+
+
+def violations(pod: Mapping[str, Any], *, allow_root: bool = False) -> list[str]:
+    """What is wrong with *pod*; empty when it may be created."""
+    spec = pod["spec"]
+    found = [f"spec.{field} must not be set" for field in _FORBIDDEN_SPEC if spec.get(field) is not None]
+    expected = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "shareProcessNamespace": True,
+    }
+    found += [f"spec.{key} must be {value}" for key, value in expected.items() if spec.get(key) is not value
+              and spec.get(key) != value]  # fmt: skip
+    if not spec.get("runtimeClassName"):
+        found.append("spec.runtimeClassName must be set")
+    found += _security(spec, allow_root)
+    found += _volumes(spec)
+    if pod["metadata"]["labels"].get(names.LABEL_EGRESS) != names.EGRESS_NONE:
+        found.append("a pod starts with egress None")
+    if [container["name"] for container in spec.get("initContainers", ())] != [names.PROBE_CONTAINER]:
+        found.append("the probe must be the only init container")
+    if [container["name"] for container in spec["containers"]] != [names.CONTAINER]:
+        found.append(f"the only container must be called {names.CONTAINER}")
+    return found
+
+
+def _security(spec: Mapping[str, Any], allow_root: bool) -> list[str]:
+    found = []
+    pod_context = spec.get("securityContext", {})
+    root = pod_context.get("runAsUser") == 0
+    if root and not allow_root:
+        found.append("user.uid 0 needs policy.allowRoot in the operator's chart")
+    if pod_context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        found.append("the seccomp profile must be RuntimeDefault")
+    if not root and not (pod_context.get("runAsNonRoot") is True and pod_context.get("runAsUser")):
+        found.append("the pod must run as non-root")
+    for container in [*spec.get("initContainers", ()), *spec["containers"]]:
+        context = container.get("securityContext", {})
+        name = container["name"]
+        if context.get("privileged") or context.get("allowPrivilegeEscalation") is not False:
+            found.append(f"{name}: privileges")
+        if not root and context.get("capabilities") != {"drop": ["ALL"]}:
+            found.append(f"{name}: capabilities must be dropped")
+        limits = container.get("resources", {}).get("limits", {})
+        if set(limits) != {"cpu", "memory", "ephemeral-storage"}:
+            found.append(f"{name}: limits for cpu, memory and ephemeral storage are needed")
+        if container.get("ports") or container.get("envFrom") or container.get("lifecycle"):
+            found.append(f"{name}: no ports, envFrom or lifecycle")
+        if any("valueFrom" in variable for variable in container.get("env", ())):
+            found.append(f"{name}: no environment from other objects")
+    return found
+
+
+def _volumes(spec: Mapping[str, Any]) -> list[str]:
+    found = []
+    for volume in spec.get("volumes", ()):
+        if set(volume) != {"name", "emptyDir"} or not volume["emptyDir"].get("sizeLimit"):
+            found.append(f"volume {volume.get('name')}: only emptyDir with a size limit")
+    return found

@@ -1,0 +1,70 @@
+"""What has been sent and not yet been seen on the watch.
+
+Between a write and its echo the local copy of the world is stale.  Decisions are made on the
+copy *plus* these expectations, so a stale view creates nothing twice and deletes nothing
+twice.  Each has a time-out: a write whose reply was lost must not block a pool for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["Expectations"]
+
+
+@dataclass
+class Expectations:
+    """Pending creates (by pod name) and deletes (by pod UID) of one pool.
+
+    Times are seconds of any clock that does not go back; the same for all calls.
+    """
+
+    timeout_seconds: float = 30.0
+    _creates: dict[str, float] = field(default_factory=dict)
+    _deletes: dict[str, float] = field(default_factory=dict)
+
+    def expect_create(self, name: str, now: float) -> None:
+        """A create of *name* is about to be sent."""
+        self._creates[name] = now + self.timeout_seconds
+
+    def expect_delete(self, uid: str, now: float) -> None:
+        """A delete of *uid* is about to be sent."""
+        self._deletes[uid] = now + self.timeout_seconds
+
+    def create_failed(self, name: str) -> None:
+        """The API server refused: *name* will not appear."""
+        self._creates.pop(name, None)
+
+    def delete_failed(self, uid: str) -> None:
+        """The API server refused: *uid* will not go by this request."""
+        self._deletes.pop(uid, None)
+
+    def seen(self, name: str) -> None:
+        """A pod called *name* is on the watch."""
+        self._creates.pop(name, None)
+
+    def gone(self, uid: str) -> None:
+        """Pod *uid* is terminating or gone on the watch."""
+        self._deletes.pop(uid, None)
+
+    def pending_creates(self, now: float) -> int:
+        """Creates that are under way and not yet seen."""
+        self._drop_expired(now)
+        return len(self._creates)
+
+    def deleting(self, uid: str, now: float) -> bool:
+        """Whether a delete of *uid* is under way and not yet seen."""
+        return self._deletes.get(uid, float("-inf")) > now
+
+    def overdue(self, now: float) -> Iterator[str]:
+        """Names whose create was sent long ago and never seen: worth a direct look."""
+        yield from [name for name, deadline in self._creates.items() if deadline <= now]
+
+    def next_deadline(self) -> float | None:
+        """When the earliest expectation runs out."""
+        return min([*self._creates.values(), *self._deletes.values()], default=None)
+
+    def _drop_expired(self, now: float) -> None:
+        self._creates = {name: deadline for name, deadline in self._creates.items() if deadline > now}
+        self._deletes = {uid: deadline for uid, deadline in self._deletes.items() if deadline > now}

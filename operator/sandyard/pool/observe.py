@@ -1,0 +1,136 @@
+"""What one pod is to its pool: the only place where a pod's status is interpreted for pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sandyard.api import model, names
+from sandyard.api.objects import Pod
+from sandyard.api.reasons import Reason
+from sandyard.podspec import proof
+
+__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_of", "ready_at", "trouble"]
+
+_IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
+                  "ImageInspectError"}  # fmt: skip
+_CONTAINER_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
+                      "PreCreateHookError", "PostStartHookError"}  # fmt: skip
+
+
+class PodState(StrEnum):
+    """States of a pod, as its pool counts them."""
+
+    STARTING = "starting"
+    PROVEN = "proven"
+    WARM = "warm"
+    CLAIMED = "claimed"
+    FAILED = "failed"
+    TERMINATING = "terminating"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a pod does not get on; it may still do so by itself."""
+
+    reason: Reason
+    message: str
+
+
+def classify(pod: Pod, egress: str) -> PodState:
+    """State of *pod* in a pool whose template asks for the profile *egress*.
+
+    A pod that runs and has proven its isolation, but whose network is not opened yet, is
+    PROVEN; it is WARM, and may be handed out, once its profile is the template's.
+    """
+    labels = pod.metadata.labels
+    if pod.metadata.deletion_timestamp is not None:
+        return PodState.TERMINATING
+    if names.LABEL_SANDBOX_UID in labels:
+        return PodState.CLAIMED
+    if pod.status.phase in ("Failed", "Succeeded"):
+        return PodState.FAILED
+    if not is_ready(pod) or proof_of(pod) is None:
+        return PodState.STARTING
+    return PodState.WARM if labels.get(names.LABEL_EGRESS) == egress else PodState.PROVEN
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether the kubelet says Ready."""
+    return any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
+
+
+def ready_at(pod: Pod) -> float:
+    """When the pod turned ready, in seconds since the epoch; 0 if unknown."""
+    for condition in pod.status.conditions:
+        if condition.type == "Ready" and condition.last_transition_time:
+            return model.seconds(condition.last_transition_time)
+    return 0.0
+
+
+def proof_of(pod: Pod) -> proof.Proof | None:
+    """What the pod's probe saw; None while it has not ended."""
+    for status in pod.status.init_container_statuses:
+        if status.name == names.PROBE_CONTAINER and status.state.terminated is not None:
+            return proof.parse(status.state.terminated.message)
+    return None
+
+
+def isolation_failure(pod: Pod) -> Trouble | None:
+    """Why the pod could not prove its isolation, if that is why it failed."""
+    seen = proof_of(pod)
+    if seen is None:
+        return None
+    if not seen.isolated:
+        return Trouble(
+            Reason.RUNTIME_NOT_ISOLATED,
+            f"the RuntimeClass does not run gVisor: the kernel says {seen.kernel[:80]!r}. Check the RuntimeClass's "
+            "handler on the nodes",
+        )
+    if not seen.enforced:
+        where = ", ".join(seen.reached) or "the API server"
+        return Trouble(
+            Reason.NETWORK_NOT_ENFORCED,
+            f"a sandbox with no network allowed could still reach {where}: install a network plugin that enforces "
+            "NetworkPolicy",
+        )
+    return None
+
+
+def trouble(pod: Pod) -> Trouble | None:
+    """What keeps a starting pod from getting on, or made it fail."""
+    failed = isolation_failure(pod) if pod.status.phase == "Failed" else None
+    if failed is not None:
+        return failed
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable":
+            return Trouble(Reason.UNSCHEDULABLE, condition.message)
+    for status in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
+        waiting = status.state.waiting
+        if waiting is not None and waiting.reason in _IMAGE_REASONS:
+            return Trouble(Reason.IMAGE_PULL, waiting.message or waiting.reason)
+        if waiting is not None and waiting.reason in _CONTAINER_REASONS:
+            return Trouble(Reason.CONTAINER_ERROR, f"{waiting.reason}: {waiting.message}")
+    if pod.status.phase in ("Failed", "Succeeded"):
+        return _ended(pod)
+    return None
+
+
+def _ended(pod: Pod) -> Trouble:
+    if pod.status.reason == "Evicted":
+        return Trouble(Reason.EVICTED, pod.status.message)
+    for status in pod.status.init_container_statuses:
+        ended = status.state.terminated
+        if ended is not None and ended.exit_code != 0:
+            text = ended.message or ended.reason
+            return Trouble(Reason.PROBE_FAILED, f"{status.name} ended with exit code {ended.exit_code}: {text}")
+    for status in pod.status.container_statuses:
+        ended = status.state.terminated
+        if ended is not None:
+            reason = Reason.OOM_KILLED if ended.reason == "OOMKilled" else Reason.CONTAINER_ERROR
+            return Trouble(
+                reason,
+                f"the main process ended with exit code {ended.exit_code} before the sandbox was claimed: "
+                f"{ended.message or ended.reason or 'no message'}; set template.command to one that keeps running",
+            )
+    return Trouble(Reason.CONTAINER_ERROR, pod.status.message or f"the pod is {pod.status.phase}")

@@ -1,0 +1,131 @@
+"""The status of a pool: numbers as ``kubectl get pods`` would count them, and conditions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sandyard.api import conditions, model, names
+from sandyard.api.conditions import Finding
+from sandyard.api.reasons import Condition, Reason
+from sandyard.pool.arithmetic import PoolPod
+from sandyard.pool.backoff import Backoff
+from sandyard.pool.observe import PodState, Trouble
+
+__all__ = ["PoolFacts", "status"]
+
+
+@dataclass(frozen=True)
+class PoolFacts:
+    """Everything that a pool's status is made from.
+
+    Attributes
+    ----------
+    trouble
+        What keeps its starting pods from getting on, if anything.
+    proven
+        Whether a pod of this template has proven runtime and network; None: not tried yet.
+    backoff_now
+        Time by the same clock as the backoff's.
+    """
+
+    uid: str
+    generation: int
+    replicas: int
+    template_hash: str
+    pods: Sequence[PoolPod]
+    pending_creates: int
+    waiting: int
+    warm_hits: int
+    cold_starts: int
+    paused: bool = False
+    at_maximum: bool = False
+    trouble: Trouble | None = None
+    backoff: Backoff = Backoff()
+    backoff_now: float = 0.0
+    runtime: Finding | None = None
+    network: Finding | None = None
+    refused: str = ""
+
+
+def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The status as it should be written; *before* is the last one, *now* seconds since the epoch."""
+    count = Counter(pod.state for pod in facts.pods)
+    warm = sum(1 for pod in facts.pods if pod.state is PodState.WARM and pod.current)
+    outdated = sum(
+        1
+        for pod in facts.pods
+        if not pod.current and pod.state in (PodState.WARM, PodState.PROVEN, PodState.STARTING)
+    )
+    starting = sum(
+        1 for pod in facts.pods if pod.current and pod.state in (PodState.STARTING, PodState.PROVEN)
+    )
+    content: dict[str, Any] = {
+        "observedGeneration": facts.generation,
+        "replicas": warm,
+        "starting": starting + facts.pending_creates,
+        "claimed": count[PodState.CLAIMED],
+        "terminating": count[PodState.TERMINATING],
+        "unhealthy": count[PodState.FAILED],
+        "outdated": outdated,
+        "warmHits": facts.warm_hits,
+        "coldStarts": facts.cold_starts,
+        "selector": f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
+        "templateHash": facts.template_hash,
+    }
+    if facts.backoff.reason is not None:
+        content["lastFailure"] = {
+            "reason": facts.backoff.reason.value,
+            "message": conditions.printable(facts.backoff.message),
+            "time": model.timestamp(facts.backoff.at),
+        }
+    elif before.get("lastFailure"):
+        content["lastFailure"] = before["lastFailure"]
+    findings = _findings(facts, warm)
+    content["conditions"] = conditions.merge(before.get("conditions") or (), findings, facts.generation, now)
+    return content
+
+
+def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
+    enough = warm >= facts.replicas
+    stalled = _stalled(facts) if not enough or facts.waiting else None
+    counts = f"{warm} of {facts.replicas} warm"
+    if facts.paused:
+        ready = Finding(Condition.READY, False, Reason.PAUSED, "spec.paused is true: no new pods, no claims")
+    elif enough:
+        ready = Finding(Condition.READY, True, Reason.READY, counts)
+    elif stalled is not None:
+        ready = Finding(Condition.READY, False, stalled.reason, f"{counts}: {stalled.message}")
+    elif facts.at_maximum:
+        ready = Finding(Condition.READY, False, Reason.MAX_SANDBOXES, f"{counts}: maxSandboxes is reached")
+    else:
+        ready = Finding(Condition.READY, False, Reason.SCALING, counts)
+    moving = not enough and not facts.paused and not facts.at_maximum and stalled is None
+    held = facts.backoff.active(facts.backoff_now)
+    return [
+        ready,
+        Finding(Condition.RECONCILING, moving, Reason.SCALING if moving else Reason.RECONCILED, counts),
+        stalled or Finding(Condition.STALLED, False, Reason.RECONCILED),
+        Finding(
+            Condition.BACKING_OFF,
+            held,
+            facts.backoff.reason if held and facts.backoff.reason else Reason.RECONCILED,
+            f"{facts.backoff.failures} failed starts in a row: {facts.backoff.message}" if held else "",
+        ),
+        facts.runtime or Finding(Condition.RUNTIME_ISOLATED, None, Reason.NOT_PROVEN, "no sandbox has started yet"),
+        facts.network or Finding(Condition.NETWORK_ENFORCED, None, Reason.NOT_PROVEN, "no sandbox has started yet"),
+    ]
+
+
+def _stalled(facts: PoolFacts) -> Finding | None:
+    if facts.paused:
+        return None
+    if facts.refused:
+        return Finding(Condition.STALLED, True, Reason.INVALID_TEMPLATE, facts.refused)
+    if facts.trouble is not None:
+        return Finding(Condition.STALLED, True, facts.trouble.reason, facts.trouble.message)
+    if facts.backoff.failures and facts.backoff.reason is not None:
+        return Finding(Condition.STALLED, True, facts.backoff.reason, facts.backoff.message)
+    return None

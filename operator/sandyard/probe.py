@@ -1,0 +1,119 @@
+"""Proves, from inside a new sandbox, that it is isolated: ``python -m sandyard.probe``.
+
+It runs as the pod's init container, so the tenant's process starts only after this has ended
+well.  It (a) reads facts about the kernel that only gVisor gives, (b) tries destinations that
+must be out of reach until all of them are refused several times in a row, because a network
+policy takes effect some time *after* a pod has its address, and (c) leaves what it saw in the
+termination message, where the operator reads it without any right to look inside.
+
+Standard library only: it runs in every sandbox.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import pathlib
+import socket
+import sys
+import time
+
+_MESSAGE_FILE = pathlib.Path("/dev/termination-log")
+_SYSLOG_READ_ALL = 3
+_REFUSALS_IN_A_ROW = 3
+_CONNECT_SECONDS = 1.0
+_PAUSE_SECONDS = 0.03
+
+
+def kernel_facts() -> tuple[str, bool]:
+    """What the kernel calls itself, and whether it is gVisor's.
+
+    gVisor's own kernel log begins with ``Starting gVisor``, and it has no AF_ALG sockets; a
+    host's log is either closed to a container or says something else.
+    """
+    version = pathlib.Path("/proc/version").read_text().strip()
+    buffer = ctypes.create_string_buffer(1 << 14)
+    length = ctypes.CDLL(None, use_errno=True).klogctl(_SYSLOG_READ_ALL, buffer, len(buffer))
+    says_gvisor = length > 0 and b"gVisor" in buffer.raw[:length]
+    return version, says_gvisor and not _crypto_sockets()
+
+
+def _crypto_sockets() -> bool:
+    """Whether the host's AF_ALG is reachable (a repeated way out of containers)."""
+    try:
+        socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET).close()
+    except OSError:
+        return False
+    return True
+
+
+def reachable(destination: str) -> bool:
+    """Whether a TCP connection to ``host:port`` succeeds within a second."""
+    host, _, port = destination.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def watch_network(forbidden: list[str], timeout_seconds: float) -> dict[str, object]:
+    """Try *forbidden* until all are refused several times in a row, or time is up."""
+    if not forbidden:
+        return {"network": "Unknown", "attempts": 0, "openSeconds": 0.0, "reached": []}
+    started = time.monotonic()
+    attempts = refused = 0
+    open_until = started
+    reached: list[str] = []
+    while refused < _REFUSALS_IN_A_ROW and time.monotonic() - started < timeout_seconds:
+        attempts += 1
+        reached = [destination for destination in forbidden if reachable(destination)]
+        if reached:
+            refused = 0
+            open_until = time.monotonic()
+        else:
+            refused += 1
+        time.sleep(_PAUSE_SECONDS)
+    return {
+        "network": "Enforced" if refused >= _REFUSALS_IN_A_ROW else "Open",
+        "attempts": attempts,
+        "openSeconds": round(open_until - started, 3),
+        "reached": reached,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 when everything that is required has been proven."""
+    parser = argparse.ArgumentParser(prog="sandyard.probe", description=__doc__)
+    parser.add_argument("--runtime", choices=("Required", "BestEffort"), default="Required")
+    parser.add_argument("--network", choices=("Required", "BestEffort"), default="Required")
+    parser.add_argument("--timeout-seconds", type=float, default=20.0)
+    parser.add_argument("--forbidden", action="append", default=[], metavar="HOST:PORT")
+    options = parser.parse_args(arguments)
+    kernel, isolated = kernel_facts()
+    report: dict[str, object] = {
+        "version": 1,
+        "runtime": "gvisor" if isolated else "not-gvisor",
+        "isolated": isolated,
+        "kernel": kernel[:200],
+    }
+    if isolated or options.runtime == "BestEffort":
+        report.update(watch_network(options.forbidden, options.timeout_seconds))
+    else:
+        # A tenant will never start here: no need to wait for the network.
+        report["network"] = "Unknown"
+    text = json.dumps(report)
+    try:
+        _MESSAGE_FILE.write_text(text)
+    except OSError as error:
+        print(f"cannot write {_MESSAGE_FILE}: {error}", file=sys.stderr)
+    print(text, flush=True)
+    proven = (isolated or options.runtime == "BestEffort") and (
+        report["network"] == "Enforced" or options.network == "BestEffort"
+    )
+    return 0 if proven else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The status of a Sandbox, from what is known of it and of its pod.
+
+Every function returns the whole status as it should be written; nothing here has a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandyard.api import conditions, model
+from sandyard.api.conditions import Finding
+from sandyard.api.objects import Pod
+from sandyard.api.reasons import Condition, Phase, Reason, Start
+from sandyard.podspec import proof as proofs
+
+__all__ = ["Facts", "failed", "finished", "pending", "ready", "starting", "terminating"]
+
+_PHASES_ENDED = (Phase.SUCCEEDED, Phase.FAILED)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What every status is made from.
+
+    Attributes
+    ----------
+    before
+        The last status, for what must be kept: times, transitions.
+    now
+        Seconds since the epoch.
+    """
+
+    generation: int
+    before: Mapping[str, Any]
+    now: float
+    pool_name: str | None = None
+
+    def status(self, phase: Phase, findings: list[Finding], **fields: Any) -> dict[str, Any]:
+        """The status in *phase*: what *fields* says, what was there before, and the conditions."""
+        kept = {key: value for key, value in self.before.items() if value is not None and key != "conditions"}
+        content = {**kept, "phase": phase.value, "observedGeneration": self.generation}
+        if self.pool_name is not None:
+            content["poolName"] = self.pool_name
+        content.update(fields)
+        merged = conditions.merge(self.before.get("conditions") or (), findings, self.generation, self.now)
+        named = {condition["type"] for condition in merged}
+        old = [dict(c) for c in self.before.get("conditions") or () if c["type"] not in named]
+        content["conditions"] = [*merged, *old]
+        return content
+
+
+def ended(status: Mapping[str, Any]) -> bool:
+    """Whether the sandbox has ended for good."""
+    return status.get("phase") in _PHASES_ENDED
+
+
+def pending(facts: Facts, reason: Reason, message: str, *, stalled: bool) -> dict[str, Any]:
+    """No pod yet: it waits for its pool. *stalled* when somebody has to do something."""
+    return facts.status(
+        Phase.PENDING,
+        [
+            Finding(Condition.READY, False, reason, message),
+            Finding(Condition.RECONCILING, not stalled, reason, message),
+            Finding(Condition.STALLED, stalled, reason if stalled else Reason.WAITING, message if stalled else ""),
+            Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED),
+        ],
+    )
+
+
+def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bool) -> dict[str, Any]:
+    """Its own pod is on the way."""
+    return facts.status(
+        Phase.STARTING,
+        [
+            Finding(Condition.READY, False, reason, message),
+            Finding(Condition.RECONCILING, not stalled, reason, message),
+            Finding(Condition.STALLED, stalled, reason if stalled else Reason.STARTING, message if stalled else ""),
+            Finding(Condition.CLAIMED, True, Reason.CLAIMED, f"pod {pod.metadata.name}"),
+        ],
+        **_pod_fields(pod),
+    )
+
+
+def ready(
+    facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, expires_at: float | None
+) -> dict[str, Any]:
+    """It can be used."""
+    moment = model.timestamp(facts.now)
+    before = facts.before
+    fields = _pod_fields(pod)
+    fields.update(
+        start=before.get("start") or start.value,
+        runtime=proof.runtime,
+        claimedAt=before.get("claimedAt") or moment,
+        readyAt=before.get("readyAt") or moment,
+        expiresAt=model.timestamp(expires_at) if expires_at is not None else None,
+        restarts=before.get("restarts") or 0,
+    )
+    network = (
+        Finding(Condition.NETWORK_ENFORCED, True, Reason.PROVEN,
+                f"closed after {proof.open_seconds:g} s, before the main process started")
+        if proof.enforced
+        else Finding(Condition.NETWORK_ENFORCED, False, Reason.NETWORK_NOT_ENFORCED,
+                     "handed out all the same: isolation.network is BestEffort")
+    )  # fmt: skip
+    runtime = (
+        Finding(Condition.RUNTIME_ISOLATED, True, Reason.PROVEN, proof.runtime)
+        if proof.isolated
+        else Finding(Condition.RUNTIME_ISOLATED, False, Reason.RUNTIME_NOT_ISOLATED,
+                     "handed out all the same: isolation.runtime is BestEffort")
+    )  # fmt: skip
+    return facts.status(
+        Phase.READY,
+        [
+            Finding(Condition.READY, True, Reason.READY, f"pod {pod.metadata.name}"),
+            Finding(Condition.RECONCILING, False, Reason.RECONCILED),
+            Finding(Condition.STALLED, False, Reason.RECONCILED),
+            Finding(Condition.CLAIMED, True, Reason.CLAIMED, f"pod {pod.metadata.name}"),
+            runtime,
+            network,
+        ],
+        **fields,
+    )
+
+
+def finished(facts: Facts, pod: Pod, termination: Mapping[str, Any]) -> dict[str, Any]:
+    """The main process has ended by itself."""
+    well = termination.get("exitCode") == 0 and pod.status.phase == "Succeeded"
+    phase = Phase.SUCCEEDED if well else Phase.FAILED
+    reason = Reason(termination["reason"])
+    message = termination.get("message") or f"the main process ended with exit code {termination.get('exitCode')}"
+    return facts.status(
+        phase, _end_findings(reason, message, stalled=not well), lastTermination=dict(termination), **_pod_fields(pod)
+    )
+
+
+def failed(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
+    """It could not be started in time, or its pod is lost. It does not come back."""
+    fields: dict[str, Any] = {}
+    if reason in (Reason.POD_LOST, Reason.EVICTED, Reason.OOM_KILLED):
+        fields["lastTermination"] = {
+            "reason": reason.value,
+            "message": conditions.printable(message),
+            "finishedAt": model.timestamp(facts.now),
+        }
+    return facts.status(Phase.FAILED, _end_findings(reason, message, stalled=True), **fields)
+
+
+def terminating(facts: Facts, stuck: str) -> dict[str, Any]:
+    """It is being torn down."""
+    message = stuck or "deleting its pod"
+    return facts.status(
+        Phase.TERMINATING,
+        [
+            Finding(Condition.READY, False, Reason.TERMINATING, message),
+            Finding(Condition.RECONCILING, True, Reason.TERMINATING, message),
+            Finding(Condition.STALLED, bool(stuck), Reason.POD_NOT_GOING if stuck else Reason.TERMINATING, stuck),
+            Finding(Condition.TEARDOWN_STUCK, bool(stuck), Reason.POD_NOT_GOING if stuck else Reason.TERMINATING,
+                    stuck),
+        ],
+    )  # fmt: skip
+
+
+def _end_findings(reason: Reason, message: str, *, stalled: bool) -> list[Finding]:
+    return [
+        Finding(Condition.READY, False, reason, message),
+        Finding(Condition.RECONCILING, False, reason),
+        Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
+        Finding(Condition.FINISHED, True, reason, message),
+    ]
+
+
+def _pod_fields(pod: Pod) -> dict[str, Any]:
+    fields: dict[str, Any] = {"podName": pod.metadata.name, "podUID": pod.metadata.uid}
+    if pod.status.pod_ip:
+        fields["podIP"] = pod.status.pod_ip
+    if pod.spec.node_name:
+        fields["nodeName"] = pod.spec.node_name
+    return fields

@@ -1,0 +1,73 @@
+"""The order of teardown: ``next_step(observed, now) -> Step``, a pure function.
+
+The network stays closed and the finalizer stays on until every pod of the Sandbox is *gone*,
+not only asked to go: a pod that was deleted by force may still run on its node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sandyard.api.objects import Pod
+
+__all__ = ["STUCK_AFTER_SECONDS", "Step", "next_step"]
+
+# Beyond the pod's own grace period: time for the kubelet and the runtime to clean up.
+STUCK_AFTER_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What teardown does next.
+
+    Attributes
+    ----------
+    delete
+        Pods to ask to go.
+    release
+        Take the finalizer off: nothing is left.
+    again_in_seconds
+        When to look again even if nothing happens.
+    stuck
+        Why it does not get on; empty while it does.
+    """
+
+    delete: tuple[Pod, ...] = ()
+    release: bool = False
+    again_in_seconds: float | None = None
+    stuck: str = ""
+
+
+def next_step(pods: Sequence[Pod], asked_seconds_ago: float, grace_seconds: float) -> Step:
+    """Decide on *pods*, everything that is left of the Sandbox.
+
+    Parameters
+    ----------
+    asked_seconds_ago
+        Time since the Sandbox was asked to go.
+    grace_seconds
+        Grace period of the pods.
+    """
+    if not pods:
+        return Step(release=True)
+    running = tuple(pod for pod in pods if pod.metadata.deletion_timestamp is None)
+    if running:
+        return Step(delete=running, again_in_seconds=grace_seconds + STUCK_AFTER_SECONDS)
+    left = grace_seconds + STUCK_AFTER_SECONDS - asked_seconds_ago
+    if left > 0:
+        return Step(again_in_seconds=left)
+    return Step(stuck=_why(pods), again_in_seconds=STUCK_AFTER_SECONDS)
+
+
+def _why(pods: Sequence[Pod]) -> str:
+    told = []
+    for pod in pods:
+        if pod.metadata.finalizers:
+            told.append(f"pod {pod.metadata.name} has finalizers of others: {', '.join(pod.metadata.finalizers)}")
+        elif pod.spec.node_name:
+            told.append(f"pod {pod.metadata.name} is still terminating on node {pod.spec.node_name}")
+        else:
+            told.append(f"pod {pod.metadata.name} is still terminating")
+    return "; ".join(told)
