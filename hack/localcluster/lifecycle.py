@@ -68,9 +68,11 @@ def up(name: str, options: Options) -> paths.Cluster:
         for archive in (images.pause(), images.busybox()):
             load(cluster, archive)
         _start(running, cluster, _NODE[1:], environment)
-        if options.network_policy:
-            _start(running, cluster, ("kube-router",), environment)
         processes.wait_until("node Ready", lambda: _node_ready(cluster, cluster.node_name), 120)
+        if options.network_policy:
+            # It ends at once when its node is not registered yet.
+            _start(running, cluster, ("kube-router",), environment)
+            processes.wait_until("network policies enforced", lambda: _enforcing(cluster, running), 60)
         if options.simulated_nodes:
             _start(running, cluster, ("kwok",), environment)
             _simulate_nodes(cluster, options.simulated_nodes)
@@ -169,6 +171,13 @@ def _containerd_ready(cluster: paths.Cluster) -> bool:
 def _node_ready(cluster: paths.Cluster, node: str) -> bool:
     path = '{.status.conditions[?(@.type=="Ready")].status}'
     return kubectl(cluster, "get", "node", node, "-o", f"jsonpath={path}", check=False) == "True"
+
+
+def _enforcing(cluster: paths.Cluster, running: processes.Processes) -> bool:
+    if not running.alive("kube-router"):
+        log = (cluster.logs / "kube-router.log").read_text().strip().splitlines()
+        raise paths.ClusterError(f"kube-router ended: {log[-1] if log else 'no output'}")
+    return "KUBE-ROUTER-FORWARD" in network.run_in(cluster.netns, ["iptables-save", "-t", "filter"])
 
 
 def _simulate_nodes(cluster: paths.Cluster, count: int) -> None:

@@ -278,6 +278,7 @@ class Refill:
         memory.backoff = memory.backoff.fail(reason, message, memory.failed_at, random.random())
         self._metrics.pod_starts.labels("failed").inc()
         self._recorder.warning(pool, "StartFailed", f"{reason.value}: {message}")
+        self.again(pool.uid, max(0.05, memory.backoff.until - memory.failed_at))
         self.trouble_changed(pool.uid)
 
     def _late(self, pool: PoolRecord, uid: str) -> str:
@@ -344,7 +345,11 @@ class Refill:
 
     async def _create(self, pool: PoolRecord, memory: _Memory, count: int) -> None:
         assert pool.spec is not None
-        await self._policies.ensure(pool.namespace, pool.spec.template)
+        try:
+            await self._policies.ensure(pool.namespace, pool.spec.template)
+        except errors.ApiError as error:
+            self._fail(pool, memory, *refusal(error))
+            return
         bodies = [
             podspec.build(
                 pool.spec.template,
@@ -365,9 +370,7 @@ class Refill:
         results = await asyncio.gather(*(self._create_one(memory, body) for body in bodies))
         refused = next((error for error in results if error is not None), None)
         if refused is not None:
-            reason, message = refusal(refused)
-            self._fail(pool, memory, reason, message)
-            self.again(pool.uid, max(0.05, memory.backoff.until - time.time()))
+            self._fail(pool, memory, *refusal(refused))
 
     async def _create_one(self, memory: _Memory, body: dict[str, object]) -> errors.ApiError | None:
         name = body["metadata"]["name"]  # type: ignore[index]

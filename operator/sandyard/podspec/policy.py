@@ -16,15 +16,18 @@ from sandyard.podspec import pod
 
 __all__ = ["EXCLUDED", "closed", "ingress", "internet", "policies"]
 
+# The internet is 0.0.0.0/0 and, of IPv6, only global unicast: that leaves out loopback,
+# link-local, unique-local and multicast, and the forms that smuggle an IPv4 address past a
+# filter (mapped ::ffff:0:0/96, NAT64 64:ff9b::/96).
+_INTERNET: Final = ("0.0.0.0/0", "2000::/3")
 # Not the internet: private, shared, loopback, link-local, benchmarking, multicast, reserved
-# (IANA special-purpose registries), Azure's WireServer (a public address), and the IPv6
-# forms that smuggle an IPv4 address past a filter (mapped, NAT64, 6to4, Teredo).
+# (IANA special-purpose registries), Azure's WireServer (a public address), Teredo and 6to4.
 EXCLUDED: Final = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
     "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-    "::/128", "::1/128", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16",
-    "fc00::/7", "fe80::/10", "ff00::/8",
+    "2001::/32", "2001:db8::/32", "2002::/16",
 )  # fmt: skip
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _CLUSTER_DNS: Final = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
@@ -45,11 +48,8 @@ def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
     excluded
         Further addresses and ranges to keep closed: the API server's, the cluster's own.
     """
-    everything = _collapse([*EXCLUDED, *excluded])
-    blocks = [
-        {"ipBlock": {"cidr": "0.0.0.0/0", "except": [block for block in everything if ":" not in block]}},
-        {"ipBlock": {"cidr": "::/0", "except": [block for block in everything if ":" in block]}},
-    ]
+    networks = [ipaddress.ip_network(block, strict=False) for block in (*EXCLUDED, *excluded)]
+    blocks = [{"ipBlock": {"cidr": cidr, "except": _inside(cidr, networks)}} for cidr in _INTERNET]
     dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
     spec = {
         "podSelector": {"matchLabels": {names.LABEL_EGRESS: names.EGRESS_INTERNET}},
@@ -101,9 +101,11 @@ def _ingress_rule(peer: IngressPeer) -> dict[str, Any]:
     return {"from": [source], "ports": [{"port": port.port, "protocol": port.protocol} for port in peer.ports]}
 
 
-def _collapse(blocks: Iterable[str]) -> list[str]:
-    """Networks in a stable order, those inside others left out."""
-    networks = {ipaddress.ip_network(block, strict=False) for block in blocks}
-    v4 = ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv4Network))
-    v6 = ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv6Network))
-    return [str(network) for network in [*v4, *v6]]
+def _inside(cidr: str, networks: Iterable[_Network]) -> list[str]:
+    """Those of *networks* that are part of *cidr*, in a stable order, none inside another."""
+    whole = ipaddress.ip_network(cidr)
+    if isinstance(whole, ipaddress.IPv4Network):
+        v4 = [n for n in networks if isinstance(n, ipaddress.IPv4Network) and n != whole and n.subnet_of(whole)]
+        return [str(network) for network in ipaddress.collapse_addresses(v4)]
+    v6 = [n for n in networks if isinstance(n, ipaddress.IPv6Network) and n != whole and n.subnet_of(whole)]
+    return [str(network) for network in ipaddress.collapse_addresses(v6)]
