@@ -26,8 +26,9 @@ __all__ = ["OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "operator", "pause", "py
 OPERATOR_IMAGE = "localhost/sandyard/operator:dev"
 # The examples name the public image; where there is no registry, this cluster loads Debian's
 # CPython of the same series under that name, so that the examples work as they stand.
-PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+PYTHON_IMAGE = "python:3.11-slim-bookworm"
 BUSYBOX_IMAGE = "localhost/sandyard/busybox:1"
+_BASE = "localhost/sandyard/base:bookworm"
 _EPOCH = 0
 
 
@@ -86,13 +87,14 @@ def _build_operator(target: pathlib.Path) -> None:
     host.require(host.BUILD_PACKAGES)
     storage = paths.cache_dir() / "buildah"
     buildah = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run"),
-               "--storage-driver", "vfs"]  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="sandyard-base-") as folder:
-        archive = pathlib.Path(folder) / "base.tar"
-        _write(archive, "localhost/sandyard/base:bookworm", [base()], ["/bin/sh"])
-        _run([*buildah, "pull", "--quiet", "--policy", "always", f"docker-archive:{archive}"])
+               "--storage-driver", "overlay"]  # fmt: skip
+    if subprocess.run([*buildah, "inspect", "--type", "image", _BASE], capture_output=True, check=False).returncode:
+        with tempfile.TemporaryDirectory(prefix="sandyard-base-") as folder:
+            archive = pathlib.Path(folder) / "base.tar"
+            _write(archive, _BASE, [base()], ["/bin/sh"])
+            _run([*buildah, "pull", "--quiet", f"docker-archive:{archive}"])
     arguments = ["bud", "--isolation", "chroot", "--network", "host", "--layers",
-                 "--build-arg", "BASE=localhost/sandyard/base:bookworm", "--tag", OPERATOR_IMAGE]  # fmt: skip
+                 "--build-arg", f"BASE={_BASE}", "--tag", OPERATOR_IMAGE]  # fmt: skip
     # Behind a proxy that inspects TLS the machine's own CA bundle is needed to download
     # packages; it is mounted for the build and never becomes part of the image.
     certificates = pathlib.Path("/etc/ssl/certs")

@@ -65,6 +65,8 @@ async def run(operator: Operator, config: kube_config.ClusterConfig, stop: async
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
+            # Its own guess asks for the user's name, which an arbitrary user id has not.
+            identity=operator.settings.identity,  # type: ignore[arg-type]
             ready_flag=watching,
             stop_flag=watch_stop,
         ),

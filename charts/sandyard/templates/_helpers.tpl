@@ -1,0 +1,82 @@
+{{/* Name of everything: the release is called sandyard unless somebody says otherwise. */}}
+{{- define "sandyard.name" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "sandyard.selector" -}}
+app.kubernetes.io/name: sandyard
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sandyard.labels" -}}
+{{ include "sandyard.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "sandyard.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* The user that the operator acts as, as admission policies see it. */}}
+{{- define "sandyard.user" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "sandyard.name" . }}
+{{- end }}
+
+{{/* CEL: the request comes from the operator. */}}
+{{- define "sandyard.isOperator" -}}
+request.userInfo.username == '{{ include "sandyard.user" . }}'
+{{- end }}
+
+{{/* CEL: the request comes from the control plane: garbage collection, namespace deletion, scheduling. */}}
+{{- define "sandyard.isControlPlane" -}}
+request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || request.userInfo.username.startsWith('system:kube-') || request.userInfo.username == 'system:apiserver'
+{{- end }}
+
+{{- define "sandyard.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "sandyard.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* Rules of the operator in a namespace that it serves: verbs that are used, nothing else. */}}
+{{- define "sandyard.rules" -}}
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes]
+  verbs: [get, list, watch, patch, delete]
+- apiGroups: [sandyard.dev]
+  resources: [sandboxpools]
+  verbs: [get, list, watch, patch]
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes/status, sandboxpools/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{- define "sandyard.drainRules" -}}
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes, sandboxpools]
+  verbs: [list, delete]
+{{- end }}
