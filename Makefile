@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit api cluster-tests generate lock up down
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## Start a cluster (or use KUBECONFIG), install Sandyard, run a sandbox and show it
+	@python3 hack/demo
+
+test: ## Run every check and test: lint, unit, API server, real cluster
+	@hack/test
+
+lint: ## Run the static checks
+	@hack/lint
+
+unit: ## Run the unit tests (seconds)
+	@hack/test tests/unit
+
+api: ## Run the tests against a real API server (no node)
+	@hack/test tests/api
+
+cluster-tests: ## Run the tests on a real cluster with gVisor
+	@hack/test tests/cluster
+
+generate: ## Write the CRDs from the models
+	@hack/setup && .venv/bin/python hack/generate
+
+lock: ## Resolve the dependencies anew
+	@hack/lock
+
+up: ## Start the local cluster
+	@hack/cluster up
+
+down: ## Stop the local cluster and remove every trace of it
+	@hack/cluster down
