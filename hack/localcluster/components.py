@@ -39,24 +39,29 @@ def configure(cluster: paths.Cluster, programs: dict[str, pathlib.Path]) -> None
     conf = cluster.state / "conf"
     for folder in ("conf", "run", "logs", "kubelet", "containerd", "cni", "etcd", "manifests"):
         (cluster.state / folder).mkdir(parents=True, exist_ok=True)
-    (conf / "audit.json").write_text(json.dumps(AUDIT_POLICY))
-    (conf / "runsc.toml").write_text(
+    runsc = (
         f'binary_name = "{programs["gvisor"] / "runsc"}"\n'
         f'root = "{cluster.state / "run" / "runsc"}"\n'
         "[runsc_config]\n"
         'platform = "systrap"\n'
     )
-    (conf / "containerd.toml").write_text(_containerd_toml(cluster, programs, conf))
-    (cluster.state / "cni" / "10-bridge.conflist").write_text(json.dumps(_cni(cluster)))
-    (conf / "kubelet.json").write_text(json.dumps(_kubelet_config(cluster)))
-    (conf / "kube-proxy.json").write_text(json.dumps(_kube_proxy_config(cluster)))
+    files = {
+        conf / "audit.json": json.dumps(AUDIT_POLICY),
+        conf / "runsc.toml": runsc,
+        conf / "containerd.toml": _containerd_toml(cluster, programs, conf),
+        cluster.state / "cni" / "10-bridge.conflist": json.dumps(_cni(cluster)),
+        conf / "kubelet.json": json.dumps(_kubelet_config(cluster)),
+        conf / "kube-proxy.json": json.dumps(_kube_proxy_config(cluster)),
+    }
+    for path, text in files.items():
+        paths.write(path, text)
     for name in ("controller-manager", "scheduler", "kube-proxy", "kubelet"):
         pki.kubeconfig(cluster.pki, name, cluster.server, conf / f"{name}.kubeconfig")
     pki.admin_kubeconfig(cluster)
 
 
 def etcd(cluster: paths.Cluster) -> list[str]:
-    """etcd on the node's loopback; a test's data may be lost with the machine, so no fsync."""
+    """Etcd on the node's loopback; a test's data may be lost with the machine, so no fsync."""
     return [
         "etcd",
         f"--data-dir={cluster.state / 'etcd'}",
@@ -130,7 +135,7 @@ def scheduler(cluster: paths.Cluster) -> list[str]:
 
 
 def containerd(cluster: paths.Cluster) -> list[str]:
-    """containerd with the runtimes runc and runsc."""
+    """Containerd with the runtimes runc and runsc."""
     return ["containerd", f"--config={cluster.state / 'conf' / 'containerd.toml'}"]
 
 

@@ -63,5 +63,3 @@ def require(packages: dict[str, str]) -> None:
 
 def _missing(packages: dict[str, str]) -> list[str]:
     return sorted({package for program, package in packages.items() if shutil.which(program) is None})
-
-

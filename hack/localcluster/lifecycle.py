@@ -54,9 +54,7 @@ def up(name: str, options: Options) -> paths.Cluster:
         started = time.monotonic()
         _record(cluster, options)
         network.create(cluster)
-        pki.make(
-            cluster.pki, [cluster.node_address, "127.0.0.1", "10.96.0.1"], cluster.node_name, cluster.node_address
-        )
+        pki.make(cluster.pki, [cluster.node_address, "127.0.0.1", "10.96.0.1"], cluster.node_name, cluster.node_address)
         components.configure(cluster, programs)
         environment = {**os.environ, "PATH": tools.search_path(groups), "NODE_NAME": cluster.node_name}
         _make_cgroup(cluster)

@@ -105,5 +105,3 @@ def _ip(*arguments: str, check: bool = True) -> None:
     done = subprocess.run(["ip", *arguments], text=True, capture_output=True, check=False)
     if done.returncode != 0 and check:
         raise paths.ClusterError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
-
-

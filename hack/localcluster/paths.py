@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_NAME", "REPOSITORY", "Cluster", "ClusterError", "cache_dir", "locked", "state_dir"]
+__all__ = ["DEFAULT_NAME", "REPOSITORY", "Cluster", "ClusterError", "cache_dir", "locked", "state_dir", "write"]
 
 DEFAULT_NAME = "sandyard"
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -28,6 +28,12 @@ def cache_dir() -> pathlib.Path:
     if root:
         return pathlib.Path(root)
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sandyard"
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Write *text* unless it is there already: some programs end when their configuration is touched."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def state_dir() -> pathlib.Path:

@@ -57,9 +57,7 @@ def kubeconfig(folder: pathlib.Path, name: str, server: str, target: pathlib.Pat
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {"name": "sandyard", "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}
-        ],
+        "clusters": [{"name": "sandyard", "cluster": {"server": server, "certificate-authority-data": data("ca.crt")}}],
         "users": [
             {
                 "name": name,
@@ -72,7 +70,7 @@ def kubeconfig(folder: pathlib.Path, name: str, server: str, target: pathlib.Pat
         "contexts": [{"name": "sandyard", "context": {"cluster": "sandyard", "user": name}}],
         "current-context": "sandyard",
     }
-    target.write_text(json.dumps(config, indent=1))
+    paths.write(target, json.dumps(config, indent=1))
     target.chmod(0o600)
     return target
 

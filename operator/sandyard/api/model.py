@@ -49,30 +49,43 @@ class ConditionStatus(ApiModel):
     """One condition, as metav1.Condition."""
 
     type: Annotated[str, pydantic.Field(max_length=316, description="Type of the condition.")]
-    status: Annotated[str, pydantic.Field(json_schema_extra={"enum": ["True", "False", "Unknown"]},
-                                          description="True, False or Unknown.")]  # fmt: skip
+    status: Annotated[
+        str,
+        pydantic.Field(json_schema_extra={"enum": ["True", "False", "Unknown"]}, description="True, False or Unknown."),
+    ]
     reason: Annotated[str, pydantic.Field(max_length=1024, description="One word for programs.")]
     message: Annotated[str, pydantic.Field(max_length=32768, description="A sentence for people.")] = ""
-    last_transition_time: Annotated[str, pydantic.Field(
-        json_schema_extra={"format": "date-time"}, description="When the status last changed.")]  # fmt: skip
-    observed_generation: Annotated[int | None, pydantic.Field(
-        ge=0, description="Generation of the spec that this condition speaks of.")] = None  # fmt: skip
+    last_transition_time: Annotated[
+        str, pydantic.Field(json_schema_extra={"format": "date-time"}, description="When the status last changed.")
+    ]
+    observed_generation: Annotated[
+        int | None, pydantic.Field(ge=0, description="Generation of the spec that this condition speaks of.")
+    ] = None
 
 
 class SelectorRequirement(ApiModel):
     """One expression of a label selector."""
 
     key: Annotated[str, pydantic.Field(min_length=1, max_length=317, description="Label key.")]
-    operator: Annotated[str, pydantic.Field(
-        json_schema_extra={"enum": ["In", "NotIn", "Exists", "DoesNotExist"]}, description="How to compare.")]  # fmt: skip
-    values: Annotated[list[Annotated[str, pydantic.Field(max_length=63)]] | None, pydantic.Field(
-        max_length=64, description="Values for In and NotIn.")] = None  # fmt: skip
+    operator: Annotated[
+        str,
+        pydantic.Field(
+            json_schema_extra={"enum": ["In", "NotIn", "Exists", "DoesNotExist"]}, description="How to compare."
+        ),
+    ]
+    values: Annotated[
+        list[Annotated[str, pydantic.Field(max_length=63)]] | None,
+        pydantic.Field(max_length=64, description="Values for In and NotIn."),
+    ] = None
 
 
 class Selector(ApiModel):
     """A Kubernetes label selector; an empty one selects everything."""
 
-    match_labels: Annotated[dict[str, Annotated[str, pydantic.Field(max_length=63)]] | None, pydantic.Field(
-        max_length=32, description="Labels that must be there with these values.")] = None  # fmt: skip
-    match_expressions: Annotated[list[SelectorRequirement] | None, pydantic.Field(
-        max_length=32, description="Further conditions on labels.")] = None  # fmt: skip
+    match_labels: Annotated[
+        dict[str, Annotated[str, pydantic.Field(max_length=63)]] | None,
+        pydantic.Field(max_length=32, description="Labels that must be there with these values."),
+    ] = None
+    match_expressions: Annotated[
+        list[SelectorRequirement] | None, pydantic.Field(max_length=32, description="Further conditions on labels.")
+    ] = None

@@ -19,11 +19,7 @@ __all__ = [
 ]
 
 
-class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """Base of all: immutable, camelCase on the wire."""
-
-
-class OwnerReference(Struct):
+class OwnerReference(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """An owner of an object."""
 
     kind: str
@@ -31,7 +27,7 @@ class OwnerReference(Struct):
     uid: str
 
 
-class Metadata(Struct):
+class Metadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """ObjectMeta, the parts that matter here."""
 
     name: str
@@ -47,7 +43,7 @@ class Metadata(Struct):
     owner_references: list[OwnerReference] = []
 
 
-class Terminated(Struct):
+class Terminated(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A container that has ended."""
 
     exit_code: int = 0
@@ -57,21 +53,21 @@ class Terminated(Struct):
     finished_at: str | None = None
 
 
-class Waiting(Struct):
+class Waiting(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A container that does not run yet."""
 
     reason: str = ""
     message: str = ""
 
 
-class ContainerState(Struct):
+class ContainerState(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """What a container does now."""
 
     terminated: Terminated | None = None
     waiting: Waiting | None = None
 
 
-class ContainerStatus(Struct):
+class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Status of one container."""
 
     name: str
@@ -80,7 +76,7 @@ class ContainerStatus(Struct):
     state: ContainerState = ContainerState()
 
 
-class PodCondition(Struct):
+class PodCondition(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A condition of a pod."""
 
     type: str
@@ -90,7 +86,7 @@ class PodCondition(Struct):
     last_transition_time: str | None = None
 
 
-class PodStatus(Struct):
+class PodStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Status of a pod."""
 
     phase: str = "Pending"
@@ -102,13 +98,13 @@ class PodStatus(Struct):
     init_container_statuses: list[ContainerStatus] = []
 
 
-class PodSpec(Struct):
+class PodSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Spec of a pod."""
 
     node_name: str = ""
 
 
-class Pod(Struct):
+class Pod(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """A pod."""
 
     metadata: Metadata
@@ -116,26 +112,26 @@ class Pod(Struct):
     status: PodStatus = PodStatus()
 
 
-class Generic(Struct):
+class Generic(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Any object, by its metadata and its undecoded spec."""
 
     metadata: Metadata
     spec: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Endpoint(Struct):
+class Endpoint(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One backend of an EndpointSlice."""
 
     addresses: list[str] = []
 
 
-class EndpointPort(Struct):
+class EndpointPort(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One port of an EndpointSlice."""
 
     port: int | None = None
 
 
-class EndpointSlice(Struct):
+class EndpointSlice(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Addresses behind a Service."""
 
     metadata: Metadata

@@ -13,7 +13,7 @@ __all__ = ["PATTERN", "Quantity", "between", "parse"]
 # The grammar of k8s.io/apimachinery/pkg/api/resource, without a sign: no size is negative.
 PATTERN: Final = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e[0-9]{1,2})?$"
 _PARTS = re.compile(r"^([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e[0-9]{1,2})?$")
-_SCALE = {
+_SCALE: Final[dict[str | None, Fraction]] = {
     None: Fraction(1),
     "m": Fraction(1, 1000),
     **{letter: Fraction(1000**power) for power, letter in enumerate("kMGTP", start=1)},
@@ -34,7 +34,7 @@ def parse(text: str | int) -> Fraction:
         raise ValueError(f"{text!r} is not a quantity such as 250m, 1 or 512Mi")
     number, suffix = match.groups()
     if suffix is not None and suffix.startswith("e"):
-        return Fraction(number) * 10 ** int(suffix[1:])
+        return Fraction(number) * Fraction(10 ** int(suffix[1:]))
     return Fraction(number) * _SCALE[suffix]
 
 

@@ -18,49 +18,76 @@ _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 class PoolRef(ApiModel):
     """The pool to take the sandbox from, in the same namespace."""
 
-    name: Annotated[str, Field(
-        min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="Name of the SandboxPool.")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="Name of the SandboxPool.")
+    ]
 
 
 class Lifetime(ApiModel):
     """When the sandbox ends by itself. Of several limits the earliest counts."""
 
-    seconds: Annotated[int | None, Field(
-        ge=1, le=315360000, description="Seconds from Ready until it expires.")] = None
-    deadline: Annotated[str | None, Field(
-        json_schema_extra={"format": "date-time"},
-        description="Time at which it expires, for example 2030-01-31T12:00:00Z.")] = None
-    on_expiry: Annotated[Literal["Delete"], Field(
-        description="What happens then. Delete: the Sandbox and everything of it is deleted.")] = "Delete"
+    seconds: Annotated[int | None, Field(ge=1, le=315360000, description="Seconds from Ready until it expires.")] = None
+    deadline: Annotated[
+        str | None,
+        Field(
+            json_schema_extra={"format": "date-time"},
+            description="Time at which it expires, for example 2030-01-31T12:00:00Z.",
+        ),
+    ] = None
+    on_expiry: Annotated[
+        Literal["Delete"], Field(description="What happens then. Delete: the Sandbox and everything of it is deleted.")
+    ] = "Delete"
 
 
 class SandboxSpec(ApiModel):
     """What a sandbox should be."""
 
-    model_config = pydantic.ConfigDict(json_schema_extra=rules(
-        ("has(self.poolRef) != has(self.template)",
-         "set exactly one of poolRef (take a sandbox from a pool) and template (start one of its own)"),
-        ("has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef)",
-         "poolRef cannot be changed: delete this Sandbox and make a new one"),
-        ("has(self.template) == has(oldSelf.template) && (!has(self.template) || self.template == oldSelf.template)",
-         "template cannot be changed: delete this Sandbox and make a new one"),
-        ("has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",
-         "env cannot be changed in a running sandbox: delete this Sandbox and make a new one"),
-    ))
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.poolRef) != has(self.template)",
+                "set exactly one of poolRef (take a sandbox from a pool) and template (start one of its own)",
+            ),
+            (
+                "has(self.poolRef) == has(oldSelf.poolRef) && (!has(self.poolRef) || self.poolRef == oldSelf.poolRef)",
+                "poolRef cannot be changed: delete this Sandbox and make a new one",
+            ),
+            (
+                "has(self.template) == has(oldSelf.template) && "
+                "(!has(self.template) || self.template == oldSelf.template)",
+                "template cannot be changed: delete this Sandbox and make a new one",
+            ),
+            (
+                "has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",
+                "env cannot be changed in a running sandbox: delete this Sandbox and make a new one",
+            ),
+        )
+    )
 
     pool_ref: Annotated[PoolRef | None, Field(description="Take the sandbox from this pool.")] = None
     template: Annotated[Template | None, Field(description="Start a sandbox of this shape.")] = None
-    lifetime: Annotated[Lifetime | None, Field(
-        description="When the sandbox ends by itself; may be changed while it runs. Omitted: never.")] = None
-    env: Annotated[list[EnvVar] | None, Field(
-        max_length=128,
-        description="Further environment variables. They cannot be put into a running pod, so with poolRef the "
-        "sandbox is started cold from the pool's template.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = None
-    wait_seconds: Annotated[int | None, Field(
-        ge=1, le=86400,
-        description="How long to wait for a sandbox before this one fails; default: the pool's "
-        "whenEmpty.waitSeconds.")] = None
+    lifetime: Annotated[
+        Lifetime | None,
+        Field(description="When the sandbox ends by itself; may be changed while it runs. Omitted: never."),
+    ] = None
+    env: Annotated[
+        list[EnvVar] | None,
+        Field(
+            max_length=128,
+            description="Further environment variables. They cannot be put into a running pod, so with poolRef the "
+            "sandbox is started cold from the pool's template.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = None
+    wait_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=86400,
+            description="How long to wait for a sandbox before this one fails; default: the pool's "
+            "whenEmpty.waitSeconds.",
+        ),
+    ] = None
 
 
 class LastTermination(ApiModel):
@@ -70,8 +97,9 @@ class LastTermination(ApiModel):
     exit_code: Annotated[int | None, Field(description="Exit code, where there is one.")] = None
     signal: Annotated[int | None, Field(description="Signal that ended it, where there is one.")] = None
     message: Annotated[str | None, Field(max_length=32768, description="A sentence for people.")] = None
-    finished_at: Annotated[str | None, Field(
-        json_schema_extra={"format": "date-time"}, description="When it ended.")] = None
+    finished_at: Annotated[
+        str | None, Field(json_schema_extra={"format": "date-time"}, description="When it ended.")
+    ] = None
 
 
 def _time(description: str) -> object:
@@ -81,31 +109,41 @@ def _time(description: str) -> object:
 class SandboxStatus(ApiModel):
     """What a sandbox is; written by the operator alone."""
 
-    observed_generation: Annotated[int, Field(
-        ge=-1, description="Generation that this status speaks of; -1 until the operator has seen it.")] = -1
-    phase: Annotated[Literal[
-        "Pending", "Starting", "Ready", "Terminating", "Succeeded", "Failed"], Field(
-        description="Where the sandbox is in its life; conditions say more.")] = "Pending"
-    start: Annotated[Literal["Warm", "Cold"] | None, Field(
-        description="Warm: a pod that stood ready. Cold: the sandbox had to wait for a pod to start.")] = None
+    observed_generation: Annotated[
+        int, Field(ge=-1, description="Generation that this status speaks of; -1 until the operator has seen it.")
+    ] = -1
+    phase: Annotated[
+        Literal["Pending", "Starting", "Ready", "Terminating", "Succeeded", "Failed"],
+        Field(description="Where the sandbox is in its life; conditions say more."),
+    ] = "Pending"
+    start: Annotated[
+        Literal["Warm", "Cold"] | None,
+        Field(description="Warm: a pod that stood ready. Cold: the sandbox had to wait for a pod to start."),
+    ] = None
     pool_name: Annotated[str | None, Field(max_length=253, description="Pool it was taken from.")] = None
     pod_name: Annotated[str | None, Field(max_length=253, description="Its pod.")] = None
-    pod_uid: Annotated[str | None, Field(
-        alias="podUID", max_length=64, description="UID of its pod.")] = None
+    pod_uid: Annotated[str | None, Field(alias="podUID", max_length=64, description="UID of its pod.")] = None
     pod_ip: Annotated[str | None, Field(alias="podIP", max_length=45, description="Address of its pod.")] = None
     node_name: Annotated[str | None, Field(max_length=253, description="Node that it runs on.")] = None
-    runtime: Annotated[str | None, Field(
-        max_length=64, description="Runtime, as proven from inside the sandbox.")] = None
+    runtime: Annotated[str | None, Field(max_length=64, description="Runtime, as proven from inside the sandbox.")] = (
+        None
+    )
     claimed_at: Annotated[str | None, _time("When it got its pod.")] = None
     ready_at: Annotated[str | None, _time("When it became Ready.")] = None
     expires_at: Annotated[str | None, _time("When it will expire.")] = None
     restarts: Annotated[int | None, Field(ge=0, description="Times that its pod was replaced.")] = None
-    last_termination: Annotated[LastTermination | None, Field(
-        description="How the main process ended, when it has.")] = None
-    conditions: Annotated[list[ConditionStatus] | None, Field(
-        max_length=32,
-        description="Ready, Reconciling, Stalled, Claimed, RuntimeIsolated, NetworkEnforced, Finished, TeardownStuck.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]})] = None
+    last_termination: Annotated[
+        LastTermination | None, Field(description="How the main process ended, when it has.")
+    ] = None
+    conditions: Annotated[
+        list[ConditionStatus] | None,
+        Field(
+            max_length=32,
+            description="Ready, Reconciling, Stalled, Claimed, RuntimeIsolated, NetworkEnforced, Finished, "
+            "TeardownStuck.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = None
 
 
 class Sandbox(ApiModel):

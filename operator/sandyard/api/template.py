@@ -38,86 +38,131 @@ ShortText = Annotated[str, Field(max_length=4096)]
 class EnvVar(ApiModel):
     """One environment variable."""
 
-    name: Annotated[str, Field(
-        min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", description="Name of the variable.")]
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", description="Name of the variable."
+        ),
+    ]
     value: Annotated[str, Field(max_length=32768, description="Its value, taken as it stands.")] = ""
 
 
 class Requests(ApiModel):
     """What the scheduler sets aside."""
 
-    cpu: Annotated[quantity.Quantity | None, Field(
-        description="CPU to set aside; default: a tenth of the limit, because an idle sandbox needs little.",
-        json_schema_extra=quantity.between("1m", "1k", "100m"))] = None
-    memory: Annotated[quantity.Quantity | None, Field(
-        description="Memory to set aside; default: the limit.",
-        json_schema_extra=quantity.between("1Mi", "16Ti", "256Mi"))] = None
+    cpu: Annotated[
+        quantity.Quantity | None,
+        Field(
+            description="CPU to set aside; default: a tenth of the limit, because an idle sandbox needs little.",
+            json_schema_extra=quantity.between("1m", "1k", "100m"),
+        ),
+    ] = None
+    memory: Annotated[
+        quantity.Quantity | None,
+        Field(
+            description="Memory to set aside; default: the limit.",
+            json_schema_extra=quantity.between("1Mi", "16Ti", "256Mi"),
+        ),
+    ] = None
 
 
 class Resources(ApiModel):
     """Limits of the sandbox, and what it sets aside on the node."""
 
-    model_config = pydantic.ConfigDict(json_schema_extra=rules(
-        ("!has(self.requests) || !has(self.requests.cpu) || "
-         "quantity(string(self.requests.cpu)).compareTo(quantity(string(self.cpu))) <= 0",
-         "requests.cpu must not exceed cpu: lower the request or raise the limit"),
-        ("!has(self.requests) || !has(self.requests.memory) || "
-         "quantity(string(self.requests.memory)).compareTo(quantity(string(self.memory))) <= 0",
-         "requests.memory must not exceed memory: lower the request or raise the limit"),
-    ))
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.requests) || !has(self.requests.cpu) || "
+                "quantity(string(self.requests.cpu)).compareTo(quantity(string(self.cpu))) <= 0",
+                "requests.cpu must not exceed cpu: lower the request or raise the limit",
+            ),
+            (
+                "!has(self.requests) || !has(self.requests.memory) || "
+                "quantity(string(self.requests.memory)).compareTo(quantity(string(self.memory))) <= 0",
+                "requests.memory must not exceed memory: lower the request or raise the limit",
+            ),
+        )
+    )
 
-    cpu: Annotated[quantity.Quantity, Field(
-        description="CPU limit in cores.", json_schema_extra=quantity.between("10m", "1k", "500m"))] = "1"
-    memory: Annotated[quantity.Quantity, Field(
-        description="Memory limit; beyond it the sandbox is OOM-killed.",
-        json_schema_extra=quantity.between("16Mi", "16Ti", "512Mi"))] = "512Mi"
-    ephemeral_storage: Annotated[quantity.Quantity, Field(
-        description="Limit of everything written to disk (root file system, volumes, logs); beyond it the pod is "
-        "evicted.",
-        json_schema_extra=quantity.between("16Mi", "64Ti", "1Gi"))] = "1Gi"
+    cpu: Annotated[
+        quantity.Quantity,
+        Field(description="CPU limit in cores.", json_schema_extra=quantity.between("10m", "1k", "500m")),
+    ] = "1"
+    memory: Annotated[
+        quantity.Quantity,
+        Field(
+            description="Memory limit; beyond it the sandbox is OOM-killed.",
+            json_schema_extra=quantity.between("16Mi", "16Ti", "512Mi"),
+        ),
+    ] = "512Mi"
+    ephemeral_storage: Annotated[
+        quantity.Quantity,
+        Field(
+            description="Limit of everything written to disk (root file system, volumes, logs); beyond it the pod is "
+            "evicted.",
+            json_schema_extra=quantity.between("16Mi", "64Ti", "1Gi"),
+        ),
+    ] = "1Gi"
     requests: Annotated[Requests | None, Field(description="What to set aside on the node.")] = None
 
 
 class User(ApiModel):
     """The user that the sandbox's processes run as."""
 
-    uid: Annotated[int, Field(
-        ge=0, le=2147483647,
-        description="User id. 0 (root inside gVisor) is refused unless the chart's policy.allowRoot is on.")] = 1000
+    uid: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2147483647,
+            description="User id. 0 (root inside gVisor) is refused unless the chart's policy.allowRoot is on.",
+        ),
+    ] = 1000
     gid: Annotated[int, Field(ge=0, le=2147483647, description="Group id, also of the volumes.")] = 1000
 
 
 class Volume(ApiModel):
     """A volume that lives and dies with the pod."""
 
-    size_limit: Annotated[quantity.Quantity | None, Field(
-        description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "256Mi"))] = None
-    medium: Annotated[Literal["", "Memory"], Field(
-        description='"" for the node\'s disk, Memory for a RAM disk (which counts as memory of the sandbox).')] = ""
+    size_limit: Annotated[
+        quantity.Quantity | None,
+        Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "256Mi")),
+    ] = None
+    medium: Annotated[
+        Literal["", "Memory"],
+        Field(description='"" for the node\'s disk, Memory for a RAM disk (which counts as memory of the sandbox).'),
+    ] = ""
 
 
 class Workspace(Volume):
     """The volume at /workspace."""
 
-    size_limit: Annotated[quantity.Quantity, Field(
-        description="Most that it may hold.",
-        json_schema_extra=quantity.between("1Mi", "64Ti", "512Mi"))] = "512Mi"
+    size_limit: Annotated[
+        quantity.Quantity,
+        Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "512Mi")),
+    ] = "512Mi"
 
 
 class Tmp(Volume):
     """The volume at /tmp."""
 
-    size_limit: Annotated[quantity.Quantity, Field(
-        description="Most that it may hold.",
-        json_schema_extra=quantity.between("1Mi", "64Ti", "128Mi"))] = "128Mi"
+    size_limit: Annotated[
+        quantity.Quantity,
+        Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "128Mi")),
+    ] = "128Mi"
 
 
 class Dns(ApiModel):
     """Name resolution of the sandbox."""
 
-    nameservers: Annotated[list[Annotated[str, Field(max_length=45, json_schema_extra=rules(
-        ("isIP(self)", "must be an IP address such as 1.1.1.1")))]], Field(
-        min_length=1, max_length=3, description="Name servers to use instead of the cluster's.")]
+    nameservers: Annotated[
+        list[
+            Annotated[
+                str,
+                Field(max_length=45, json_schema_extra=rules(("isIP(self)", "must be an IP address such as 1.1.1.1"))),
+            ]
+        ],
+        Field(min_length=1, max_length=3, description="Name servers to use instead of the cluster's."),
+    ]
 
 
 class IngressPort(ApiModel):
@@ -130,45 +175,63 @@ class IngressPort(ApiModel):
 class IngressPeer(ApiModel):
     """Who may open connections to the sandbox, and to which ports."""
 
-    model_config = pydantic.ConfigDict(json_schema_extra=rules(
-        ("has(self.podSelector) || has(self.namespaceSelector)",
-         "set podSelector, namespaceSelector or both ({} selects all)"),
-    ))
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.podSelector) || has(self.namespaceSelector)",
+                "set podSelector, namespaceSelector or both ({} selects all)",
+            ),
+        )
+    )
 
-    pod_selector: Annotated[Selector | None, Field(
-        description="Pods that may connect; of the sandbox's own namespace unless namespaceSelector is set.")] = None
-    namespace_selector: Annotated[Selector | None, Field(
-        description="Namespaces whose pods may connect.")] = None
-    ports: Annotated[list[IngressPort], Field(
-        min_length=1, max_length=32, description="Ports that may be reached.")]
+    pod_selector: Annotated[
+        Selector | None,
+        Field(description="Pods that may connect; of the sandbox's own namespace unless namespaceSelector is set."),
+    ] = None
+    namespace_selector: Annotated[Selector | None, Field(description="Namespaces whose pods may connect.")] = None
+    ports: Annotated[list[IngressPort], Field(min_length=1, max_length=32, description="Ports that may be reached.")]
 
 
 class Network(ApiModel):
     """What the sandbox may talk to. The API server is out of reach under every profile."""
 
-    egress: Annotated[Literal["None", "Internet"], Field(
-        description="None: nothing at all, not even DNS. Internet: everything but private, link-local, metadata and "
-        "cluster ranges; names are resolved by the cluster's DNS.")] = "None"
-    ingress_from: Annotated[list[IngressPeer] | None, Field(
-        max_length=16, description="Who may connect to the sandbox; default: nobody.")] = None
+    egress: Annotated[
+        Literal["None", "Internet"],
+        Field(
+            description="None: nothing at all, not even DNS. Internet: everything but private, link-local, metadata "
+            "and "
+            "cluster ranges; names are resolved by the cluster's DNS."
+        ),
+    ] = "None"
+    ingress_from: Annotated[
+        list[IngressPeer] | None, Field(max_length=16, description="Who may connect to the sandbox; default: nobody.")
+    ] = None
 
 
 class Toleration(ApiModel):
     """A taint that the pod tolerates."""
 
-    model_config = pydantic.ConfigDict(json_schema_extra=rules(
-        ("self.operator != 'Exists' || !has(self.value) || self.value == ''",
-         "value must be empty when operator is Exists"),
-    ))
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.operator != 'Exists' || !has(self.value) || self.value == ''",
+                "value must be empty when operator is Exists",
+            ),
+        )
+    )
 
-    key: Annotated[str, Field(
-        min_length=1, max_length=317, description="Key of the taint; tolerating every taint is refused.")]
+    key: Annotated[
+        str, Field(min_length=1, max_length=317, description="Key of the taint; tolerating every taint is refused.")
+    ]
     operator: Annotated[Literal["Exists", "Equal"], Field(description="How to compare.")] = "Equal"
     value: Annotated[str | None, Field(max_length=63, description="Value of the taint, for Equal.")] = None
-    effect: Annotated[Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None, Field(
-        description="Effect to tolerate; default: all.")] = None
-    toleration_seconds: Annotated[int | None, Field(
-        ge=0, le=86400, description="How long a NoExecute taint is tolerated.")] = None
+    effect: Annotated[
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
+        Field(description="Effect to tolerate; default: all."),
+    ] = None
+    toleration_seconds: Annotated[
+        int | None, Field(ge=0, le=86400, description="How long a NoExecute taint is tolerated.")
+    ] = None
 
 
 class PullSecret(ApiModel):
@@ -180,51 +243,91 @@ class PullSecret(ApiModel):
 class Template(ApiModel):
     """The shape of a sandbox's pod."""
 
-    image: Annotated[str, Field(
-        min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$",
-        description="Container image, best pinned by digest.")]
-    image_pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"] | None, Field(
-        description="When to pull the image; default: Always for :latest, else IfNotPresent.")] = None
-    image_pull_secrets: Annotated[list[PullSecret] | None, Field(
-        max_length=8, description="Secrets for private registries.")] = None
-    command: Annotated[list[ShortText] | None, Field(
-        min_length=1, max_length=128,
-        description="Main process; the sandbox has ended when it ends. Omitted: one that idles until the sandbox is "
-        "deleted.")] = None
+    image: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=512,
+            pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$",
+            description="Container image, best pinned by digest.",
+        ),
+    ]
+    image_pull_policy: Annotated[
+        Literal["Always", "IfNotPresent", "Never"] | None,
+        Field(description="When to pull the image; default: Always for :latest, else IfNotPresent."),
+    ] = None
+    image_pull_secrets: Annotated[
+        list[PullSecret] | None, Field(max_length=8, description="Secrets for private registries.")
+    ] = None
+    command: Annotated[
+        list[ShortText] | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description="Main process; the sandbox has ended when it ends. Omitted: one that idles until the sandbox "
+            "is "
+            "deleted.",
+        ),
+    ] = None
     args: Annotated[list[ShortText] | None, Field(max_length=128, description="Arguments of command.")] = None
-    env: Annotated[list[EnvVar] | None, Field(
-        max_length=128, description="Environment variables.",
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]})] = None
-    working_dir: Annotated[str, Field(
-        max_length=1024, pattern=r"^/", description="Working directory, absolute.")] = "/workspace"
-    resources: Annotated[Resources, Field(
-        default_factory=Resources, description="Limits, and what to set aside.")]
-    runtime_class_name: Annotated[str, Field(
-        min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN,
-        description="RuntimeClass; the sandbox proves that it is gVisor before it is handed out.")] = "gvisor"
+    env: Annotated[
+        list[EnvVar] | None,
+        Field(
+            max_length=128,
+            description="Environment variables.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = None
+    working_dir: Annotated[str, Field(max_length=1024, pattern=r"^/", description="Working directory, absolute.")] = (
+        "/workspace"
+    )
+    resources: Annotated[Resources, Field(default_factory=Resources, description="Limits, and what to set aside.")]
+    runtime_class_name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            pattern=_DNS_SUBDOMAIN,
+            description="RuntimeClass; the sandbox proves that it is gVisor before it is handed out.",
+        ),
+    ] = "gvisor"
     user: Annotated[User, Field(default_factory=User, description="User of the processes.")]
-    read_only_root_filesystem: Annotated[bool, Field(
-        description="Refuse writes outside the volumes.")] = False
+    read_only_root_filesystem: Annotated[bool, Field(description="Refuse writes outside the volumes.")] = False
     workspace: Annotated[Workspace, Field(default_factory=Workspace, description="The volume at /workspace.")]
     tmp: Annotated[Tmp, Field(default_factory=Tmp, description="The volume at /tmp.")]
-    hostname: Annotated[str | None, Field(
-        min_length=1, max_length=63, pattern=_DNS_LABEL, description="Host name; default: the pod's name.")] = None
+    hostname: Annotated[
+        str | None,
+        Field(min_length=1, max_length=63, pattern=_DNS_LABEL, description="Host name; default: the pod's name."),
+    ] = None
     dns: Annotated[Dns | None, Field(description="Name resolution.")] = None
-    network: Annotated[Network, Field(
-        default_factory=Network, description="What the sandbox may talk to.")]
-    termination_grace_period_seconds: Annotated[int, Field(
-        ge=1, le=3600, description="Time for the processes to end after TERM, before KILL.")] = 10
-    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]] | None, Field(
-        max_length=32, description="Labels that the node must have.")] = None
-    tolerations: Annotated[list[Toleration] | None, Field(
-        max_length=16, description="Taints that are tolerated.")] = None
-    priority_class_name: Annotated[str | None, Field(
-        min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="PriorityClass of the pod.",
-        json_schema_extra=rules(("!self.startsWith('system-')",
-                                 "classes of the system are refused: make a PriorityClass of your own")))] = None
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]] | None, Field(
-        max_length=32, description="Further labels of the pod.", json_schema_extra=rules(_LABEL_KEY_RULE))] = None
-    annotations: Annotated[dict[str, Annotated[str, Field(max_length=4096)]] | None, Field(
-        max_length=32, description="Further annotations of the pod.", json_schema_extra=rules(_LABEL_KEY_RULE))] = None
-
-
+    network: Annotated[Network, Field(default_factory=Network, description="What the sandbox may talk to.")]
+    termination_grace_period_seconds: Annotated[
+        int, Field(ge=1, le=3600, description="Time for the processes to end after TERM, before KILL.")
+    ] = 10
+    node_selector: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]] | None,
+        Field(max_length=32, description="Labels that the node must have."),
+    ] = None
+    tolerations: Annotated[list[Toleration] | None, Field(max_length=16, description="Taints that are tolerated.")] = (
+        None
+    )
+    priority_class_name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=253,
+            pattern=_DNS_SUBDOMAIN,
+            description="PriorityClass of the pod.",
+            json_schema_extra=rules(
+                ("!self.startsWith('system-')", "classes of the system are refused: make a PriorityClass of your own")
+            ),
+        ),
+    ] = None
+    labels: Annotated[
+        dict[str, Annotated[str, Field(max_length=63)]] | None,
+        Field(max_length=32, description="Further labels of the pod.", json_schema_extra=rules(_LABEL_KEY_RULE)),
+    ] = None
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=4096)]] | None,
+        Field(max_length=32, description="Further annotations of the pod.", json_schema_extra=rules(_LABEL_KEY_RULE)),
+    ] = None

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
-from sandyard.engine.gateway import Gateway
-from sandyard.engine.metrics import Metrics
+from sandyard.engine.parts import Parts
 from sandyard.engine.records import PoolRecord, SandboxRecord
-from sandyard.engine.store import Store
 from sandyard.kube import errors
 
 __all__ = ["Claims", "Waiter"]
@@ -45,10 +43,10 @@ class Waiter:
 class Claims:
     """Gives warm pods to Sandboxes, each to one."""
 
-    def __init__(self, store: Store, gateway: Gateway, metrics: Metrics) -> None:
-        self._store = store
-        self._gateway = gateway
-        self._metrics = metrics
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._metrics = parts.metrics
         # Python's dicts keep their order: oldest first.
         self._waiting: dict[str, dict[str, Waiter]] = {}
         self._pool_of: dict[str, str] = {}

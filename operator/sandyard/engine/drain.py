@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import sys
 import time
+from typing import Any
 
 from sandyard.engine.gateway import POOLS, SANDBOXES
 from sandyard.kube import config as kube_config
@@ -58,7 +59,7 @@ async def drain(client: Client, namespaces: list[str], timeout_seconds: float) -
         await asyncio.sleep(0.5)
 
 
-async def _list(client: Client, resource: Resource, namespaces: list[str]) -> list[dict[str, object]]:
+async def _list(client: Client, resource: Resource, namespaces: list[str]) -> list[dict[str, Any]]:
     kind = "Sandbox" if resource is SANDBOXES else "SandboxPool"
     found = []
     try:

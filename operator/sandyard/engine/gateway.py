@@ -189,9 +189,7 @@ class Gateway:
 
     async def _set_finalizers(self, record: SandboxRecord | PoolRecord, wanted: list[str]) -> None:
         self._check()
-        body = {
-            "metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}
-        }
+        body = {"metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}}
         _remember(record, await self._client.merge_patch(_path(record), body))
 
     async def _refresh_finalizers(self, record: SandboxRecord | PoolRecord) -> None:

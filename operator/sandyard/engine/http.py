@@ -47,4 +47,3 @@ async def serve(
     # All addresses, IPv6 too: the kubelet probes the pod's own.
     await web.TCPSite(runner, None, port).start()
     return runner
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 __all__ = ["Metrics"]
@@ -70,12 +72,17 @@ class Metrics:
         self.queue_failures = Gauge(
             "sandyard_queue_failures", "Failed runs of a queue's handler so far.", ["queue"], registry=self.registry
         )
-        self.sandboxes = Gauge(
-            "sandyard_sandboxes", "Sandboxes by phase.", ["phase"], registry=self.registry
-        )
+        self.sandboxes = Gauge("sandyard_sandboxes", "Sandboxes by phase.", ["phase"], registry=self.registry)
         self.leader = Gauge("sandyard_leader", "1 while this operator is the active one.", registry=self.registry)
 
     def observe_request(self, verb: str, resource: str, code: str, seconds: float) -> None:
         """Observer for `sandyard.kube.client.Client`."""
         self.requests.labels(verb, resource, code).inc()
         self.request_seconds.labels(verb).observe(seconds)
+
+    def forget_pool(self, namespace: str, pool: str, state: str) -> None:
+        """Drop a gauge of a pool that is gone."""
+        with contextlib.suppress(KeyError):
+            self.pool_pods.remove(namespace, pool, state)
+        with contextlib.suppress(KeyError):
+            self.pool_waiting.remove(namespace, pool)

@@ -23,6 +23,7 @@ from sandyard.engine.claims import Claims
 from sandyard.engine.events import Recorder
 from sandyard.engine.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS, Gateway
 from sandyard.engine.metrics import Metrics
+from sandyard.engine.parts import Parts
 from sandyard.engine.policies import Policies
 from sandyard.engine.refill import Refill
 from sandyard.engine.sandboxes import Sandboxes
@@ -65,13 +66,12 @@ class Operator:
         self.gateway = Gateway(self.client, self._may_write)
         self.policies = Policies(self.store, self.gateway, settings)
         self._recorder = Recorder(self.gateway, settings.identity)
-        self.claims = Claims(self.store, self.gateway, self.metrics)
-        self.refill = Refill(self.store, self.gateway, self.claims, self.policies, self._recorder, self.metrics,
-                             settings, self.probe)  # fmt: skip
-        self._teardown = Teardown(self.store, self.gateway, self._recorder, self.metrics)
-        self._sandboxes = Sandboxes(self.store, self.gateway, self.claims, self.refill, self._teardown, self.policies,
-                                    self._recorder, self.metrics, settings, self.probe)  # fmt: skip
-        self._sweep = Sweep(self.store, self.gateway, self.policies, self.metrics, settings, self.probe)
+        parts = Parts(settings, self.store, self.gateway, self.policies, self._recorder, self.metrics, self.probe)
+        self.claims = Claims(parts)
+        self.refill = Refill(parts, self.claims)
+        self._teardown = Teardown(parts)
+        self._sandboxes = Sandboxes(parts, self.claims, self.refill, self._teardown)
+        self._sweep = Sweep(parts)
         self.sandbox_queue = WorkQueue("sandboxes", self._sandboxes.reconcile, _CLAIM_WORKERS)
         self.pool_queue = WorkQueue("pools", self.refill.reconcile, _POOL_WORKERS)
         self._report_queue = WorkQueue("pool-status", self.refill.report, 4)
@@ -185,14 +185,16 @@ class Operator:
 
     def _make_informers(self) -> list[Informer[Any]]:
         made: list[Informer[Any]] = []
+        ours = {"labelSelector": names.LABEL_STATE}
+        policies = {"labelSelector": names.LABEL_POLICY}
         for namespace in self.settings.namespaces or (None,):
-            made.append(Informer(self.client, PODS.path(namespace), Pod, self._pod_changed,
-                                 params={"labelSelector": names.LABEL_STATE}))  # fmt: skip
-            made.append(Informer(self.client, NETWORK_POLICIES.path(namespace), Generic,
-                                 self.policies.policy_changed, params={"labelSelector": names.LABEL_POLICY}))  # fmt: skip
-        made.append(Informer(self.client, ENDPOINT_SLICES.path("default"), EndpointSlice,
-                             self.policies.endpoints_changed,
-                             params={"labelSelector": "kubernetes.io/service-name=kubernetes"}))  # fmt: skip
+            pods = PODS.path(namespace)
+            made.append(Informer(self.client, pods, Pod, self._pod_changed, params=ours))
+            standing = NETWORK_POLICIES.path(namespace)
+            made.append(Informer(self.client, standing, Generic, self.policies.policy_changed, params=policies))
+        service = {"labelSelector": "kubernetes.io/service-name=kubernetes"}
+        slices = ENDPOINT_SLICES.path("default")
+        made.append(Informer(self.client, slices, EndpointSlice, self.policies.endpoints_changed, params=service))
         return made
 
     async def _first_list(self) -> None:
@@ -267,13 +269,8 @@ class Operator:
         if record is None:
             return
         self._wake_waiters(uid)
-        self.refill.forget(uid)
+        self.refill.forget(record)
         self._policy_queue.add_after(record.namespace, 1.0)
-        for label in ("warm", "starting", "claimed", "terminating", "unhealthy", "outdated"):
-            try:
-                self.metrics.pool_pods.remove(record.namespace, record.name, label)
-            except KeyError:
-                continue
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         self.store.pod_changed(before, after)

@@ -10,20 +10,16 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 from sandyard.api import conditions, model, names
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason, Start
 from sandyard.api.template import Template
 from sandyard.engine.claims import Claims
-from sandyard.engine.events import Recorder
-from sandyard.engine.gateway import Gateway
-from sandyard.engine.metrics import Metrics
-from sandyard.engine.policies import Policies
+from sandyard.engine.parts import Parts
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.engine.refill import Refill, refusal
-from sandyard.engine.settings import Settings
-from sandyard.engine.store import Store
 from sandyard.engine.teardown import Teardown
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
@@ -43,29 +39,15 @@ _COLD_START_SECONDS = 300
 class Sandboxes:
     """All Sandboxes of this operator."""
 
-    def __init__(
-        self,
-        store: Store,
-        gateway: Gateway,
-        claims: Claims,
-        refill: Refill,
-        teardown: Teardown,
-        policies: Policies,
-        recorder: Recorder,
-        metrics: Metrics,
-        settings: Settings,
-        probe: Callable[[], podspec.Probe],
-    ) -> None:
-        self._store = store
-        self._gateway = gateway
+    def __init__(self, parts: Parts, claims: Claims, refill: Refill, teardown: Teardown) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._recorder = parts.recorder
+        self._metrics = parts.metrics
         self._claims = claims
         self._refill = refill
         self._teardown = teardown
-        self._policies = policies
-        self._recorder = recorder
-        self._metrics = metrics
-        self._settings = settings
-        self._probe = probe
         # Sandboxes that wait for a pool to appear or be continued, by its name.
         self._parked: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._refused: dict[str, tuple[Reason, str]] = {}
@@ -239,18 +221,18 @@ class Sandboxes:
             reason, why = self._refused.get(sandbox.uid, (Reason.START_TIMEOUT, "no pod could be made"))
             await self._give_up(sandbox, reason, f"not started within {patience} s: {why}")
             return
-        await self._policies.ensure(sandbox.namespace, template)
+        await self._parts.policies.ensure(sandbox.namespace, template)
         body = podspec.build(
             template,
             name=podspec.cold_pod_name(sandbox.owner),
             namespace=sandbox.namespace,
             owner=sandbox.owner,
-            probe=self._probe(),
+            probe=self._parts.probe(),
             pool=pool.owner if pool else None,
             sandbox=sandbox.owner,
             env=sandbox.spec.env or (),
         )
-        wrong = rules.violations(body, allow_root=self._settings.allow_root)
+        wrong = rules.violations(body, allow_root=self._parts.settings.allow_root)
         if wrong:
             await self._give_up(sandbox, Reason.INVALID_TEMPLATE, "; ".join(wrong))
             return
@@ -270,8 +252,8 @@ class Sandboxes:
         self._refused.pop(sandbox.uid, None)
         self._metrics.pod_starts.labels("created").inc()
 
-    async def _is_ours(self, sandbox: SandboxRecord, body: dict[str, object]) -> bool:
-        found = await self._gateway.get_pod(sandbox.namespace, body["metadata"]["name"])  # type: ignore[index]
+    async def _is_ours(self, sandbox: SandboxRecord, body: dict[str, Any]) -> bool:
+        found = await self._gateway.get_pod(sandbox.namespace, body["metadata"]["name"])
         labels = (found or {}).get("metadata", {}).get("labels") or {}
         return bool(labels.get(names.LABEL_SANDBOX_UID) == sandbox.uid)
 
@@ -286,20 +268,14 @@ class Sandboxes:
     async def _own_pod(self, sandbox: SandboxRecord) -> Pod | None:
         """The Sandbox's pod; should it have two (a claim cut off and repeated), only one is kept."""
         # A pod that is set aside for a claim under way is not the Sandbox's yet.
-        pods = [
-            pod
-            for pod in self._store.pods_of_sandbox(sandbox.uid)
-            if not self._store.under_way(pod.metadata.uid)
-        ]
+        pods = [pod for pod in self._store.pods_of_sandbox(sandbox.uid) if not self._store.under_way(pod.metadata.uid)]
         if not pods:
             return None
         named = sandbox.status.get("podUID")
         pods.sort(key=lambda pod: (pod.metadata.uid != named, pod.metadata.creation_timestamp, pod.metadata.uid))
         for surplus in pods[1:]:
             if surplus.metadata.deletion_timestamp is None:
-                await self._gateway.delete_pod(
-                    surplus.metadata.namespace, surplus.metadata.name, surplus.metadata.uid
-                )
+                await self._gateway.delete_pod(surplus.metadata.namespace, surplus.metadata.name, surplus.metadata.uid)
         return pods[0]
 
     async def _follow(self, sandbox: SandboxRecord, pod: Pod) -> None:
@@ -405,7 +381,7 @@ class Sandboxes:
             pool_name=sandbox.pool_name,
         )
 
-    async def _write(self, sandbox: SandboxRecord, status: dict[str, object]) -> bool:
+    async def _write(self, sandbox: SandboxRecord, status: dict[str, Any]) -> bool:
         """Write the status if it says something new."""
         if conditions.same(status, sandbox.status):
             return False
@@ -415,7 +391,6 @@ class Sandboxes:
 
 def _main_ended(pod: Pod) -> bool:
     return any(
-        status.name == names.CONTAINER and status.state.terminated is not None
-        and observe.proof_of(pod) is not None
+        status.name == names.CONTAINER and status.state.terminated is not None and observe.proof_of(pod) is not None
         for status in pod.status.container_statuses
     ) and pod.status.phase in ("Succeeded", "Failed")

@@ -14,12 +14,8 @@ from collections.abc import Callable
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.engine import records
-from sandyard.engine.gateway import POOLS, SANDBOXES, Gateway
-from sandyard.engine.metrics import Metrics
-from sandyard.engine.policies import Policies
-from sandyard.engine.settings import Settings
-from sandyard.engine.store import Store
-from sandyard.podspec.pod import Probe
+from sandyard.engine.gateway import POOLS, SANDBOXES
+from sandyard.engine.parts import Parts
 
 __all__ = ["Sweep"]
 
@@ -31,16 +27,13 @@ _MINIMUM_AGE_SECONDS = 5.0
 class Sweep:
     """One pass compares everything that carries our labels with what lives."""
 
-    def __init__(
-        self, store: Store, gateway: Gateway, policies: Policies, metrics: Metrics, settings: Settings,
-        probe: Callable[[], Probe],
-    ) -> None:  # fmt: skip
-        self._store = store
-        self._gateway = gateway
-        self._policies = policies
-        self._metrics = metrics
-        self._settings = settings
-        self._probe = probe
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._policies = parts.policies
+        self._metrics = parts.metrics
+        self._settings = parts.settings
+        self._probe = parts.probe
         self.sandbox_found: Callable[[records.SandboxRecord], None] = lambda _record: None
         self.pool_found: Callable[[records.PoolRecord], None] = lambda _record: None
         self.sandbox_gone: Callable[[str], None] = lambda _uid: None
@@ -62,9 +55,7 @@ class Sweep:
         known_sandboxes = {uid: record.version for uid, record in self._store.sandboxes.items()}
         known_pools = {uid: record.version for uid, record in self._store.pools.items()}
         namespaces = self._settings.namespaces
-        pools = [
-            records.pool(body, self._probe()) for body in await self._gateway.list_objects(POOLS, namespaces)
-        ]
+        pools = [records.pool(body, self._probe()) for body in await self._gateway.list_objects(POOLS, namespaces)]
         sandboxes = [records.sandbox(body) for body in await self._gateway.list_objects(SANDBOXES, namespaces)]
         for pool in pools:
             self.pool_found(pool)

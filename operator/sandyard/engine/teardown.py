@@ -9,11 +9,8 @@ import time
 from collections.abc import Callable
 
 from sandyard.api import conditions, names
-from sandyard.engine.events import Recorder
-from sandyard.engine.gateway import Gateway
-from sandyard.engine.metrics import Metrics
+from sandyard.engine.parts import Parts
 from sandyard.engine.records import SandboxRecord
-from sandyard.engine.store import Store
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
 from sandyard.sandbox import phase, teardown
@@ -27,11 +24,11 @@ _DEFAULT_GRACE_SECONDS = 10.0
 class Teardown:
     """Carries out `sandyard.sandbox.teardown`."""
 
-    def __init__(self, store: Store, gateway: Gateway, recorder: Recorder, metrics: Metrics) -> None:
-        self._store = store
-        self._gateway = gateway
-        self._recorder = recorder
-        self._metrics = metrics
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._recorder = parts.recorder
+        self._metrics = parts.metrics
         self._stuck: set[str] = set()
         self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
 

@@ -23,7 +23,7 @@ def build(operator: Operator, config: ClusterConfig) -> kopf.OperatorRegistry:
     """A registry of its own for *operator*: no global state, so that tests can have many."""
     registry = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=registry)  # type: ignore[misc,arg-type]
+    @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         authorization = config.authorization()
         return kopf.ConnectionInfo(
@@ -35,11 +35,11 @@ def build(operator: Operator, config: ClusterConfig) -> kopf.OperatorRegistry:
             private_key_path=config.key_file,
         )
 
-    @kopf.on.event(names.GROUP, names.VERSION, names.SANDBOXES, registry=registry)  # type: ignore[misc,arg-type]
+    @kopf.on.event(names.GROUP, names.VERSION, names.SANDBOXES, registry=registry)
     async def sandbox_event(event: Mapping[str, Any], **_: Any) -> None:
         operator.sandbox_event(event["type"], event["object"])
 
-    @kopf.on.event(names.GROUP, names.VERSION, names.POOLS, registry=registry)  # type: ignore[misc,arg-type]
+    @kopf.on.event(names.GROUP, names.VERSION, names.POOLS, registry=registry)
     async def pool_event(event: Mapping[str, Any], **_: Any) -> None:
         operator.pool_event(event["type"], event["object"])
 

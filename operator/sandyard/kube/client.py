@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import aiohttp
@@ -115,7 +115,7 @@ class Client:
         """PATCH by RFC 7386; put ``metadata.resourceVersion`` in to guard against other writers."""
         return await self._json("PATCH", path, body=orjson.dumps(body), content_type=MERGE_PATCH)
 
-    async def json_patch(self, path: str, body: list[Mapping[str, Any]]) -> dict[str, Any]:
+    async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """PATCH by RFC 6902."""
         return await self._json("PATCH", path, body=orjson.dumps(body), content_type=JSON_PATCH)
 

@@ -78,7 +78,11 @@ def template_hash(template: Template, probe: Probe) -> str:
     the operator replaces no warm pod.
     """
     required = {"runtime": probe.runtime, "network": probe.network}
-    content = {"format": _FORMAT, "required": required, "template": template.model_dump(mode="json", by_alias=True, exclude_none=True)}
+    content = {
+        "format": _FORMAT,
+        "required": required,
+        "template": template.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

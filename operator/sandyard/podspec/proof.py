@@ -6,6 +6,7 @@ is parsed as untrusted all the same.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ class Proof:
         return self.network == "Enforced"
 
 
+@functools.lru_cache(maxsize=4096)
 def parse(message: str) -> Proof | None:
     """The proof in *message*; None if it is not one."""
     try:

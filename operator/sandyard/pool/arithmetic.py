@@ -164,9 +164,7 @@ def _surplus(starting: Sequence[PoolPod], ready: Sequence[PoolPod], surplus: int
     return [*youngest_start, *newest_ready][:surplus]
 
 
-def _rollout(
-    view: PoolView, current: Sequence[PoolPod], outdated: Sequence[PoolPod], want: int
-) -> list[PoolPod]:
+def _rollout(view: PoolView, current: Sequence[PoolPod], outdated: Sequence[PoolPod], want: int) -> list[PoolPod]:
     """Warm pods of an earlier template that may go now."""
     may_miss = math.ceil(view.replicas * ROLLOUT_MAX_UNAVAILABLE)
     keep = max(0, min(want, view.replicas) - may_miss - len(current))

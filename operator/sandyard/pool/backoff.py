@@ -10,9 +10,7 @@ __all__ = ["Backoff"]
 
 # A refused create costs one request, a pod that starts and fails costs a node real work: the
 # first may be tried again soon (putting it right then heals within seconds), the second not.
-_REFUSED = frozenset(
-    {Reason.QUOTA_EXCEEDED, Reason.RUNTIME_CLASS_MISSING, Reason.POD_REFUSED, Reason.INVALID_TEMPLATE}
-)
+_REFUSED = frozenset({Reason.QUOTA_EXCEEDED, Reason.RUNTIME_CLASS_MISSING, Reason.POD_REFUSED, Reason.INVALID_TEMPLATE})
 _REFUSED_CAP_SECONDS = 15.0
 _FAILED_CAP_SECONDS = 600.0
 _BASE_SECONDS = 2.0

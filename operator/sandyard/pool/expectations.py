@@ -7,7 +7,6 @@ twice.  Each has a time-out: a write whose reply was lost must not block a pool 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 __all__ = ["Expectations"]
@@ -57,9 +56,9 @@ class Expectations:
         """Whether a delete of *uid* is under way and not yet seen."""
         return self._deletes.get(uid, float("-inf")) > now
 
-    def overdue(self, now: float) -> Iterator[str]:
-        """Names whose create was sent long ago and never seen: worth a direct look."""
-        yield from [name for name, deadline in self._creates.items() if deadline <= now]
+    def deletes(self, now: float) -> frozenset[str]:
+        """All UIDs whose delete is under way and not yet seen."""
+        return frozenset(uid for uid, deadline in self._deletes.items() if deadline > now)
 
     def next_deadline(self) -> float | None:
         """When the earliest expectation runs out."""

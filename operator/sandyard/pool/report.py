@@ -55,13 +55,9 @@ def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str,
     count = Counter(pod.state for pod in facts.pods)
     warm = sum(1 for pod in facts.pods if pod.state is PodState.WARM and pod.current)
     outdated = sum(
-        1
-        for pod in facts.pods
-        if not pod.current and pod.state in (PodState.WARM, PodState.PROVEN, PodState.STARTING)
+        1 for pod in facts.pods if not pod.current and pod.state in (PodState.WARM, PodState.PROVEN, PodState.STARTING)
     )
-    starting = sum(
-        1 for pod in facts.pods if pod.current and pod.state in (PodState.STARTING, PodState.PROVEN)
-    )
+    starting = sum(1 for pod in facts.pods if pod.current and pod.state in (PodState.STARTING, PodState.PROVEN))
     content: dict[str, Any] = {
         "observedGeneration": facts.generation,
         "replicas": warm,

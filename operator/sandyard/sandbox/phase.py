@@ -83,9 +83,7 @@ def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: b
     )
 
 
-def ready(
-    facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, expires_at: float | None
-) -> dict[str, Any]:
+def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, expires_at: float | None) -> dict[str, Any]:
     """It can be used."""
     moment = model.timestamp(facts.now)
     before = facts.before

@@ -1,0 +1,149 @@
+"""What the engine learns of a pool beyond its objects; all of it can be lost and learnt anew."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sandyard.api import conditions, names
+from sandyard.api.conditions import Finding
+from sandyard.api.objects import Pod
+from sandyard.api.reasons import Condition, Reason
+from sandyard.engine.records import PoolRecord
+from sandyard.pool import observe
+from sandyard.pool.backoff import Backoff
+from sandyard.pool.expectations import Expectations
+from sandyard.pool.observe import PodState, Trouble
+
+__all__ = ["PoolMemory", "remember"]
+
+# A pod must stay warm this long before the failures before it are forgiven; else a pool whose
+# pods start well and die at once would never back off.
+FORGIVE_AFTER_SECONDS = 5.0
+
+
+@dataclass
+class PoolMemory:
+    """Failures, proofs and counters of one pool.
+
+    Attributes
+    ----------
+    proven
+        Whether a pod of the present template has ever turned ready.
+    refused
+        What is wrong with the template, by the operator's own rules.
+    opening
+        Pods whose network is being opened.
+    """
+
+    template_hash: str
+    expectations: Expectations = field(default_factory=Expectations)
+    backoff: Backoff = Backoff()
+    failed_at: float = 0.0
+    proven: bool = False
+    warm_hits: int = 0
+    cold_starts: int = 0
+    at_maximum: bool = False
+    refused: str = ""
+    runtime: Finding | None = None
+    network: Finding | None = None
+    opening: set[str] = field(default_factory=set)
+    written_at: float = float("-inf")
+    _failed_pods: set[str] = field(default_factory=set)
+
+    def turn_to(self, template_hash: str) -> bool:
+        """A new template is a new chance: forget what was learnt of the old one."""
+        if self.template_hash == template_hash:
+            return False
+        self.template_hash = template_hash
+        self.backoff = Backoff()
+        self.proven = False
+        self.refused = ""
+        self.runtime = self.network = None
+        return True
+
+    def pod_gone(self, uid: str) -> None:
+        """The pod is no longer on the watch."""
+        self._failed_pods.discard(uid)
+        self.opening.discard(uid)
+
+    def fail(self, reason: Reason, message: str, now: float, pod_uid: str = "") -> None:
+        """A start has failed."""
+        if pod_uid:
+            self._failed_pods.add(pod_uid)
+        self.failed_at = now
+        self.backoff = self.backoff.fail(reason, message, now, random.random())
+        if reason is Reason.RUNTIME_NOT_ISOLATED:
+            self.runtime = Finding(Condition.RUNTIME_ISOLATED, False, reason, message)
+        elif reason is Reason.NETWORK_NOT_ENFORCED:
+            self.network = Finding(Condition.NETWORK_ENFORCED, False, reason, message)
+
+    def failures(self, pods: Iterable[Pod], egress: str) -> list[tuple[Pod, Trouble]]:
+        """Pods of the present template that have failed and were not counted yet."""
+        found = []
+        for pod in self._current(pods):
+            if observe.classify(pod, egress) is PodState.FAILED and pod.metadata.uid not in self._failed_pods:
+                trouble = observe.trouble(pod)
+                assert trouble is not None
+                found.append((pod, trouble))
+        return found
+
+    def learn(self, pods: Iterable[Pod], egress: str, now: float) -> float | None:
+        """Draw conclusions from pods that turned ready.
+
+        Returns
+        -------
+        float or None
+            Seconds after which another look is worth it.
+        """
+        again = None
+        for pod in self._current(pods):
+            state = observe.classify(pod, egress)
+            if state not in (PodState.WARM, PodState.PROVEN, PodState.CLAIMED) or not observe.is_ready(pod):
+                continue
+            ready_at = observe.ready_at(pod)
+            if not self.proven or ready_at > self.failed_at:
+                self._believe(pod)
+            self.proven = True
+            if self.backoff.failures and ready_at >= self.failed_at - 1:
+                if now - ready_at >= FORGIVE_AFTER_SECONDS:
+                    self.backoff = self.backoff.succeed()
+                else:
+                    again = FORGIVE_AFTER_SECONDS
+        return again
+
+    def _current(self, pods: Iterable[Pod]) -> list[Pod]:
+        return [pod for pod in pods if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == self.template_hash]
+
+    def _believe(self, pod: Pod) -> None:
+        seen = observe.proof_of(pod)
+        if seen is None:
+            return
+        told = f"proven by pod {pod.metadata.name}"
+        if self.runtime is None or self.runtime.status is not seen.isolated:
+            reason = Reason.PROVEN if seen.isolated else Reason.RUNTIME_NOT_ISOLATED
+            text = told if seen.isolated else f"not {told}"
+            self.runtime = Finding(Condition.RUNTIME_ISOLATED, seen.isolated, reason, text)
+        if self.network is None or self.network.status is not seen.enforced:
+            reason = Reason.PROVEN if seen.enforced else Reason.NETWORK_NOT_ENFORCED
+            text = told if seen.enforced else f"not {told}"
+            self.network = Finding(Condition.NETWORK_ENFORCED, seen.enforced, reason, text)
+
+
+def remember(pool: PoolRecord) -> PoolMemory:
+    """The memory of a pool that this process meets for the first time, from its status."""
+    memory = PoolMemory(pool.template_hash)
+    memory.warm_hits = int(pool.status.get("warmHits") or 0)
+    memory.cold_starts = int(pool.status.get("coldStarts") or 0)
+    if pool.status.get("templateHash") == pool.template_hash:
+        memory.runtime = _known(pool, Condition.RUNTIME_ISOLATED)
+        memory.network = _known(pool, Condition.NETWORK_ENFORCED)
+    return memory
+
+
+def _known(pool: PoolRecord, kind: Condition) -> Finding | None:
+    known = conditions.find(pool.status.get("conditions"), kind)
+    if known is None or known.get("status") == "Unknown":
+        return None
+    return Finding(kind, known["status"] == "True", Reason(known["reason"]), str(known.get("message", "")))

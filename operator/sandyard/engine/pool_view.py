@@ -1,0 +1,110 @@
+"""How a pool looks at this moment: its pods with reservations and expectations laid over them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sandyard.api import conditions, model, names
+from sandyard.api.conditions import Finding
+from sandyard.api.reasons import Condition, Reason
+from sandyard.engine.claims import Claims
+from sandyard.engine.pool_memory import PoolMemory
+from sandyard.engine.records import PoolRecord
+from sandyard.engine.store import Store
+from sandyard.pool import observe, report
+from sandyard.pool.arithmetic import PoolPod, PoolView
+from sandyard.pool.observe import PodState, Trouble
+
+__all__ = ["pods", "status", "trouble", "view"]
+
+
+def pods(store: Store, pool: PoolRecord, memory: PoolMemory) -> list[PoolPod]:
+    """All pods of *pool*, as the arithmetic sees them."""
+    assert pool.spec is not None
+    now = time.monotonic()
+    egress = pool.spec.template.network.egress
+    seen = []
+    for pod in store.pods_of_pool(pool.uid):
+        uid = pod.metadata.uid
+        state = observe.classify(pod, egress)
+        if store.reserved_for(uid) is not None and state is not PodState.TERMINATING:
+            state = PodState.CLAIMED
+        elif memory.expectations.deleting(uid, now):
+            state = PodState.TERMINATING
+        seen.append(
+            PoolPod(
+                uid=uid,
+                state=state,
+                created_at=model.seconds(pod.metadata.creation_timestamp),
+                since=observe.ready_at(pod),
+                current=pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == pool.template_hash,
+                stuck=state is PodState.STARTING and observe.trouble(pod) is not None,
+            )
+        )
+    return seen
+
+
+def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -> PoolView:
+    """Everything that `sandyard.pool.arithmetic.decide` needs."""
+    assert pool.spec is not None
+    spec = pool.spec
+    return PoolView(
+        replicas=spec.replicas,
+        pods=pods(store, pool, memory),
+        max_sandboxes=spec.max_sandboxes,
+        parallelism=spec.startup.parallelism,
+        start_timeout_seconds=spec.startup.timeout_seconds,
+        paused=spec.paused,
+        deleting=pool.deleting,
+        pending_creates=memory.expectations.pending_creates(time.monotonic()),
+        waiting=claims.waiting_cold(pool.uid),
+        proven=memory.proven,
+        failures=memory.backoff.failures,
+        held_until=memory.backoff.until,
+    )
+
+
+def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
+    """What holds a starting pod of the present template back."""
+    assert pool.spec is not None
+    for pod in store.pods_of_pool(pool.uid):
+        if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
+            continue
+        if observe.classify(pod, pool.spec.template.network.egress) is PodState.STARTING:
+            found = observe.trouble(pod)
+            if found is not None:
+                return found
+    return None
+
+
+def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -> dict[str, Any]:
+    """The status that *pool* should have."""
+    now = time.time()
+    if pool.spec is None:
+        findings = [
+            Finding(Condition.READY, False, Reason.INVALID_SPEC, pool.invalid),
+            Finding(Condition.STALLED, True, Reason.INVALID_SPEC, pool.invalid),
+        ]
+        merged = conditions.merge(pool.status.get("conditions") or (), findings, pool.generation, now)
+        return {"observedGeneration": pool.generation, "conditions": merged}
+    facts = report.PoolFacts(
+        uid=pool.uid,
+        generation=pool.generation,
+        replicas=pool.spec.replicas,
+        template_hash=pool.template_hash,
+        pods=pods(store, pool, memory),
+        pending_creates=memory.expectations.pending_creates(time.monotonic()),
+        waiting=claims.waiting(pool.uid),
+        warm_hits=memory.warm_hits,
+        cold_starts=memory.cold_starts,
+        paused=pool.spec.paused,
+        at_maximum=memory.at_maximum,
+        trouble=trouble(store, pool),
+        backoff=memory.backoff,
+        backoff_now=now,
+        runtime=memory.runtime,
+        network=memory.network,
+        refused=memory.refused,
+    )
+    return report.status(facts, pool.status, now)
