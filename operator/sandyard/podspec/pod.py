@@ -198,7 +198,7 @@ def _spec(template: Template, probe: Probe, env: Sequence[EnvVar]) -> dict[str, 
 
 def _container(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
     # A home that the user can write to; uid 1000 has no entry in most images' passwd file.
-    variables = {"HOME": template.working_dir}
+    variables = {"HOME": "/workspace"}
     variables.update({variable.name: variable.value for variable in template.env or ()})
     variables.update({variable.name: variable.value for variable in env})
     container: dict[str, Any] = {

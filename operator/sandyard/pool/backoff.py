@@ -13,7 +13,7 @@ __all__ = ["Backoff"]
 _REFUSED = frozenset({Reason.QUOTA_EXCEEDED, Reason.RUNTIME_CLASS_MISSING, Reason.POD_REFUSED, Reason.INVALID_TEMPLATE})
 _REFUSED_CAP_SECONDS = 15.0
 _FAILED_CAP_SECONDS = 600.0
-_BASE_SECONDS = 2.0
+_BASE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)

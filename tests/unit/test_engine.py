@@ -1,0 +1,261 @@
+"""The engine's own small machines: store, queue, timers, settings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from sandyard.api import names
+from sandyard.engine import records, settings
+from sandyard.engine.store import Store
+from sandyard.engine.timers import Timers
+from sandyard.engine.workqueue import WorkQueue
+from sandyard.kube import errors
+from sandyard.podspec import pod as podspec
+
+from tests.unit import objects
+
+HASH = podspec.template_hash(objects.template(), objects.PROBE)
+
+
+def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
+    body = {
+        "metadata": {"name": "python", "namespace": "ns", "uid": "pool", "resourceVersion": str(version),
+                     "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"template": {"image": "python:3.11"}, **spec},
+    }  # fmt: skip
+    return records.pool(body, objects.PROBE)
+
+
+def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:
+    made = objects.pod(uid, version=version, labels={names.LABEL_TEMPLATE_HASH: HASH, **labels})
+    return made
+
+
+def test_the_oldest_warm_pod_is_taken_first_and_only_once() -> None:
+    store = Store()
+    store.put_pool(pool())
+    for uid in ("b", "a"):
+        store.pod_changed(None, warm(uid))
+    first = store.take_warm(pool())
+    assert first is not None
+    store.reserve(first.metadata.uid, "s1")
+    second = store.take_warm(pool())
+    assert second is not None
+    assert {first.metadata.uid, second.metadata.uid} == {"a", "b"}
+    store.reserve(second.metadata.uid, "s2")
+    assert store.take_warm(pool()) is None
+
+
+def test_a_pod_of_another_template_is_not_taken() -> None:
+    store = Store()
+    store.put_pool(pool())
+    store.pod_changed(None, warm("a"))
+    changed = pool(2, template={"image": "python:3.12"})
+    store.put_pool(changed)
+    store.rebuild_warm(changed)
+    assert store.take_warm(changed) is None
+
+
+def test_a_refused_pod_is_left_alone_until_it_is_seen_anew() -> None:
+    store = Store()
+    store.put_pool(pool())
+    store.pod_changed(None, warm("a"))
+    pod = store.take_warm(pool())
+    assert pod is not None
+    store.reserve("a", "s")
+    store.refused(pod)
+    assert store.take_warm(pool()) is None
+    store.pod_changed(pod, warm("a", version="2"))
+    assert store.take_warm(pool()) is not None
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    store = Store()
+    assert store.put_pool(pool(5))
+    assert not store.put_pool(pool(4))
+    assert not store.put_pool(pool(5))
+    assert store.pools["pool"].version == 5
+
+
+def test_a_written_claim_is_the_sandboxs_before_the_watch_shows_it() -> None:
+    store = Store()
+    store.put_pool(pool())
+    store.pod_changed(None, warm("a"))
+    store.reserve("a", "s")
+    assert store.under_way("a")
+    store.commit("a")
+    assert not store.under_way("a")
+    assert [pod.metadata.uid for pod in store.pods_of_sandbox("s")] == ["a"]
+    # An update that was on its way before the claim must not undo it.
+    store.pod_changed(store.pods["a"], warm("a", version="2"))
+    assert store.reserved_for("a") == "s"
+    store.pod_changed(store.pods["a"], warm("a", version="3", **{names.LABEL_SANDBOX_UID: "s"}))
+    assert store.reserved_for("a") is None
+    assert [pod.metadata.uid for pod in store.pods_of_sandbox("s")] == ["a"]
+
+
+class ClaimsFromTheStore(RuleBasedStateMachine):
+    """Whatever the order of pods, claims, refusals and echoes: one pod, one owner."""
+
+    pods = Bundle("pods")
+    taken = Bundle("taken")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store()
+        self.pool = pool()
+        self.store.put_pool(self.pool)
+        self.count = 0
+        self.owner: dict[str, str] = {}
+        self.version = 1
+
+    @rule(target=pods)
+    def appears(self) -> str:
+        self.count += 1
+        uid = f"pod{self.count}"
+        self.store.pod_changed(None, warm(uid))
+        return uid
+
+    @rule(target=taken)
+    def takes(self) -> tuple[str, str]:
+        pod = self.store.take_warm(self.pool)
+        if pod is None:
+            return ("", "")
+        self.count += 1
+        assert pod.metadata.uid not in self.owner, "handed out twice"
+        owner = f"sandbox{self.count}"
+        self.owner[pod.metadata.uid] = owner
+        self.store.reserve(pod.metadata.uid, owner)
+        return (pod.metadata.uid, owner)
+
+    @rule(claim=consumes(taken), succeeds=st.booleans())
+    def writes(self, claim: tuple[str, str], succeeds: bool) -> None:
+        uid, owner = claim
+        if uid not in self.store.pods:
+            return
+        before = self.store.pods[uid]
+        self.version += 1
+        if succeeds:
+            self.store.commit(uid)
+            echo = warm(uid, version=str(self.version), **{names.LABEL_SANDBOX_UID: owner})
+            self.store.pod_changed(before, echo)
+        else:
+            self.store.refused(before)
+            del self.owner[uid]
+            self.store.pod_changed(before, warm(uid, version=str(self.version)))
+
+    @rule(uid=pods)
+    def is_seen_again(self, uid: str) -> None:
+        before = self.store.pods.get(uid)
+        if before is not None and names.LABEL_SANDBOX_UID not in before.metadata.labels:
+            self.version += 1
+            self.store.pod_changed(before, warm(uid, version=str(self.version)))
+
+    @rule(uid=pods)
+    def disappears(self, uid: str) -> None:
+        before = self.store.pods.get(uid)
+        if before is not None:
+            self.store.pod_changed(before, None)
+            self.owner.pop(uid, None)
+
+    @invariant()
+    def owners_are_known(self) -> None:
+        for uid, owner in self.owner.items():
+            if uid in self.store.pods:
+                assert uid in {pod.metadata.uid for pod in self.store.pods_of_sandbox(owner)}
+
+
+TestClaimsFromTheStore = ClaimsFromTheStore.TestCase
+
+
+async def test_a_key_is_handled_by_one_worker_at_a_time_and_again_if_added_meanwhile() -> None:
+    running, most, handled = 0, 0, 0
+    done = asyncio.Event()
+
+    async def handle(_key: str) -> None:
+        nonlocal running, most, handled
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        handled += 1
+        if handled == 2:
+            done.set()
+
+    queue = WorkQueue("test", handle, workers=4)
+    queue.active = True
+    task = asyncio.create_task(queue.run())
+    queue.add("a")
+    queue.add("a")
+    await asyncio.sleep(0.005)
+    queue.add("a")
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.sleep(0.03)
+    task.cancel()
+    assert (most, handled) == (1, 2)
+
+
+async def test_a_failed_key_comes_back_and_others_go_on() -> None:
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        if key == "bad" and seen.count("bad") < 3:
+            raise errors.TransportError("cut off")
+        if seen.count("bad") == 3 and "good" in seen:
+            done.set()
+
+    queue = WorkQueue("test", handle, workers=1)
+    queue.active = True
+    task = asyncio.create_task(queue.run())
+    queue.add("bad")
+    queue.add("good")
+    await asyncio.wait_for(done.wait(), 5)
+    task.cancel()
+    assert seen.index("good") < 2
+    assert queue.failures_total == 2
+
+
+async def test_a_standby_drops_its_keys() -> None:
+    async def handle(_key: str) -> None:
+        raise AssertionError
+
+    queue = WorkQueue("test", handle, workers=1)
+    queue.add("a")
+    assert queue.idle
+
+
+def test_timers_fire_when_due_and_not_after_they_were_moved_or_cancelled() -> None:
+    fired: list[str] = []
+    timers = Timers(fired.append)
+    timers.set("a", 10)
+    timers.set("b", 20)
+    timers.set("c", 5)
+    timers.set("a", 30)
+    timers.set("c", None)
+    timers.fire_due(25)
+    assert fired == ["b"]
+    timers.fire_due(30)
+    assert fired == ["b", "a"]
+    assert len(timers) == 0
+
+
+def test_settings_say_which_variable_makes_no_sense() -> None:
+    loaded = settings.load({"SANDYARD_WATCH_NAMESPACES": "a, b", "SANDYARD_ALLOW_ROOT": "true"})
+    assert loaded.namespaces == ("a", "b")
+    assert loaded.allow_root
+    for name, value in {"ALLOW_ROOT": "yes", "HTTP_PORT": "x", "ISOLATION_NETWORK": "Off"}.items():
+        with pytest.raises(settings.SettingsError, match=f"SANDYARD_{name}"):
+            settings.load({f"SANDYARD_{name}": value})
+
+
+def test_a_spec_that_cannot_be_parsed_is_told_by_its_field() -> None:
+    broken = pool(template={"image": "x", "resources": {"cpu": "lots"}})
+    assert broken.spec is None
+    assert "spec.template.resources.cpu" in broken.invalid

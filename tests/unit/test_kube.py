@@ -1,0 +1,194 @@
+"""Client and informer against a scripted server: dropped streams, expired versions, lost replies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from sandyard.api.objects import Generic
+from sandyard.kube import errors
+from sandyard.kube.client import Client, Resource
+from sandyard.kube.config import ClusterConfig
+from sandyard.kube.informer import Informer
+
+
+def thing(name: str, version: int) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": name, "resourceVersion": str(version)}, "spec": {}}
+
+
+class Script:
+    """Answers LIST from `items` and WATCH from a list of streams, each a list of events."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = []
+        self.version = 1
+        self.streams: list[Any] = []
+        self.lists = 0
+        self.page_size = 2
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await self.watch(request)
+        self.lists += 1
+        start = int(request.query.get("continue") or 0)
+        page = self.items[start : start + self.page_size]
+        more = start + self.page_size
+        metadata = {"resourceVersion": str(self.version)}
+        if more < len(self.items):
+            metadata["continue"] = str(more)
+        return web.json_response({"metadata": metadata, "items": page})
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        stream = self.streams.pop(0) if self.streams else "hang"
+        if isinstance(stream, int):
+            return web.json_response({"reason": "Expired", "message": "too old"}, status=stream)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if stream == "hang":
+            await asyncio.sleep(30)
+            return response
+        for event in stream:
+            line = json.dumps(event).encode() + b"\n"
+            # In two pieces: a line may arrive in any number of chunks.
+            await response.write(line[:7])
+            await asyncio.sleep(0.01)
+            await response.write(line[7:])
+        return response
+
+
+@contextlib.asynccontextmanager
+async def serve(handler: Any) -> AsyncIterator[Client]:
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", handler)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        async with Client(ClusterConfig(f"http://127.0.0.1:{port}"), timeout_seconds=0.5) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+async def until(check: Any) -> None:
+    async with asyncio.timeout(10):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def informed(script: Script) -> AsyncIterator[tuple[Informer[Generic], list[tuple[str | None, str | None]]]]:
+    changes: list[tuple[str | None, str | None]] = []
+
+    def note(before: Generic | None, after: Generic | None) -> None:
+        changes.append((before and before.metadata.name, after and after.metadata.name))
+
+    async with serve(script.handle) as client:
+        informer = Informer(client, "/api/v1/things", Generic, note, inactivity_seconds=0.3)
+        task = asyncio.create_task(informer.run())
+        try:
+            await asyncio.wait_for(informer.synced.wait(), 5)
+            yield informer, changes
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def test_a_list_of_several_pages_is_taken_in_whole() -> None:
+    script = Script()
+    script.items = [thing(name, 1) for name in "abcde"]
+    async with informed(script) as (informer, changes):
+        assert len(informer) == 5
+        assert changes == [(None, name) for name in "abcde"]
+
+
+async def test_events_are_followed_and_bookmarks_move_the_version_on() -> None:
+    script = Script()
+    script.items = [thing("a", 1)]
+    script.streams = [
+        [
+            {"type": "ADDED", "object": thing("b", 2)},
+            {"type": "MODIFIED", "object": thing("a", 3)},
+            {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}},
+            {"type": "DELETED", "object": thing("b", 10)},
+        ]
+    ]
+    async with informed(script) as (informer, changes):
+        await until(lambda: len(changes) == 4)
+        assert changes == [(None, "a"), (None, "b"), ("a", "a"), ("b", None)]
+        assert len(informer) == 1
+        assert script.lists == 1, "a stream that ends is resumed, not listed again"
+
+
+@pytest.mark.parametrize("gone", [410, [{"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}]])
+async def test_what_disappeared_while_the_watch_was_down_is_reported_as_deleted(gone: Any) -> None:
+    script = Script()
+    script.items = [thing("a", 1), thing("b", 1)]
+    script.streams = [[{"type": "ADDED", "object": thing("c", 2)}], gone]
+    async with informed(script) as (informer, changes):
+        script.items = [thing("b", 1), thing("d", 5)]
+        await until(lambda: (None, "d") in changes)
+        assert ("a", None) in changes
+        assert ("c", None) in changes
+        assert {item.metadata.name for item in informer} == {"b", "d"}
+        assert changes.count((None, "b")) == 1
+
+
+async def test_errors_and_silence_do_not_end_the_watch() -> None:
+    script = Script()
+    script.streams = [500, "hang", [{"type": "ERROR", "object": {"code": 500}}], [{"type": "ADDED",
+                      "object": thing("late", 2)}]]  # fmt: skip
+    async with informed(script) as (_, changes):
+        await until(lambda: (None, "late") in changes)
+
+
+async def test_a_refusal_is_told_with_its_reason() -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        body = {"reason": "AlreadyExists", "message": "pods 'a' already exists"}
+        return web.json_response(body, status=409, headers={"Retry-After": "3"})
+
+    async with serve(refuse) as client:
+        with pytest.raises(errors.ApiError) as caught:
+            await client.create("/api/v1/namespaces/ns/pods", {})
+    assert caught.value.already_exists
+    assert caught.value.conflict
+    assert caught.value.retry_after_seconds == 3
+    assert "pods 'a'" in str(caught.value)
+
+
+async def test_no_reply_is_not_a_refusal() -> None:
+    async def silent(_request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async with serve(silent) as client:
+        with pytest.raises(errors.TransportError):
+            await client.get("/version")
+
+
+async def test_requests_are_observed_by_verb_and_resource() -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"metadata": {}, "items": []})
+
+    async with serve(answer) as client:
+        client._observer = lambda verb, resource, code, _seconds: seen.append((verb, resource, code))
+        await client.get(Resource("v1", "pods").path("ns", "a"))
+        await client.merge_patch(Resource("sandyard.dev/v1alpha1", "sandboxes").path("ns", "a", "status"), {})
+        await client.items(Resource("v1", "pods").path())
+    assert seen == [("GET", "pods", "200"), ("PATCH", "sandboxes/status", "200"), ("LIST", "pods", "200")]
+
+
+def test_paths() -> None:
+    pods = Resource("v1", "pods")
+    assert pods.path() == "/api/v1/pods"
+    assert pods.path("ns", "a", "status") == "/api/v1/namespaces/ns/pods/a/status"
+    assert Resource("apps/v1", "deployments").path("ns") == "/apis/apps/v1/namespaces/ns/deployments"

@@ -1,0 +1,117 @@
+"""Templates become pods: YAML in, YAML out, and rules that no template can break."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from sandyard.api import names
+from sandyard.api.template import Template
+from sandyard.podspec import pod as podspec
+from sandyard.podspec import rules
+
+from tests.unit import objects
+
+FOLDER = pathlib.Path(__file__).parent / "pods"
+POOL = podspec.Owner("SandboxPool", "python", "pool-uid")
+SANDBOX = podspec.Owner("Sandbox", "hello", "sandbox-uid")
+
+
+def build(template: Template, **fields: Any) -> dict[str, Any]:
+    defaults: dict[str, Any] = {
+        "name": "python-1", "namespace": "ns", "owner": POOL, "pool": POOL, "probe": objects.PROBE,
+    }  # fmt: skip
+    return podspec.build(template, **{**defaults, **fields})
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.input.yaml")))
+def test_a_template_becomes_this_pod(name: str) -> None:
+    template = Template.model_validate(yaml.safe_load((FOLDER / name).read_text()))
+    expected = FOLDER / name.replace(".input.", ".output.")
+    assert build(template) == yaml.safe_load(expected.read_text())
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.input.yaml")))
+def test_every_pod_keeps_the_rules(name: str) -> None:
+    template = Template.model_validate(yaml.safe_load((FOLDER / name).read_text()))
+    assert rules.violations(build(template), allow_root=template.user.uid == 0) == []
+
+
+def test_a_cold_pod_belongs_to_its_sandbox_and_still_counts_for_the_pool() -> None:
+    made = build(objects.template(), owner=SANDBOX, sandbox=SANDBOX)
+    labels = made["metadata"]["labels"]
+    assert labels[names.LABEL_STATE] == names.STATE_COLD
+    assert labels[names.LABEL_SANDBOX_UID] == "sandbox-uid"
+    assert labels[names.LABEL_POOL_UID] == "pool-uid"
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "sandbox-uid"
+    assert made["metadata"]["annotations"][names.ANNOTATION_SAFE_TO_EVICT] == "false"
+
+
+def test_a_sandbox_of_its_own_template_carries_no_pool() -> None:
+    made = build(objects.template(), owner=SANDBOX, sandbox=SANDBOX, pool=None)
+    assert names.LABEL_POOL_UID not in made["metadata"]["labels"]
+
+
+def test_a_sandboxs_environment_overrides_the_templates() -> None:
+    template = objects.template(env=[{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)"}])
+    made = build(template, env=objects.template(env=[{"name": "A", "value": "2"}]).env)
+    env = {item["name"]: item["value"] for item in made["spec"]["containers"][0]["env"]}
+    assert env["A"] == "2"
+    assert env["B"] == "$$(A)", "Kubernetes would expand it"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda pod: pod["spec"].update(hostNetwork=True), "hostNetwork"),
+        (lambda pod: pod["spec"].update(automountServiceAccountToken=True), "automountServiceAccountToken"),
+        (lambda pod: pod["spec"].update(runtimeClassName=None), "runtimeClassName"),
+        (lambda pod: pod["spec"].update(serviceAccountName="admin"), "serviceAccountName"),
+        (lambda pod: pod["spec"]["volumes"].append({"name": "h", "hostPath": {"path": "/"}}), "emptyDir"),
+        (lambda pod: pod["spec"]["volumes"].append({"name": "h", "emptyDir": {}}), "size limit"),
+        (lambda pod: pod["spec"]["containers"][0]["securityContext"].update(privileged=True), "privileges"),
+        (lambda pod: pod["spec"]["initContainers"][0]["securityContext"].pop("capabilities"), "capabilities"),
+        (lambda pod: pod["spec"]["containers"][0]["resources"]["limits"].pop("memory"), "limits"),
+        (lambda pod: pod["spec"]["securityContext"].update(runAsUser=0), "allowRoot"),
+        (lambda pod: pod["spec"]["securityContext"].pop("seccompProfile"), "seccomp"),
+        (lambda pod: pod["spec"].update(initContainers=[]), "probe"),
+        (lambda pod: pod["spec"]["containers"].append({"name": "x"}), "only container"),
+        (lambda pod: pod["metadata"]["labels"].update({names.LABEL_EGRESS: "Internet"}), "egress None"),
+        (lambda pod: pod["spec"]["containers"][0].update(envFrom=[{}]), "envFrom"),
+    ],
+)
+def test_a_pod_that_breaks_a_rule_is_found_out(change: Any, told: str) -> None:
+    made = build(objects.template())
+    change(made)
+    assert any(told in violation for violation in rules.violations(made))
+
+
+def test_the_hash_follows_the_template_and_what_must_be_proven() -> None:
+    base = podspec.template_hash(objects.template(), objects.PROBE)
+    assert podspec.template_hash(objects.template(), objects.PROBE) == base
+    assert podspec.template_hash(objects.template(image="other"), objects.PROBE) != base
+    lax = podspec.Probe(image="x", pull_policy="Always", forbidden=(), network="BestEffort")
+    assert podspec.template_hash(objects.template(), lax) != base
+
+
+@given(st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", fullmatch=True))
+def test_pod_names_are_host_names_whatever_the_owner_is_called(owner: str) -> None:
+    name = podspec.pod_name(owner, "12345678")
+    assert len(name) <= 63
+    assert "." not in name
+    assert name.endswith("-12345678")
+
+
+def test_a_cold_pod_is_called_the_same_each_time_it_is_tried() -> None:
+    assert podspec.cold_pod_name(SANDBOX) == podspec.cold_pod_name(SANDBOX)
+    assert podspec.cold_pod_name(SANDBOX) != podspec.cold_pod_name(podspec.Owner("Sandbox", "hello", "other"))
+
+
+def test_a_tenth_of_the_cpu_and_all_of_the_memory_is_set_aside() -> None:
+    made = build(objects.template(resources={"cpu": "1500m", "memory": "1Gi"}))
+    requests = made["spec"]["containers"][0]["resources"]["requests"]
+    assert (requests["cpu"], requests["memory"]) == ("150m", "1Gi")
