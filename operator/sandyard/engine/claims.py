@@ -76,7 +76,10 @@ class Claims:
 
     def forget(self, sandbox_uid: str) -> None:
         """The Sandbox no longer wants a pod: give back what it may have been granted."""
+        pool_uid = self._pool_of.get(sandbox_uid)
         self._leave(sandbox_uid)
+        if pool_uid is not None:
+            self.demand_changed(pool_uid)
         pod_uid = self._granted.pop(sandbox_uid, None)
         if pod_uid is not None:
             self._store.release(pod_uid)
@@ -87,6 +90,9 @@ class Claims:
     async def claim(self, sandbox: SandboxRecord, pool: PoolRecord, *, cold: bool) -> Pod | None:
         """Give *sandbox* a warm pod of *pool* if there is one; else it waits in the queue.
 
+        Who calls this tells the pool, once the Sandbox is Ready: the substitute's start must
+        not get in the way of the claim.
+
         Returns
         -------
         Pod
@@ -96,7 +102,6 @@ class Claims:
         if settled is not None:
             return settled
         while (pod := self._next(sandbox, pool)) is not None:
-            self.demand_changed(pool.uid)
             if await self._write(sandbox, pod):
                 self._leave(sandbox.uid)
                 return pod
@@ -182,4 +187,3 @@ class Claims:
         queue.pop(sandbox_uid, None)
         if not queue:
             del self._waiting[pool_uid]
-        self.demand_changed(pool_uid)

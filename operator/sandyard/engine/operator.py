@@ -280,7 +280,13 @@ class Operator:
         sandbox_uid = pod.metadata.labels.get(names.LABEL_SANDBOX_UID)
         if sandbox_uid is not None:
             self.sandbox_queue.add(sandbox_uid)
-        self._touch_pool(pod)
+        # The echo of a claim may come before the claim is Ready, and the substitute's start must
+        # not get in its way: the claim itself tells the pool, in time.
+        just_claimed = before is not None and sandbox_uid is not None and (
+            names.LABEL_SANDBOX_UID not in before.metadata.labels
+        )
+        if not just_claimed:
+            self._touch_pool(pod)
         if after is None:
             self._policy_queue.add_after(pod.metadata.namespace, 1.0)
 

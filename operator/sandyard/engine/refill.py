@@ -69,14 +69,14 @@ class Refill:
         if after is None:
             memory.pod_gone(pod.metadata.uid)
 
-    def count_claim(self, pool: PoolRecord, *, warm: bool) -> None:
-        """One more claim served."""
+    def claimed(self, pool: PoolRecord, *, warm: bool) -> None:
+        """One more claim served: count it, and start a substitute."""
         memory = self._memory(pool)
         if warm:
             memory.warm_hits += 1
         else:
             memory.cold_starts += 1
-        self._report_soon(pool.uid, memory)
+        self.again(pool.uid, 0)
 
     def going(self, pool_uid: str) -> frozenset[str]:
         """Pods of the pool whose delete is under way and not yet seen."""

@@ -133,8 +133,10 @@ class Sandboxes:
             await self._still_waiting(sandbox, pool)
             return
         start = Start.COLD if waited else Start.WARM
-        await self._hand_out(sandbox, pod, start)
-        self._refill.count_claim(pool, warm=start is Start.WARM)
+        try:
+            await self._hand_out(sandbox, pod, start)
+        finally:
+            self._refill.claimed(pool, warm=start is Start.WARM)
 
     async def _hand_out(self, sandbox: SandboxRecord, pod: Pod, start: Start) -> None:
         """The second write of a claim: Ready."""

@@ -45,6 +45,7 @@ class Lease:
 
     def __post_init__(self) -> None:
         self._renewed_at = float("-inf")
+        self._current: dict[str, Any] | None = None
         self._seen: tuple[str, int] | None = None
         self._seen_at = float("-inf")
         self.held = False
@@ -90,36 +91,49 @@ class Lease:
             _log.warning("could not release the lease", extra={"error": str(error)})
 
     async def _attempt(self) -> bool:
+        """Take or renew the lease; whether it is ours now."""
         sent_at = time.monotonic()
+        path = _LEASES.path(self.namespace, self.name)
         try:
-            current = await self.client.get(_LEASES.path(self.namespace, self.name))
-            spec = current["spec"]
-            mine = spec.get("holderIdentity") == self.identity
-            mark = (str(spec.get("renewTime")), int(spec.get("leaseTransitions") or 0))
-            if mark != self._seen:
-                self._seen, self._seen_at = mark, sent_at
-            lapsed = time.monotonic() - self._seen_at > int(spec.get("leaseDurationSeconds") or self.duration_seconds)
-            if not (mine or lapsed or not spec.get("holderIdentity")):
+            # A holder knows the object from its last renewal: one write, no read.
+            current = self._current if self.held and self._current else await self.client.get(path)
+            self._current = None
+            if not self._may_take(current["spec"], sent_at):
                 self.held = False
                 return False
-            transitions = mark[1] + (0 if mine else 1)
-            current["spec"] = self._spec(transitions, spec.get("acquireTime") if mine else None)
-            await self.client.replace(_LEASES.path(self.namespace, self.name), current)
+            mine = current["spec"].get("holderIdentity") == self.identity
+            transitions = int(current["spec"].get("leaseTransitions") or 0) + (0 if mine else 1)
+            current["spec"] = self._spec(transitions, current["spec"].get("acquireTime") if mine else None)
+            self._current = await self.client.replace(path, current)
         except errors.ApiError as error:
             if not error.not_found:
                 _log.info("lease not renewed", extra={"error": str(error)})
                 return False
-            try:
-                body = {"metadata": {"name": self.name}, "spec": self._spec(0, None)}
-                await self.client.create(_LEASES.path(self.namespace), body)
-            except (errors.ApiError, errors.TransportError) as created:
-                _log.info("lease not created", extra={"error": str(created)})
+            if not await self._create():
                 return False
         except errors.TransportError as error:
             _log.warning("lease not renewed", extra={"error": str(error)})
             return False
         self._renewed_at = sent_at
         self.held = True
+        return True
+
+    def _may_take(self, spec: dict[str, Any], now: float) -> bool:
+        """Whether the lease is ours, free, or has not changed for its duration by our clock."""
+        mark = (str(spec.get("renewTime")), int(spec.get("leaseTransitions") or 0))
+        if mark != self._seen:
+            self._seen, self._seen_at = mark, now
+        holder = spec.get("holderIdentity")
+        lapsed = now - self._seen_at > int(spec.get("leaseDurationSeconds") or self.duration_seconds)
+        return holder == self.identity or not holder or lapsed
+
+    async def _create(self) -> bool:
+        try:
+            body = {"metadata": {"name": self.name}, "spec": self._spec(0, None)}
+            self._current = await self.client.create(_LEASES.path(self.namespace), body)
+        except (errors.ApiError, errors.TransportError) as error:
+            _log.info("lease not created", extra={"error": str(error)})
+            return False
         return True
 
     def _spec(self, transitions: int, acquired: str | None) -> dict[str, Any]:

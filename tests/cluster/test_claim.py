@@ -1,0 +1,108 @@
+"""Claims on a real cluster: from warm pods, once each, in two writes."""
+
+from __future__ import annotations
+
+from tests.cluster.conftest import Installed
+from tests.support import manifests
+from tests.support.kube import Kube, until
+
+
+def warm_uids(kube: Kube) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in kube.list("pods", "sandyard.dev/state=warm")}
+
+
+def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(kube: Kube, installed: Installed) -> None:
+    kube.apply(manifests.pool("python", 2))
+    kube.wait_for("sandboxpool", "python", "Ready")
+    before = warm_uids(kube)
+    audit = installed.audit()
+    kube.create(manifests.sandbox("hello", "python"))
+    status = kube.wait_for("sandbox", "hello", "Ready")
+
+    assert status["start"] == "Warm"
+    assert status["podUID"] in before
+    assert status["runtime"] == "gvisor"
+
+    posted = audit.posted("sandboxes", "hello")
+    assert posted is not None
+    calls = [call for call in audit.calls() if call.ended > posted.ended]
+    ready = next(i for i, call in enumerate(calls) if (call.resource, call.name) == ("sandboxes/status", "hello"))
+    until_ready = [(call.verb, call.resource) for call in sorted(calls[: ready + 1], key=lambda call: call.ended)]
+    assert until_ready == [("patch", "pods"), ("patch", "sandboxes/status")]
+    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.delete("sandbox", "hello")
+
+
+def test_fifty_claims_on_twenty_warm_pods(kube: Kube) -> None:
+    kube.apply(manifests.pool("python", 20, whenEmpty={"action": "ColdStart", "waitSeconds": 240}))
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+    before = warm_uids(kube)
+    assert len(before) == 20
+    names = [f"claim-{number}" for number in range(50)]
+    kube.create(*(manifests.sandbox(name, "python") for name in names))
+    kube.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=240s", timeout=260)
+
+    statuses = [item["status"] for item in kube.list("sandboxes")]
+    pods = [status["podUID"] for status in statuses]
+    assert len(set(pods)) == 50, "a pod was handed out twice"
+    warm = [status for status in statuses if status["start"] == "Warm"]
+    assert len(warm) == 20
+    assert {status["podUID"] for status in warm} == before
+
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+    status_equals_pods(kube, warm=20, claimed=50)
+    status = kube.status("sandboxpool", "python")
+    assert (status["warmHits"], status["coldStarts"]) == (20, 30)
+    kube.delete("sandboxes", "--all", timeout=120)
+
+
+def status_equals_pods(kube: Kube, warm: int, claimed: int) -> None:
+    def same() -> bool:
+        status = kube.status("sandboxpool", "python")
+        pods = [pod for pod in kube.list("pods") if "deletionTimestamp" not in pod["metadata"]]
+        states = [pod["metadata"]["labels"]["sandyard.dev/state"] for pod in pods]
+        counted = (states.count("warm"), states.count("claimed"))
+        told = (status["replicas"] + status["starting"], status["claimed"])
+        return counted == told == (warm, claimed)
+
+    until("the pool's status equals its pods", same, 30)
+
+
+def test_an_empty_pool_starts_one_for_the_claim(kube: Kube) -> None:
+    kube.apply(manifests.pool("python", 0))
+    kube.create(manifests.sandbox("hello", "python"))
+    status = kube.wait_for("sandbox", "hello", "Ready")
+    assert status["start"] == "Cold"
+    until("it is counted", lambda: kube.status("sandboxpool", "python").get("coldStarts") == 1)
+    kube.delete("sandbox", "hello")
+
+
+def test_a_sandbox_with_its_own_environment_is_started_cold(kube: Kube) -> None:
+    kube.apply(manifests.pool("python", 1))
+    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.create(manifests.sandbox("hello", "python", env=[{"name": "WHO", "value": "me and $(HOME)"}]))
+    status = kube.wait_for("sandbox", "hello", "Ready")
+    assert status["start"] == "Cold"
+    said = kube.kubectl("exec", status["podName"], "-c", "sandbox", "--", "printenv", "WHO")
+    assert said == "me and $(HOME)\n"
+    assert kube.status("sandboxpool", "python")["replicas"] == 1
+    kube.delete("sandbox", "hello")
+
+
+def test_a_sandbox_waits_for_its_pool_and_says_so(kube: Kube) -> None:
+    kube.create(manifests.sandbox("early", "later"))
+    message = kube.wait_reason("sandbox", "early", "Stalled", ["PoolNotFound"], 15)
+    assert "later" in message
+    kube.apply(manifests.pool("later", 1))
+    assert kube.wait_for("sandbox", "early", "Ready")["phase"] == "Ready"
+    kube.delete("sandbox", "early")
+
+
+def test_a_sandbox_expires_by_itself(kube: Kube) -> None:
+    kube.apply(manifests.pool("python", 1))
+    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.create(manifests.sandbox("short", "python", lifetime={"seconds": 3}))
+    assert kube.wait_for("sandbox", "short", "Ready")["expiresAt"]
+    until("it is gone", lambda: kube.get("sandbox", "short") is None, 20)
+    kube.create(manifests.sandbox("late", "python", lifetime={"deadline": "2020-01-01T00:00:00Z"}))
+    until("it expired at once", lambda: kube.get("sandbox", "late") is None, 10)
