@@ -23,7 +23,7 @@ _MESSAGE_FILE = pathlib.Path("/dev/termination-log")
 _SYSLOG_READ_ALL = 3
 _REFUSALS_IN_A_ROW = 3
 _CONNECT_SECONDS = 1.0
-_PAUSE_SECONDS = 0.03
+_PAUSE_SECONDS = 0.08
 
 
 def kernel_facts() -> tuple[str, bool]:

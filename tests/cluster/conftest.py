@@ -95,7 +95,11 @@ def kube(installed: Installed, leak_gate: None) -> Iterator[Kube]:
     """A namespace of the test's own; it goes with everything in it."""
     namespace = f"test-{uuid.uuid4().hex[:8]}"
     installed.kube.kubectl("create", "namespace", namespace)
-    yield installed.kube.within(namespace)
+    within = installed.kube.within(namespace)
+    yield within
+    # In this order the namespace goes at once; its controller looks again only every now and
+    # then while something with a finalizer is left.
+    within.kubectl("delete", "sandboxes,sandboxpools", "--all", "--timeout=120s", "--ignore-not-found")
     installed.kube.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s")
 
 

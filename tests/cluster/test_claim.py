@@ -49,7 +49,7 @@ def test_fifty_claims_on_twenty_warm_pods(kube: Kube) -> None:
     assert len(warm) == 20
     assert {status["podUID"] for status in warm} == before
 
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=240)
     status_equals_pods(kube, warm=20, claimed=50)
     status = kube.status("sandboxpool", "python")
     assert (status["warmHits"], status["coldStarts"]) == (20, 30)

@@ -105,7 +105,8 @@ class Kube:
 
     def wait_for(self, kind: str, name: str, condition: str, timeout: float = 60) -> dict[str, Any]:
         """`kubectl wait` for a condition; returns the status."""
-        self.kubectl("wait", f"--for=condition={condition}", f"{kind}/{name}", f"--timeout={timeout}s")
+        wait = ("wait", f"--for=condition={condition}", f"{kind}/{name}", f"--timeout={timeout}s")
+        self.kubectl(*wait, timeout=timeout + 30)
         return self.status(kind, name)
 
     def wait_reason(self, kind: str, name: str, condition: str, reasons: Iterable[str], timeout: float) -> str:

@@ -1,0 +1,176 @@
+"""What a sandbox is and what it can reach, seen from inside a real one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from localcluster import images, lifecycle, network, paths
+
+from tests.cluster.conftest import Installed, install, load_images
+from tests.support import manifests
+from tests.support.kube import Kube, until
+
+FORBIDDEN = ["10.96.0.1:443", "{node}:6443", "{node}:10250", "169.254.169.254:80", "168.63.129.16:80",
+             "100.100.100.200:80", "10.9.9.9:80"]  # fmt: skip
+INTERNET = "203.0.113.10:80"
+_TRY = """
+import json, socket, sys
+found = {}
+for target in sys.argv[1:]:
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+        found[target] = "reached"
+    except OSError as error:
+        found[target] = str(error)
+print(json.dumps(found))
+"""
+
+
+def inside(kube: Kube, pod: str, *command: str) -> str:
+    return kube.kubectl("exec", pod, "-c", "sandbox", "--", *command)
+
+
+def reached(kube: Kube, pod: str, *targets: str) -> set[str]:
+    """Those of *targets* that the sandbox can connect to."""
+    answers = json.loads(inside(kube, pod, "python3", "-c", _TRY, *targets))
+    return {target for target, answer in answers.items() if answer == "reached"}
+
+
+def ready(kube: Kube, name: str, **spec: Any) -> dict[str, Any]:
+    kube.create(manifests.sandbox(name, **spec))
+    return kube.wait_for("sandbox", name, "Ready")
+
+
+def test_a_sandbox_runs_in_gvisor_as_nobody_in_particular(kube: Kube) -> None:
+    status = ready(kube, "plain", template=manifests.template())
+    pod = status["podName"]
+    assert "Starting gVisor" in inside(kube, pod, "dmesg")
+    facts = inside(kube, pod, "sh", "-c", "id -u; id -g; pwd; echo $HOME; grep CapEff /proc/self/status").split("\n")
+    assert facts[:4] == ["1000", "1000", "/workspace", "/workspace"]
+    assert int(facts[4].split()[1], 16) == 0, "no capabilities"
+    assert inside(kube, pod, "sh", "-c", "ls /var/run/secrets 2>/dev/null | wc -l").strip() == "0"
+    assert "SERVICE_HOST" not in inside(kube, pod, "env").replace("KUBERNETES_SERVICE_HOST", "")
+    spec = kube.get("pod", pod)["spec"]  # type: ignore[index]
+    assert spec["containers"][0]["resources"]["limits"]["memory"] == "128Mi"
+
+
+def test_a_closed_sandbox_reaches_nothing(kube: Kube, installed: Installed) -> None:
+    other = ready(kube, "other", template=manifests.template(command=["python3", "-m", "http.server", "8000"]))
+    pod = ready(kube, "closed", template=manifests.template())["podName"]
+    targets = [target.format(node=installed.cluster.node_address) for target in FORBIDDEN]
+    targets += [INTERNET, f"{other['podIP']}:8000"]
+    before = network.outside_counters(installed.cluster)
+    assert reached(kube, pod, *targets) == set()
+    assert network.outside_counters(installed.cluster) == before, "packets left the node"
+    assert reached(kube, other["podName"], "127.0.0.1:8000"), "the control: the server answers"
+
+
+def test_the_internet_profile_reaches_the_internet_and_nothing_else(kube: Kube, installed: Installed) -> None:
+    other = ready(kube, "other", template=manifests.template(command=["python3", "-m", "http.server", "8000"]))
+    kube.apply(manifests.pool("net", 1, manifests.template(network={"egress": "Internet"})))
+    kube.wait_for("sandboxpool", "net", "Ready")
+    kube.create(manifests.sandbox("open", "net"))
+    status = kube.wait_for("sandbox", "open", "Ready")
+    assert status["start"] == "Warm"
+    pod = status["podName"]
+    until("the internet", lambda: reached(kube, pod, INTERNET), 10)
+    targets = [target.format(node=installed.cluster.node_address) for target in FORBIDDEN]
+    assert reached(kube, pod, *targets, f"{other['podIP']}:8000") == set()
+
+
+def test_ingress_is_for_those_who_are_named(kube: Kube) -> None:
+    peers = [{"podSelector": {"matchLabels": {"role": "proxy"}}, "ports": [{"port": 8000}]}]
+    server = manifests.template(
+        command=["python3", "-m", "http.server", "8000"], network={"egress": "None", "ingressFrom": peers}
+    )
+    address = ready(kube, "server", template=server)["podIP"]
+    image, limits = images.BUSYBOX_IMAGE, {"memory": "32Mi"}
+    for name, labels in {"proxy": {"role": "proxy"}, "stranger": {}}.items():
+        container = {"name": "c", "image": image, "command": ["sleep", "600"], "resources": {"limits": limits}}
+        kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
+                    "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}})  # fmt: skip
+        kube.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    fetch = f"wget -q -T 3 -O /dev/null http://{address}:8000/ && echo yes || echo no"
+    until("the proxy gets through", lambda: kube.kubectl("exec", "proxy", "--", "sh", "-c", fetch) == "yes\n", 15)
+    assert kube.kubectl("exec", "stranger", "--", "sh", "-c", fetch) == "no\n"
+
+
+def test_limits_hold(kube: Kube) -> None:
+    eat = "x = bytearray(400 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint('survived')"
+    kube.create(manifests.sandbox("eater", template=manifests.template(command=["python3", "-c", eat])))
+    until("it ended", lambda: kube.status("sandbox", "eater").get("phase") in ("Failed", "Succeeded"), 60)
+    status = kube.status("sandbox", "eater")
+    assert status["phase"] == "Failed"
+    assert status["lastTermination"]["reason"] == "OOMKilled", status["lastTermination"]
+
+    small = {"medium": "Memory", "sizeLimit": "8Mi"}
+    template = manifests.template(readOnlyRootFilesystem=True, workspace=small, tmp=small,
+                                  user={"uid": 65534, "gid": 65534})  # fmt: skip
+    pod = ready(kube, "small", template=template)["podName"]
+    write = "for f in /workspace/x /tmp/x /etc/x; do head -c 9m /dev/zero >$f 2>/dev/null && echo $f; done; id -u"
+    assert inside(kube, pod, "sh", "-c", write).split() == ["65534"]
+
+
+def test_a_main_process_that_ends_finishes_its_sandbox(kube: Kube) -> None:
+    kube.create(
+        manifests.sandbox("good", template=manifests.template(command=["sh", "-c", "sleep 1"])),
+        manifests.sandbox("bad", template=manifests.template(command=["sh", "-c", "sleep 1; exit 7"])),
+    )
+    until("both ended", lambda: all(kube.condition("sandbox", name, "Finished") for name in ("good", "bad")), 60)
+    good, bad = kube.status("sandbox", "good"), kube.status("sandbox", "bad")
+    assert (good["phase"], good["lastTermination"]["exitCode"]) == ("Succeeded", 0)
+    assert (bad["phase"], bad["lastTermination"]["exitCode"]) == ("Failed", 7)
+
+
+@pytest.mark.parametrize("start", ["pool", "cold"])
+def test_a_runtime_class_that_is_really_runc_hands_out_nothing(kube: Kube, start: str) -> None:
+    name = f"pretender-{kube.namespace}"
+    kube.apply({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "runc"})
+    template = manifests.template(runtimeClassName=name)
+    try:
+        if start == "pool":
+            kube.apply(manifests.pool("fake", 2, template))
+            message = kube.wait_reason("sandboxpool", "fake", "RuntimeIsolated", ["RuntimeNotIsolated"], 30)
+            assert "gVisor" in message
+            kube.create(manifests.sandbox("victim", "fake", waitSeconds=8))
+        else:
+            kube.create(manifests.sandbox("victim", template=template))
+        until("it failed", lambda: kube.status("sandbox", "victim").get("phase") == "Failed", 30)
+        ready_condition = kube.condition("sandbox", "victim", "Ready")
+        assert ready_condition is not None
+        assert (ready_condition["status"], ready_condition["reason"]) == ("False", "RuntimeNotIsolated")
+    finally:
+        kube.kubectl("delete", "runtimeclass", name)
+
+
+def test_without_enforced_policies_nothing_is_handed_out() -> None:
+    """In a cluster of its own, beside the other: NetworkPolicies are accepted there, and do nothing."""
+    cluster = lifecycle.up("unenforced", lifecycle.Options(network_policy=False))
+    try:
+        load_images(cluster)
+        kube = Kube(cluster.kubeconfig)
+        install(kube, "isolation.probeTimeoutSeconds=4")
+        kube.apply(manifests.pool("python", 2))
+        message = kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["NetworkNotEnforced"], 60)
+        assert "10.96.0.1:443" in message
+        kube.create(manifests.sandbox("victim", "python", waitSeconds=6))
+        until("it failed", lambda: kube.status("sandbox", "victim").get("phase") == "Failed", 30)
+        assert kube.condition("sandbox", "victim", "Ready")["reason"] == "NetworkNotEnforced"  # type: ignore[index]
+        assert kube.status("sandboxpool", "python")["replicas"] == 0
+        stalled = kube.condition("sandboxpool", "python", "Stalled")
+        assert stalled is not None
+        assert stalled["status"] == "True"
+
+        install(kube, "isolation.network=BestEffort")
+        kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
+        kube.create(manifests.sandbox("brave", "python"))
+        status = kube.wait_for("sandbox", "brave", "Ready")
+        told = {c["type"]: c["status"] for c in status["conditions"]}
+        assert told["NetworkEnforced"] == "False"
+        assert told["RuntimeIsolated"] == "True"
+    finally:
+        lifecycle.down("unenforced")
+    assert not (paths.state_dir() / "clusters" / "unenforced").exists()
