@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from localcluster import images, lifecycle, paths
 
+from localcluster import images, lifecycle, paths
 from tests.support import leaks
 from tests.support.audit import Audit
 from tests.support.kube import Kube

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from localcluster import images, lifecycle, network, paths
 
+from localcluster import images, lifecycle, network, paths
 from tests.cluster.conftest import Installed, install, load_images
 from tests.support import manifests
 from tests.support.kube import Kube, until

@@ -68,6 +68,10 @@ class Kube:
         """`kubectl apply` all of *objects* at once."""
         self.kubectl("apply", "-f", "-", stdin=_list(objects))
 
+    def apply_as_is(self, *objects: dict[str, Any]) -> None:
+        """`kubectl apply` objects that name their own namespaces."""
+        self.run("kubectl", "apply", "-f", "-", stdin=_list(objects))
+
     def create(self, *objects: dict[str, Any]) -> None:
         """`kubectl create` all of *objects* at once."""
         self.kubectl("create", "-f", "-", stdin=_list(objects))

@@ -6,7 +6,6 @@ import pathlib
 import subprocess
 
 from localcluster import network, paths, processes, tools
-
 from tests.support.kube import Kube, until
 
 __all__ = ["Snapshot", "assert_back_to", "snapshot"]
@@ -56,9 +55,7 @@ def assert_back_to(before: Snapshot, kube: Kube, cluster: paths.Cluster, timeout
         grown = {kind: sorted(now[kind] - before[kind]) for kind in now if now[kind] - before[kind]}
         counted = ("containers", "shims", "namespaces", "veths", "addresses")
         return {
-            kind: names
-            for kind, names in grown.items()
-            if kind not in counted or len(now[kind]) > len(before[kind])
+            kind: names for kind, names in grown.items() if kind not in counted or len(now[kind]) > len(before[kind])
         }
 
     remaining: dict[str, list[str]] = {}

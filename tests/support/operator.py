@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 
 from localcluster import paths
-
 from tests.support.kube import Kube, until
 
 __all__ = ["OperatorProcess", "service_account_kubeconfig"]

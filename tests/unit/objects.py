@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template

@@ -9,10 +9,10 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sandyard.api import crd, quantity
 from sandyard.api.model import ApiModel
 from sandyard.api.template import Template
-
 from tests.unit import objects
 
 

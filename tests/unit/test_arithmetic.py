@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from sandyard.pool import arithmetic
 from sandyard.pool.arithmetic import PoolPod, PoolView, decide
 from sandyard.pool.expectations import Expectations

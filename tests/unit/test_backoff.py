@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sandyard.api.reasons import Reason
 from sandyard.pool.backoff import Backoff
 

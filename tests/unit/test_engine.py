@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
 from sandyard.api import names
 from sandyard.engine import records, settings
 from sandyard.engine.store import Store
@@ -15,7 +16,6 @@ from sandyard.engine.timers import Timers
 from sandyard.engine.workqueue import WorkQueue
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
-
 from tests.unit import objects
 
 HASH = podspec.template_hash(objects.template(), objects.PROBE)
@@ -31,8 +31,7 @@ def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
 
 
 def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:
-    made = objects.pod(uid, version=version, labels={names.LABEL_TEMPLATE_HASH: HASH, **labels})
-    return made
+    return objects.pod(uid, version=version, labels={names.LABEL_TEMPLATE_HASH: HASH, **labels})
 
 
 def test_the_oldest_warm_pod_is_taken_first_and_only_once() -> None:

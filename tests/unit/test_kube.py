@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import pathlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+
 from sandyard.api.objects import Generic
-from sandyard.kube import errors
+from sandyard.kube import config, errors
 from sandyard.kube.client import Client, Resource
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.informer import Informer
@@ -192,3 +194,23 @@ def test_paths() -> None:
     assert pods.path() == "/api/v1/pods"
     assert pods.path("ns", "a", "status") == "/api/v1/namespaces/ns/pods/a/status"
     assert Resource("apps/v1", "deployments").path("ns") == "/apis/apps/v1/namespaces/ns/deployments"
+
+
+def test_the_token_of_a_kubeconfig_is_used(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = {
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1/"}}],
+        "users": [{"name": "u", "user": {"token": "secret"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "config").write_text(json.dumps(content))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    loaded = config.load()
+    assert loaded.server == "http://127.0.0.1:1"
+    assert loaded.authorization() == "Bearer secret"
+
+
+def test_no_kubeconfig_is_told_with_the_remedy(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(errors.ConfigError, match="KUBECONFIG"):
+        config.load()

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
+
 from sandyard.api import names
 from sandyard.api.reasons import Reason
 from sandyard.pool import observe
 from sandyard.pool.observe import PodState
-
 from tests.unit import objects
 
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sandyard.api import names
 from sandyard.api.template import Template
 from sandyard.podspec import pod as podspec
 from sandyard.podspec import rules
-
 from tests.unit import objects
 
 FOLDER = pathlib.Path(__file__).parent / "pods"

@@ -3,9 +3,9 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+
 from sandyard.api.template import IngressPeer
 from sandyard.podspec import policy, proof
-
 from tests.unit import objects
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sandyard.api import conditions, model
 from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason, Start
 from sandyard.api.sandbox import Lifetime
 from sandyard.podspec import proof
 from sandyard.sandbox import expiry, phase, teardown, termination
-
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")
@@ -80,9 +80,7 @@ def test_a_dead_end_is_stalled_and_a_wait_is_not() -> None:
         ({"exitCode": 137, "reason": "Error"}, "Failed", {"reason": "Error", "exitCode": 137, "signal": 9}),
     ],
 )  # fmt: skip
-def test_how_the_main_process_ended(
-    terminated: dict[str, Any], pod_phase: str, expected: dict[str, Any]
-) -> None:
+def test_how_the_main_process_ended(terminated: dict[str, Any], pod_phase: str, expected: dict[str, Any]) -> None:
     containers = [{"name": "sandbox", "state": {"terminated": terminated}}]
     pod = objects.pod(phase=pod_phase, containers=containers)
     found = termination.of(pod)

@@ -56,7 +56,7 @@ class ClusterConfig:
             return f"Bearer {self._token}"
         if self.source is not None:
             # Runs the credential plugin of the kubeconfig when its token has expired.
-            value: str | None = self.source.get_api_key_with_prefix("authorization")
+            value: str | None = self.source.get_api_key_with_prefix("BearerToken", alias="authorization")
             return value
         return None
 
@@ -90,7 +90,8 @@ def load() -> ClusterConfig:
         )
     source = Configuration()
     try:
-        kubernetes_config.load_kube_config(client_configuration=source)
+        # Told explicitly: the library reads the variable only once, when it is imported.
+        kubernetes_config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=source)
     except kubernetes_config.ConfigException as error:
         raise errors.ConfigError(
             f"no service account and no usable kubeconfig ({error}); set KUBECONFIG to a kubeconfig file"

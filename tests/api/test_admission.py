@@ -1,0 +1,190 @@
+"""Our names belong to the operator, and it has no right that it does not use."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from localcluster import paths
+from sandyard.api.template import Template
+from sandyard.podspec import pod as podspec
+
+from tests.api.conftest import OPERATOR_USER, render
+from tests.support import manifests
+from tests.support.kube import Kube, Refused, until
+
+AS_OPERATOR = f"--as={OPERATOR_USER}"
+PROBE = podspec.Probe(image="operator:1", pull_policy="IfNotPresent", forbidden=("10.96.0.1:443",))
+
+
+def our_pod(**fields: Any) -> dict[str, Any]:
+    return podspec.build(
+        Template.model_validate({"image": "a", **fields}), name="ours", namespace="", probe=PROBE,
+        owner=podspec.Owner("SandboxPool", "p", "11111111-1111-1111-1111-111111111111"),
+    )  # fmt: skip
+
+
+def send(kube: Kube, obj: dict[str, Any], *extra: str) -> str:
+    obj = json.loads(json.dumps(obj))
+    obj["metadata"]["namespace"] = kube.namespace
+    return kube.kubectl("create", "-f", "-", *extra, stdin=json.dumps(obj))
+
+
+def test_only_the_operator_makes_and_changes_our_pods(kube: Kube) -> None:
+    with pytest.raises(Refused, match="belong to the operator"):
+        send(kube, our_pod())
+    send(kube, our_pod(), AS_OPERATOR)
+    for patch in ('{"metadata":{"labels":{"sandyard.dev/state":"claimed"}}}',
+                  '{"metadata":{"labels":{"sandyard.dev/egress":"Internet"}}}',
+                  '{"metadata":{"annotations":{"x":"y"}}}'):  # fmt: skip
+        with pytest.raises(Refused, match="belong to the operator"):
+            kube.kubectl("patch", "pod", "ours", "--type=merge", "-p", patch)
+    plain = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain"},
+             "spec": {"containers": [{"name": "c", "image": "a"}]}}  # fmt: skip
+    send(kube, plain)
+    with pytest.raises(Refused, match="belong to the operator"):
+        kube.kubectl("label", "pod", "plain", "sandyard.dev/state=warm")
+    kube.kubectl("delete", "pods", "--all", "--force")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda p: p["spec"].update(hostNetwork=True), "no namespace with its node"),
+        (lambda p: p["spec"].update(hostPID=True, shareProcessNamespace=None), "no namespace with its node"),
+        (lambda p: p["spec"].pop("runtimeClassName"), "has a RuntimeClass"),
+        (lambda p: p["spec"].update(automountServiceAccountToken=True), "no service account token"),
+        (lambda p: p["spec"]["volumes"].append({"name": "h", "hostPath": {"path": "/"}}), "volumes"),
+        (lambda p: p["spec"]["volumes"].append({"name": "h", "emptyDir": {}}), "size limit"),
+        (lambda p: p["spec"]["securityContext"].update(runAsUser=0), "root"),
+        (lambda p: p["spec"]["securityContext"].update(seccompProfile={"type": "Unconfined"}), "seccomp"),
+        (lambda p: p["spec"]["containers"][0]["securityContext"].update(capabilities={"add": ["NET_RAW"]}),
+         "no capabilities"),
+        (lambda p: p["spec"]["containers"][0]["securityContext"].update(privileged=True,
+                                                                        allowPrivilegeEscalation=None),
+         "no privileges"),
+        (lambda p: p["spec"]["containers"][0]["resources"]["limits"].pop("memory"), "limits"),
+        (lambda p: p["spec"]["containers"][0].update(envFrom=[{"secretRef": {"name": "s"}}]), "other objects"),
+    ],
+)  # fmt: skip
+def test_even_the_operator_makes_no_pod_that_breaks_the_rules(kube: Kube, change: Any, told: str) -> None:
+    pod = our_pod()
+    change(pod)
+    with pytest.raises(Refused, match=told):
+        send(kube, pod, AS_OPERATOR, "--dry-run=server")
+
+
+def test_the_finalizer_goes_by_the_operator_alone(kube: Kube) -> None:
+    kube.apply(manifests.sandbox("x", "python"))
+    strip = ("patch", "sandbox", "x", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    with pytest.raises(Refused, match="taken off by the operator"):
+        kube.kubectl(*strip)
+    kube.kubectl("delete", "sandbox", "x", "--wait=false")
+    with pytest.raises(Refused, match="taken off by the operator"):
+        kube.kubectl(*strip)
+    kube.kubectl(*strip, AS_OPERATOR)
+    assert kube.get("sandbox", "x") is None
+
+
+def test_our_network_policies_are_the_operators(kube: Kube) -> None:
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+              "metadata": {"name": "p", "labels": {"sandyard.dev/policy": "p"}},
+              "spec": {"podSelector": {}}}  # fmt: skip
+    with pytest.raises(Refused, match="belongs to the operator"):
+        send(kube, policy)
+    send(kube, policy, AS_OPERATOR)
+    with pytest.raises(Refused, match="belongs to the operator"):
+        kube.kubectl("delete", "networkpolicy", "p")
+    kube.kubectl("delete", "networkpolicy", "p", AS_OPERATOR)
+
+
+ALLOWED = [
+    ("get", "sandboxes"), ("list", "sandboxes"), ("watch", "sandboxes"), ("patch", "sandboxes"),
+    ("delete", "sandboxes"), ("patch", "sandboxes/status"), ("patch", "sandboxpools/status"), ("create", "pods"),
+    ("patch", "pods"), ("delete", "pods"), ("create", "networkpolicies"), ("delete", "networkpolicies"),
+    ("create", "events"),
+]  # fmt: skip
+DENIED = [
+    ("create", "sandboxes"), ("delete", "sandboxpools"), ("create", "sandboxpools"), ("update", "pods"),
+    ("create", "pods/exec"), ("get", "pods/exec"), ("create", "pods/attach"), ("create", "pods/portforward"),
+    ("patch", "pods/ephemeralcontainers"), ("patch", "pods/resize"), ("patch", "pods/status"), ("get", "pods/log"),
+    ("get", "secrets"), ("list", "secrets"), ("get", "configmaps"), ("create", "configmaps"),
+    ("create", "serviceaccounts/token"), ("get", "nodes"), ("get", "nodes/proxy"), ("list", "namespaces"),
+    ("patch", "namespaces"), ("create", "rolebindings"), ("bind", "clusterroles"), ("escalate", "clusterroles"),
+    ("impersonate", "users"), ("create", "deployments"), ("create", "jobs"), ("delete", "customresourcedefinitions"),
+    ("patch", "validatingadmissionpolicies"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("verb", "resource"), ALLOWED + DENIED)
+def test_the_operator_may_do_what_it_does_and_nothing_else(kube: Kube, verb: str, resource: str) -> None:
+    try:
+        kind, _, subresource = resource.partition("/")
+        extra = [f"--subresource={subresource}"] if subresource else []
+        answer = kube.kubectl("auth", "can-i", verb, kind, *extra, AS_OPERATOR).strip()
+    except Refused:
+        answer = "no"
+    assert answer == ("yes" if (verb, resource) in ALLOWED else "no")
+
+
+def test_namespaces_that_are_listed_get_roles_and_no_cluster_role(kube: Kube) -> None:
+    objects = render(kube, "namespaces={a,b}")
+    kinds = [item["kind"] for item in objects]
+    assert "ClusterRole" not in kinds
+    assert "ClusterRoleBinding" not in kinds
+    roles = [item["metadata"]["namespace"] for item in objects if item["kind"] == "Role"]  # type: ignore[index]
+    assert {"a", "b"} <= set(roles)
+
+
+def test_the_chart_goes_without_what_an_older_cluster_lacks(kube: Kube) -> None:
+    kinds = {item["kind"] for item in render(kube, api_versions="v1")}
+    assert "MutatingAdmissionPolicy" not in kinds
+    assert "ValidatingAdmissionPolicy" in kinds
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("isolation.network=Off", "isolation"), ("replicas=-1", "replicas"), ("colour=red", "colour"),
+     ("image.digest=abc", "digest")],
+)  # fmt: skip
+def test_values_that_make_no_sense_are_refused(kube: Kube, value: str, told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        render(kube, value)
+
+
+def test_the_charts_crds_are_kept_on_uninstall(kube: Kube) -> None:
+    for item in render(kube):
+        if item["kind"] == "CustomResourceDefinition":
+            assert item["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}  # type: ignore[index]
+
+
+def test_policies_of_the_platform_team(admin: Kube, kube: Kube) -> None:
+    """Image patterns, runtime classes and root are values of the chart."""
+    objects = render(kube, "policy.images={^registry[.]example/}", "policy.runtimeClasses={gvisor}",
+                     "policy.allowRoot=true")  # fmt: skip
+    ours = [item for item in objects if item["kind"] == "ValidatingAdmissionPolicy"]
+    default = [item for item in render(kube) if item["kind"] == "ValidatingAdmissionPolicy"]
+    admin.apply(*ours)
+    try:
+        evil = manifests.sandbox("a", template={"image": "evil/x", "user": {"uid": 0}})
+        told = until("the new policy holds", lambda: "policy.images" in (t := kube.refused(evil)) and t)
+        assert "allowRoot" not in told
+        template = {"image": "registry.example/x", "runtimeClassName": "runc"}
+        assert "policy.runtimeClasses" in kube.refused(manifests.sandbox("a", template=template))
+    finally:
+        admin.apply(*default)
+
+
+def test_the_kind_configuration_and_examples_are_well_formed() -> None:
+    top = paths.REPOSITORY
+    config = yaml.safe_load((top / "hack/localcluster/kind/cluster.yaml").read_text())
+    assert config["kind"] == "Cluster"
+    assert all("runsc" in mount["hostPath"] for mount in config["nodes"][0]["extraMounts"])
+    assert 'runtime_type = "io.containerd.runsc.v1"' in config["containerdConfigPatches"][0]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (paths.REPOSITORY / "examples").glob("*.yaml")))
+def test_every_example_is_taken_as_it_stands(kube: Kube, name: str) -> None:
+    kube.kubectl("create", "--dry-run=server", "-f", str(paths.REPOSITORY / "examples" / name))

@@ -1,0 +1,185 @@
+"""What `kubectl apply` takes, what it refuses and with which words, and what `kubectl get` shows."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.support import manifests
+from tests.support.kube import Kube, Refused
+
+
+def changed(obj: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    obj = copy.deepcopy(obj)
+    *parents, last = path.split(".")
+    node = obj
+    for part in parents:
+        node = node.setdefault(part, {})
+    node[last] = value
+    return obj
+
+
+OWN = manifests.sandbox("x", template={"image": "a"})
+CLAIM = manifests.sandbox("x", "python")
+POOL = manifests.pool("x", 1, {"image": "a"})
+T = "spec.template"
+
+
+@pytest.mark.parametrize(
+    ("obj", "path", "value", "told"),
+    [
+        (CLAIM, "spec", {}, "exactly one of poolRef"),
+        (CLAIM, T, {"image": "a"}, "exactly one of poolRef"),
+        (CLAIM, "spec.poolRef", {}, "spec.poolRef.name"),
+        (CLAIM, "spec.poolRef.name", "Not_A_Name", "spec.poolRef.name"),
+        (CLAIM, "spec.poolRef.namespace", "other", "unknown field"),
+        (CLAIM, "spec.colour", "red", 'unknown field "spec.colour"'),
+        (CLAIM, "spec.desiredState", "Paused", 'unknown field "spec.desiredState"'),
+        (CLAIM, "spec.waitSeconds", 0, "spec.waitSeconds"),
+        (CLAIM, "spec.lifetime", {"seconds": -5}, "spec.lifetime.seconds"),
+        (CLAIM, "spec.lifetime", {"deadline": "tomorrow"}, "spec.lifetime.deadline"),
+        (CLAIM, "spec.lifetime", {"deadline": "2030-01-01T00:00:00"}, "spec.lifetime.deadline"),
+        (CLAIM, "spec.lifetime", {"onExpiry": "Explode"}, "spec.lifetime.onExpiry"),
+        (CLAIM, "spec.env", [{"name": "a b", "value": "1"}], "spec.env[0].name"),
+        (CLAIM, "spec.env", [{"name": "A"}, {"name": "A"}], "Duplicate value"),
+        (CLAIM, "spec.env", [{"name": "A", "valueFrom": {"secretKeyRef": {}}}], "unknown field"),
+        (OWN, f"{T}.image", "", "spec.template.image"),
+        (OWN, f"{T}.image", "a b", "spec.template.image"),
+        (OWN, f"{T}.image", "pythоn:3", "spec.template.image"),  # noqa: RUF001 - a Cyrillic letter: the point
+        (OWN, f"{T}.resources", {"memory": "512q"}, "memory"),
+        (OWN, f"{T}.resources", {"memory": "-1Gi"}, "memory"),
+        (OWN, f"{T}.resources", {"memory": "1Ki"}, "a quantity from 16Mi to 16Ti"),
+        (OWN, f"{T}.resources", {"memory": "999Pi"}, "a quantity from 16Mi to 16Ti"),
+        (OWN, f"{T}.resources", {"cpu": "0"}, "a quantity from 10m to 1k"),
+        (OWN, f"{T}.resources", {"cpu": 0.5}, "cpu"),
+        (OWN, f"{T}.resources", {"cpu": "1", "requests": {"cpu": "2"}}, "requests.cpu must not exceed cpu"),
+        (OWN, f"{T}.resources", {"requests": {"memory": "1Gi"}}, "requests.memory must not exceed memory"),
+        (OWN, f"{T}.workspace", {"sizeLimit": "0"}, "a quantity from 1Mi to 64Ti"),
+        (OWN, f"{T}.workspace", {"medium": "Tape"}, "medium"),
+        (OWN, f"{T}.workspace", {"hostPath": "/"}, "unknown field"),
+        (OWN, f"{T}.user", {"uid": -1}, "uid"),
+        (OWN, f"{T}.user", {"uid": 0}, "policy.allowRoot"),
+        (OWN, f"{T}.network", {"egress": "Everything"}, "egress"),
+        (OWN, f"{T}.network", {"ingressFrom": [{"ports": [{"port": 80}]}]}, "podSelector, namespaceSelector"),
+        (OWN, f"{T}.labels", {"sandyard.dev/state": "warm"}, "use a key of your own domain"),
+        (OWN, f"{T}.labels", {"pod-security.kubernetes.io/enforce": "privileged"}, "use a key of your own domain"),
+        (OWN, f"{T}.annotations", {"dev.gvisor.flag.host-uds": "all"}, "use a key of your own domain"),
+        (OWN, f"{T}.tolerations", [{"operator": "Exists"}], "tolerations[0].key"),
+        (OWN, f"{T}.priorityClassName", "system-node-critical", "PriorityClass of your own"),
+        (OWN, f"{T}.hostname", "UPPER", "hostname"),
+        (OWN, f"{T}.workingDir", "relative", "workingDir"),
+        (OWN, f"{T}.dns", {"nameservers": ["dns.example.com"]}, "must be an IP address"),
+        (OWN, f"{T}.terminationGracePeriodSeconds", 10**9, "terminationGracePeriodSeconds"),
+        (OWN, f"{T}.terminationGracePeriodSeconds", 0, "terminationGracePeriodSeconds"),
+        *[(OWN, f"{T}.{field}", True, "unknown field") for field in
+          ("privileged", "hostNetwork", "hostPID", "hostIPC", "nodeName", "serviceAccountName",
+           "securityContext", "volumes", "automountServiceAccountToken", "setup")],
+        (POOL, "spec.replicas", -1, "spec.replicas"),
+        (POOL, "spec.replicas", 10**6, "spec.replicas"),
+        (POOL, "spec.maxSandboxes", 0, "spec.maxSandboxes"),
+        (POOL, "spec.whenEmpty", {"action": "Panic"}, "spec.whenEmpty.action"),
+        (POOL, "spec.whenEmpty", {"waitSeconds": -1}, "spec.whenEmpty.waitSeconds"),
+        (POOL, "spec.startup", {"parallelism": 0}, "spec.startup.parallelism"),
+        (POOL, "spec.template", None, "spec.template"),
+        (POOL, f"{T}.user", {"uid": 0}, "policy.allowRoot"),
+        (POOL, "metadata.labels", {"sandyard.dev/x": "y"}, "belong to the operator"),
+        (POOL, "metadata.annotations", {"sandyard.dev/x": "y"}, "belong to the operator"),
+        (CLAIM, "metadata.annotations", {"kopf.zalando.org/last-handled": "{}"}, "belong to the operator"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_with_the_field_and_the_remedy(
+    kube: Kube, obj: dict[str, Any], path: str, value: Any, told: str
+) -> None:
+    assert told in kube.refused(changed(obj, path, value))
+
+
+def test_good_input_is_taken_and_filled_with_defaults(kube: Kube) -> None:
+    kube.apply(POOL, changed(CLAIM, "metadata.name", "y"))
+    spec = kube.get("sandboxpool", "x")["spec"]  # type: ignore[index]
+    assert spec["whenEmpty"] == {"action": "ColdStart", "waitSeconds": 60}
+    assert spec["startup"] == {"parallelism": 10, "timeoutSeconds": 300}
+    assert spec["paused"] is False
+    template = spec["template"]
+    assert template["resources"] == {"cpu": "1", "memory": "512Mi", "ephemeralStorage": "1Gi"}
+    assert template["user"] == {"uid": 1000, "gid": 1000}
+    assert template["runtimeClassName"] == "gvisor"
+    assert template["network"] == {"egress": "None"}
+    assert template["terminationGracePeriodSeconds"] == 10
+    for kind, name in (("sandboxpool", "x"), ("sandbox", "y")):
+        status = kube.status(kind, name)
+        assert status["observedGeneration"] == -1, "not seen by any operator yet"
+    assert kube.status("sandbox", "y")["phase"] == "Pending"
+    release(kube)
+
+
+def test_what_cannot_change_in_a_running_sandbox_does_not(kube: Kube) -> None:
+    kube.apply(changed(CLAIM, "spec.env", [{"name": "A", "value": "1"}]))
+    told = {
+        '{"spec":{"poolRef":{"name":"other"}}}': "poolRef cannot be changed",
+        '{"spec":{"poolRef":null,"template":{"image":"a"}}}': "poolRef cannot be changed",
+        '{"spec":{"env":[{"name":"A","value":"2"}]}}': "env cannot be changed",
+        '{"spec":{"env":null}}': "env cannot be changed",
+    }
+    for patch, message in told.items():
+        with pytest.raises(Refused, match=message):
+            kube.kubectl("patch", "sandbox", "x", "--type=merge", "-p", patch)
+    kube.kubectl("patch", "sandbox", "x", "--type=merge", "-p", '{"spec":{"lifetime":{"seconds":60}}}')
+    release(kube)
+
+
+def test_the_finalizer_is_there_from_the_start_and_once(kube: Kube) -> None:
+    mine = changed(changed(CLAIM, "metadata.finalizers", ["example.com/mine"]), "metadata.name", "y")
+    ours = changed(changed(CLAIM, "metadata.finalizers", ["sandyard.dev/teardown"]), "metadata.name", "z")
+    kube.create(CLAIM, POOL, mine, ours)
+    found = {
+        f"{kind}/{item['metadata']['name']}": item["metadata"]["finalizers"]
+        for kind in ("sandbox", "pool")
+        for item in kube.list({"sandbox": "sandboxes", "pool": "sandboxpools"}[kind])
+    }
+    assert found == {
+        "sandbox/x": ["sandyard.dev/teardown"],
+        "pool/x": ["sandyard.dev/teardown"],
+        "sandbox/y": ["example.com/mine", "sandyard.dev/teardown"],
+        "sandbox/z": ["sandyard.dev/teardown"],
+    }
+    release(kube)
+
+
+def release(kube: Kube) -> None:
+    """Take the finalizers off as the operator would: none runs here."""
+    operator = "--as=system:serviceaccount:sandyard-system:sandyard"
+    for kind in ("sandboxes", "sandboxpools"):
+        for item in kube.list(kind):
+            name = item["metadata"]["name"]
+            kube.kubectl("patch", kind, name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}', operator)
+
+
+def test_scaling_is_what_kubectl_scale_does(kube: Kube) -> None:
+    kube.apply(POOL)
+    kube.kubectl("scale", "sandboxpool/x", "--replicas=4")
+    assert kube.get("sandboxpool", "x")["spec"]["replicas"] == 4  # type: ignore[index]
+    release(kube)
+
+
+def test_columns_answer_the_question(kube: Kube) -> None:
+    kube.apply(POOL, CLAIM)
+    assert kube.kubectl("get", "sbxp").split("\n")[0].split() == [
+        "NAME", "DESIRED", "WARM", "STARTING", "CLAIMED", "READY", "REASON", "AGE",
+    ]  # fmt: skip
+    assert kube.kubectl("get", "sbx").split("\n")[0].split() == [
+        "NAME", "PHASE", "REASON", "START", "POOL", "POD", "EXPIRES", "AGE",
+    ]  # fmt: skip
+    both = kube.kubectl("get", "sandyard")
+    assert "sandbox.sandyard.dev/x" in both
+    assert "sandboxpool.sandyard.dev/x" in both
+    assert kube.kubectl("get", "sbx", "--field-selector=spec.poolRef.name=python", "-o", "name").strip()
+    release(kube)
+
+
+def test_explain_reads_well(kube: Kube) -> None:
+    text = " ".join(kube.kubectl("explain", "sandboxpool.spec.template").split())
+    assert "what it may talk to" in text.replace("What the sandbox may talk to", "what it may talk to")
+    assert "RuntimeClass" in text
+    assert "<no description>" not in kube.kubectl("explain", "sandboxpool", "--recursive")

@@ -1,0 +1,83 @@
+"""etcd, API server and garbage collection on loopback: a real API in seconds, without a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+
+from localcluster import components, host, pki, tools
+
+from tests.support.kube import Kube, until
+from tests.support.operator import free_port
+
+__all__ = ["ControlPlane"]
+
+
+class ControlPlane:
+    """One API server of a test run's own, in a temporary folder."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.audit_log = folder / "audit.log"
+        self.kubeconfig = folder / "kubeconfig"
+
+    def start(self) -> Kube:
+        """Start everything and wait until the API server is ready."""
+        host.require({"openssl": "openssl"})
+        etcd, peer, port = free_port(), free_port(), free_port()
+        keys = self._folder / "pki"
+        pki.make(keys, ["127.0.0.1", "10.96.0.1"], "none", "127.0.0.1")
+        pki.kubeconfig(keys, "admin", f"https://127.0.0.1:{port}", self.kubeconfig)
+        policy = self._folder / "audit.json"
+        policy.write_text(json.dumps(components.AUDIT_POLICY))
+        self._run(
+            "etcd", f"--data-dir={self._folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=error",
+            f"--listen-client-urls=http://127.0.0.1:{etcd}", f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        )  # fmt: skip
+        self._run(
+            *components.apiserver_common(keys, "10.96.0.0/16"), "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1", f"--secure-port={port}", f"--etcd-servers=http://127.0.0.1:{etcd}",
+            "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
+            f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
+        )  # fmt: skip
+        until("the API server is ready", lambda: self._ready(keys, port), 60)
+        self._run(
+            "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
+            "--controllers=garbage-collector-controller,namespace-controller,resourcequota-controller",
+            "--concurrent-gc-syncs=5", f"--root-ca-file={keys / 'ca.crt'}",
+        )  # fmt: skip
+        return Kube(self.kubeconfig)
+
+    def stop(self) -> None:
+        """Stop everything, last started first."""
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in reversed(self._processes):
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(15)
+
+    def _run(self, *command: str) -> None:
+        environment = {**os.environ, "PATH": tools.search_path(tools.API)}
+        with (self._folder / f"{pathlib.Path(command[0]).name}.log").open("ab") as log:
+            self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+
+    def _ready(self, keys: pathlib.Path, port: int) -> bool:
+        for process in self._processes:
+            assert process.poll() is None, f"{process.args} ended; see {self._folder}"
+        context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
+        context.load_cert_chain(str(keys / "admin.crt"), str(keys / "admin.key"))
+        try:
+            with urllib.request.urlopen(f"https://127.0.0.1:{port}/readyz", timeout=2, context=context) as reply:
+                return bool(reply.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False

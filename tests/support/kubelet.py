@@ -1,0 +1,131 @@
+"""A simulated kubelet: pods turn ready with the probe's report, deleted ones go.
+
+It plays the part of scheduler, node and probe for tests of the operator against a real API
+server. It proves nothing about isolation; tests/cluster does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pathlib
+import threading
+import time
+from typing import Any
+
+from sandyard.api import model, names
+from sandyard.api.objects import Pod
+from sandyard.kube import config as kube_config
+from sandyard.kube import errors
+from sandyard.kube.client import Client, Resource
+from sandyard.kube.informer import Informer
+
+__all__ = ["Kubelet"]
+
+_PODS = Resource("v1", "pods")
+_PROOF = {"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "simulated", "network": "Enforced"}
+
+
+class Kubelet:
+    """Runs in a thread of its own until stopped.
+
+    Attributes
+    ----------
+    stuck
+        Names of images whose pods stay in ImagePullBackOff.
+    failing
+        Names of images whose probe fails to prove the network.
+    hold
+        While True, deleted pods stay.
+    """
+
+    def __init__(self, kubeconfig: pathlib.Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self._stop = threading.Event()
+        self.stuck: set[str] = set()
+        self.failing: set[str] = set()
+        self.hold = False
+        self.created: list[str] = []
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop it and wait."""
+        self._stop.set()
+        self._thread.join(10)
+
+    def _main(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        os.environ["KUBECONFIG"] = str(self._kubeconfig)
+        config = kube_config.load()
+        del os.environ["KUBECONFIG"]
+        pending: set[asyncio.Task[None]] = set()
+        async with Client(config, timeout_seconds=10) as client:
+
+            def changed(before: Pod | None, after: Pod | None) -> None:
+                if after is None:
+                    return
+                if before is None:
+                    self.created.append(after.metadata.name)
+                task = asyncio.create_task(self._care(client, after))
+                pending.add(task)
+                task.add_done_callback(pending.discard)
+
+            informer = Informer(client, _PODS.path(), Pod, changed, params={"labelSelector": names.LABEL_STATE})
+            task = asyncio.create_task(informer.run())
+            while not self._stop.is_set():
+                await asyncio.sleep(0.05)
+                if not self.hold:
+                    for pod in informer:
+                        if pod.metadata.deletion_timestamp is not None:
+                            await self._care(client, pod)
+            task.cancel()
+
+    async def _care(self, client: Client, pod: Pod) -> None:
+        path = _PODS.path(pod.metadata.namespace, pod.metadata.name)
+        try:
+            if pod.metadata.deletion_timestamp is not None:
+                if not self.hold:
+                    await client.request("DELETE", path, body=b'{"gracePeriodSeconds":0}',
+                                         content_type="application/json")  # fmt: skip
+            elif not pod.spec.node_name:
+                binding = {
+                    "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.metadata.name},
+                    "target": {"apiVersion": "v1", "kind": "Node", "name": "simulated"},
+                }  # fmt: skip
+                await client.create(f"{path}/binding", binding)
+            elif pod.status.phase == "Pending" and not pod.status.container_statuses:
+                full = await client.get(path)
+                await client.merge_patch(f"{path}/status", {"status": self._status(full)})
+        except errors.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    def _status(self, pod: dict[str, Any]) -> dict[str, Any]:
+        image = pod["spec"]["containers"][0]["image"]
+        now = model.timestamp(time.time())
+        proof, phase, ready = _PROOF, "Running", True
+        state: dict[str, Any] = {"running": {"startedAt": now}}
+        if image in self.stuck:
+            phase, ready, state = "Pending", False, {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        if image in self.failing:
+            proof = {**_PROOF, "network": "Open", "reached": ["10.96.0.1:443"]}
+            phase, ready, state = "Failed", False, {"waiting": {"reason": "PodInitializing"}}
+        ended = {"exitCode": int(image in self.failing), "message": json.dumps(proof), "reason": "Completed"}
+        common = {"image": image, "imageID": "", "restartCount": 0}
+        return {
+            "phase": phase,
+            "podIP": "10.0.0.1",
+            "podIPs": [{"ip": "10.0.0.1"}],
+            "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": now[:19] + "Z"}],
+            "initContainerStatuses": [
+                {**common, "name": names.PROBE_CONTAINER, "ready": True, "state": {"terminated": ended}}
+            ],
+            "containerStatuses": [{**common, "name": names.CONTAINER, "ready": ready, "state": state}],
+        }
