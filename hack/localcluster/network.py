@@ -56,8 +56,9 @@ def create(cluster: paths.Cluster) -> None:
     _ip("-n", outside, "route", "add", POD_CIDR, "via", "192.0.2.1")
     for address in OUTSIDE_ADDRESSES:
         _ip("-n", outside, "address", "add", f"{address}/32", "dev", "lo")
-    # Whatever else is asked for does not exist, and says so at once: a registry, a name server.
-    _ip("-n", outside, "route", "add", "unreachable", "default")
+    # Whatever else is asked for is refused at once: a registry, a name server. (An ICMP error of the
+    # kind "unreachable" would not end a UDP lookup; "prohibited" does.)
+    _ip("-n", outside, "route", "add", "prohibit", "default")
     for name in (node, outside):
         run_in(name, ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     rules = [f"add table inet {_TABLE}"]

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from localcluster import paths, tools
 
+from localcluster import paths, tools
 from tests.support.audit import Audit
 from tests.support.control_plane import ControlPlane
-from tests.support.kube import Kube
+from tests.support.kube import Kube, wait_for_api
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
@@ -50,6 +50,7 @@ def admin(control_plane: ControlPlane) -> Kube:
     kube.apply_as_is(*[item for item in objects if item["kind"] == "CustomResourceDefinition"])
     kube.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     kube.apply_as_is(*[item for item in objects if item["kind"] != "CustomResourceDefinition"])
+    wait_for_api(kube)
     return kube
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+
 from localcluster import paths
 from sandyard.api.template import Template
 from sandyard.podspec import pod as podspec
-
 from tests.api.conftest import OPERATOR_USER, render
 from tests.support import manifests
 from tests.support.kube import Kube, Refused, until

@@ -187,6 +187,7 @@ def test_a_restarted_operator_finds_everything_as_it_was(kube: Kube, operator: O
     pool(kube, 3)
     uid = claim(kube, "s")["podUID"]
     until("whole", lambda: states(kube) == {"warm": 3, "claimed": 1})
+    until("told", lambda: kube.status("sandboxpool", "python").get("warmHits") == 1)
     pods = {pod["metadata"]["uid"] for pod in kube.list("pods")}
     operator.kill()
     operator.start()

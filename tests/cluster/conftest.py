@@ -17,7 +17,7 @@ import pytest
 from localcluster import images, lifecycle, paths
 from tests.support import leaks
 from tests.support.audit import Audit
-from tests.support.kube import Kube
+from tests.support.kube import Kube, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
 NAME = "test"
@@ -58,6 +58,7 @@ def install(kube: Kube, *values: str, helm: str = "helm") -> None:
         "--namespace=sandyard-system", "--create-namespace", "--wait", "--timeout=120s",
         *(f"--set={setting}" for setting in settings),
     )  # fmt: skip
+    wait_for_api(kube)
 
 
 def load_images(cluster: paths.Cluster) -> None:

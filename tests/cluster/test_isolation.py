@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localcluster import images, lifecycle, network, paths
+from localcluster import lifecycle, network, paths
 from tests.cluster.conftest import Installed, install, load_images
 from tests.support import manifests
 from tests.support.kube import Kube, until
@@ -87,15 +87,22 @@ def test_ingress_is_for_those_who_are_named(kube: Kube) -> None:
         command=["python3", "-m", "http.server", "8000"], network={"egress": "None", "ingressFrom": peers}
     )
     address = ready(kube, "server", template=server)["podIP"]
-    image, limits = images.BUSYBOX_IMAGE, {"memory": "32Mi"}
+    limits = {"memory": "64Mi"}
     for name, labels in {"proxy": {"role": "proxy"}, "stranger": {}}.items():
-        container = {"name": "c", "image": image, "command": ["sleep", "600"], "resources": {"limits": limits}}
+        container = {"name": "c", "image": manifests.IMAGE, "command": ["sleep", "600"],
+                     "resources": {"limits": limits}}  # fmt: skip
         kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels},
                     "spec": {"containers": [container], "terminationGracePeriodSeconds": 0}})  # fmt: skip
         kube.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
-    fetch = f"wget -q -T 3 -O /dev/null http://{address}:8000/ && echo yes || echo no"
-    until("the proxy gets through", lambda: kube.kubectl("exec", "proxy", "--", "sh", "-c", fetch) == "yes\n", 15)
-    assert kube.kubectl("exec", "stranger", "--", "sh", "-c", fetch) == "no\n"
+
+    def gets_through(pod: str) -> bool:
+        answer = json.loads(kube.kubectl("exec", pod, "--", "python3", "-c", _TRY, f"{address}:8000"))
+        return bool(answer[f"{address}:8000"] == "reached")
+
+    until("the proxy gets through", lambda: gets_through("proxy"), 15)
+    assert not gets_through("stranger")
+    # Plain pods end by force alone: their main process is process 1 and ignores TERM.
+    kube.kubectl("delete", "pods", "proxy", "stranger", "--force")
 
 
 def test_limits_hold(kube: Kube) -> None:

@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 
 from localcluster import components, host, pki, tools
-
 from tests.support.kube import Kube, until
 from tests.support.operator import free_port
 
@@ -51,7 +50,7 @@ class ControlPlane:
         self._run(
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
             "--controllers=garbage-collector-controller,namespace-controller,resourcequota-controller",
-            "--concurrent-gc-syncs=5", f"--root-ca-file={keys / 'ca.crt'}",
+            "--concurrent-gc-syncs=5", "--use-service-account-credentials=true", f"--root-ca-file={keys / 'ca.crt'}",
         )  # fmt: skip
         return Kube(self.kubeconfig)
 

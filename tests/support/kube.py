@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from localcluster import tools
+from tests.support import manifests
 
-__all__ = ["Kube", "Refused", "until"]
+__all__ = ["Kube", "Refused", "until", "wait_for_api"]
 
 T = TypeVar("T")
 
@@ -127,6 +128,20 @@ class Kube:
         """One condition of an object."""
         conditions = self.status(kind, name).get("conditions") or []
         return next((c for c in conditions if c["type"] == condition), None)
+
+
+def wait_for_api(kube: Kube) -> None:
+    """New kinds reach the API server's admission some seconds after they are established."""
+
+    def taken() -> bool:
+        try:
+            kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifests.pool("probe")))
+        except Refused as error:
+            assert "There can be a delay" in str(error), error
+            return False
+        return True
+
+    until("new kinds are admitted", taken, 90, interval=1)
 
 
 def _list(objects: Iterable[dict[str, Any]]) -> str:

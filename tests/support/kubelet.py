@@ -113,7 +113,11 @@ class Kubelet:
         proof, phase, ready = _PROOF, "Running", True
         state: dict[str, Any] = {"running": {"startedAt": now}}
         if image in self.stuck:
-            phase, ready, state = "Pending", False, {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+            phase, ready, state = (
+                "Pending",
+                False,
+                {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
+            )
         if image in self.failing:
             proof = {**_PROOF, "network": "Open", "reached": ["10.96.0.1:443"]}
             phase, ready, state = "Failed", False, {"waiting": {"reason": "PodInitializing"}}

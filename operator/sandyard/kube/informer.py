@@ -74,6 +74,8 @@ class Informer(Generic[T]):
     ----------
     client, path, params
         What to list and watch, for example with a ``labelSelector``.
+    inactivity_seconds
+        Silence after which the stream counts as dead; bookmarks come about once a minute.
     kind
         Structure that objects are decoded to.
     on_change
@@ -89,7 +91,7 @@ class Informer(Generic[T]):
         on_change: Callable[[T | None, T | None], None],
         *,
         params: dict[str, str] | None = None,
-        inactivity_seconds: float = 70,
+        inactivity_seconds: float = 100,
         watch_seconds: int = 270,
         on_synced: Callable[[], None] | None = None,
     ) -> None:
