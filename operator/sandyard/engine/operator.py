@@ -282,8 +282,8 @@ class Operator:
             self.sandbox_queue.add(sandbox_uid)
         # The echo of a claim may come before the claim is Ready, and the substitute's start must
         # not get in its way: the claim itself tells the pool, in time.
-        just_claimed = before is not None and sandbox_uid is not None and (
-            names.LABEL_SANDBOX_UID not in before.metadata.labels
+        just_claimed = (
+            before is not None and sandbox_uid is not None and (names.LABEL_SANDBOX_UID not in before.metadata.labels)
         )
         if not just_claimed:
             self._touch_pool(pod)
