@@ -59,6 +59,7 @@ def create(cluster: paths.Cluster) -> None:
     # Whatever else is asked for is refused at once: a registry, a name server. (An ICMP error of the
     # kind "unreachable" would not end a UDP lookup; "prohibited" does.)
     _ip("-n", outside, "route", "add", "prohibit", "default")
+    run_in(outside, ["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
     for name in (node, outside):
         run_in(name, ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     rules = [f"add table inet {_TABLE}"]

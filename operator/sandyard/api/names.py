@@ -54,6 +54,7 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "sandyard"
 ANNOTATION_POOL: Final = f"{GROUP}/pool"
 ANNOTATION_SANDBOX: Final = f"{GROUP}/sandbox"
+ANNOTATION_TOUCHED: Final = f"{GROUP}/touched"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 STATE_WARM: Final = "warm"

@@ -108,6 +108,14 @@ class Gateway:
             {"metadata": {"uid": pod.metadata.uid, "labels": {names.LABEL_EGRESS: egress}}},
         )
 
+    async def touch_pod(self, pod: Pod) -> None:
+        """Change nothing that matters about *pod*, so that its kubelet looks at it."""
+        self._check()
+        await self._client.merge_patch(
+            PODS.path(pod.metadata.namespace, pod.metadata.name),
+            {"metadata": {"uid": pod.metadata.uid, "annotations": {names.ANNOTATION_TOUCHED: "true"}}},
+        )
+
     # Sandboxes and pools
 
     async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from sandyard.engine.claims import Claims
 from sandyard.engine.events import Recorder
 from sandyard.engine.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS, Gateway
 from sandyard.engine.metrics import Metrics
+from sandyard.engine.nudges import Nudges
 from sandyard.engine.parts import Parts
 from sandyard.engine.policies import Policies
 from sandyard.engine.refill import Refill
@@ -66,7 +67,10 @@ class Operator:
         self.gateway = Gateway(self.client, self._may_write)
         self.policies = Policies(self.store, self.gateway, settings)
         self._recorder = Recorder(self.gateway, settings.identity)
-        parts = Parts(settings, self.store, self.gateway, self.policies, self._recorder, self.metrics, self.probe)
+        self._nudges = Nudges(self.gateway)
+        parts = Parts(
+            settings, self.store, self.gateway, self.policies, self._recorder, self.metrics, self.probe, self._nudges
+        )
         self.claims = Claims(parts)
         self.refill = Refill(parts, self.claims)
         self._teardown = Teardown(parts)
@@ -288,6 +292,7 @@ class Operator:
         if not just_claimed:
             self._touch_pool(pod)
         if after is None:
+            self._nudges.forget(pod.metadata.uid)
             self._policy_queue.add_after(pod.metadata.namespace, 1.0)
 
     def _touch_pool(self, pod: Pod) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sandyard.engine.events import Recorder
 from sandyard.engine.gateway import Gateway
 from sandyard.engine.metrics import Metrics
+from sandyard.engine.nudges import Nudges
 from sandyard.engine.policies import Policies
 from sandyard.engine.settings import Settings
 from sandyard.engine.store import Store
@@ -33,3 +34,4 @@ class Parts:
     recorder: Recorder
     metrics: Metrics
     probe: Callable[[], Probe]
+    nudges: Nudges

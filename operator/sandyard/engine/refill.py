@@ -157,7 +157,7 @@ class Refill:
         steps = [self._delete(memory, uid) for uid in decision.delete]
         if decision.create:
             steps.append(self._create(pool, memory, decision.create))
-        await asyncio.gather(*steps, self._open_networks(pool, memory))
+        await asyncio.gather(*steps, self._open_networks(pool, memory), self._nudge(pool))
         if decision.again_at is not None:
             self.again(pool.uid, max(0.05, decision.again_at - now))
         deadline = memory.expectations.next_deadline()
@@ -275,6 +275,12 @@ class Refill:
                 except BaseException:
                     memory.opening.discard(uid)
                     raise
+
+    async def _nudge(self, pool: PoolRecord) -> None:
+        for pod in self._store.pods_of_pool(pool.uid):
+            wait = await self._parts.nudges.consider(pod)
+            if wait is not None:
+                self.again(pool.uid, wait)
 
     async def _finish_deletion(self, pool: PoolRecord, memory: PoolMemory) -> None:
         """Take the finalizer off once every pod is gone that belongs to no Sandbox."""

@@ -344,7 +344,8 @@ class Sandboxes:
         else:
             status = phase.starting(facts, pod, Reason.STARTING, f"starting pod {pod.metadata.name}", stalled=False)
         await self._write(sandbox, status)
-        self.again(sandbox.uid, max(0.1, patience - age))
+        wait = await self._parts.nudges.consider(pod)
+        self.again(sandbox.uid, max(0.1, min(patience - age, wait if wait is not None else patience)))
 
     async def _lost(self, sandbox: SandboxRecord) -> None:
         """It had a pod, and the pod is not in sight: look at the cluster itself before giving up."""

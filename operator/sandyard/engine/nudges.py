@@ -1,0 +1,46 @@
+"""Makes the kubelet tell of a failed image pull at once.
+
+A kubelet that could not pull an image says so only when it syncs the pod again, ten seconds
+later (its backOffPeriod).  A change of the pod's metadata makes it sync at once; if it is in
+the middle of a pull, right after that.  So a pod whose main container is overdue after the
+probe has ended is touched, once.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sandyard.api.objects import Pod
+from sandyard.engine.gateway import Gateway
+from sandyard.pool import observe
+
+__all__ = ["Nudges"]
+
+_OVERDUE_SECONDS = 1.0
+
+
+class Nudges:
+    """Which pods have been waited for, and which have been touched."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._since: dict[str, float] = {}
+        self._touched: set[str] = set()
+
+    async def consider(self, pod: Pod) -> float | None:
+        """Touch *pod* if it is overdue; returns the seconds after which to ask again."""
+        uid = pod.metadata.uid
+        settled = observe.proof_of(pod) is None or observe.is_ready(pod) or observe.trouble(pod) is not None
+        if settled or uid in self._touched or pod.metadata.deletion_timestamp is not None:
+            return None
+        wait = self._since.setdefault(uid, time.monotonic()) + _OVERDUE_SECONDS - time.monotonic()
+        if wait > 0:
+            return wait
+        self._touched.add(uid)
+        await self._gateway.touch_pod(pod)
+        return None
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
+        self._since.pop(uid, None)
+        self._touched.discard(uid)
