@@ -34,7 +34,8 @@ def snapshot(kube: Kube, cluster: paths.Cluster) -> Snapshot:
             if not _operators(item["metadata"])
         )
     own = _containers_of_operator(kube)
-    containers = {line.split()[0] for line in _ctr(cluster, "containers", "list", "--quiet") if line.strip()}
+    # Tasks: the kubelet sweeps the records of ended containers away once a minute.
+    containers = {line.split()[0] for line in _ctr(cluster, "tasks", "list", "--quiet") if line.strip()}
     found["containers"] = frozenset(containers - own)
     found["shims"] = frozenset(str(pid) for pid in _shims(cluster))
     found["namespaces"] = frozenset(_names(cluster.state / "run/containerd/io.containerd.grpc.v1.cri/netns"))
