@@ -166,15 +166,16 @@ def test_policies_of_the_platform_team(admin: Kube, kube: Kube) -> None:
                      "policy.allowRoot=true")  # fmt: skip
     ours = [item for item in objects if item["kind"] == "ValidatingAdmissionPolicy"]
     default = [item for item in render(kube) if item["kind"] == "ValidatingAdmissionPolicy"]
+    evil = manifests.sandbox("a", template={"image": "evil/x", "user": {"uid": 0}})
     admin.apply(*ours)
     try:
-        evil = manifests.sandbox("a", template={"image": "evil/x", "user": {"uid": 0}})
         told = until("the new policy holds", lambda: "policy.images" in (t := kube.refused(evil)) and t)
         assert "allowRoot" not in told
         template = {"image": "registry.example/x", "runtimeClassName": "runc"}
         assert "policy.runtimeClasses" in kube.refused(manifests.sandbox("a", template=template))
     finally:
         admin.apply(*default)
+        until("the default policy holds again", lambda: "policy.images" not in kube.refused(evil))
 
 
 def test_the_kind_configuration_and_examples_are_well_formed() -> None:
