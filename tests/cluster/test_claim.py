@@ -45,14 +45,15 @@ def test_fifty_claims_on_twenty_warm_pods(kube: Kube) -> None:
     statuses = [item["status"] for item in kube.list("sandboxes")]
     pods = [status["podUID"] for status in statuses]
     assert len(set(pods)) == 50, "a pod was handed out twice"
-    warm = [status for status in statuses if status["start"] == "Warm"]
-    assert len(warm) == 20
-    assert {status["podUID"] for status in warm} == before
+    warm = {status["podUID"] for status in statuses if status["start"] == "Warm"}
+    # A late claim may get a substitute that has turned warm meanwhile.
+    assert before <= warm
+    assert any(status["start"] == "Cold" for status in statuses)
 
     kube.wait_for("sandboxpool", "python", "Ready", timeout=240)
     status_equals_pods(kube, warm=20, claimed=50)
-    status = kube.status("sandboxpool", "python")
-    assert (status["warmHits"], status["coldStarts"]) == (20, 30)
+    until("all are counted", lambda: kube.status("sandboxpool", "python")["warmHits"] == len(warm), 10)
+    assert kube.status("sandboxpool", "python")["coldStarts"] == 50 - len(warm)
     kube.delete("sandboxes", "--all", timeout=120)
 
 
