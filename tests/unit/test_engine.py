@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from sandyard.api import names
 from sandyard.engine import records, settings
+from sandyard.engine.claims import Claims
 from sandyard.engine.store import Store
 from sandyard.engine.timers import Timers
 from sandyard.engine.workqueue import WorkQueue
@@ -258,3 +260,32 @@ def test_a_spec_that_cannot_be_parsed_is_told_by_its_field() -> None:
     broken = pool(template={"image": "x", "resources": {"cpu": "lots"}})
     assert broken.spec is None
     assert "spec.template.resources.cpu" in broken.invalid
+
+
+async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> None:
+    """It still stands in its pool's queue while the write is under way."""
+    store, under_way, go_on = Store(), asyncio.Event(), asyncio.Event()
+
+    class SlowGateway:
+        async def claim_pod(self, _pod: Any, _sandbox: Any) -> None:
+            under_way.set()
+            await go_on.wait()
+
+    record = pool()
+    store.put_pool(record)
+    parts: Any = SimpleNamespace(store=store, gateway=SlowGateway(), metrics=None)
+    claims = Claims(parts)
+    waiting: Any = SimpleNamespace(uid="s1", name="s1")
+    assert await claims.claim(waiting, record, cold=True) is None
+    store.pod_changed(None, warm("a"))
+    claims.serve(record)
+    write = asyncio.create_task(claims.claim(waiting, record, cold=True))
+    await asyncio.wait_for(under_way.wait(), 5)
+    store.pod_changed(None, warm("b"))
+    claims.serve(record)
+    go_on.set()
+    claimed = await write
+    assert claimed is not None
+    assert claimed.metadata.uid == "a"
+    assert store.reserved_for("b") is None, "a second pod was set aside for it"
+    assert claims.waiting(record.uid) == 0

@@ -114,7 +114,8 @@ class Claims:
     def serve(self, pool: PoolRecord) -> None:
         """Grant warm pods to the oldest waiting claims of *pool*."""
         for waiter in self.waiters(pool.uid):
-            if waiter.sandbox_uid in self._granted:
+            # One that is writing its claim at this moment still stands in the queue.
+            if waiter.sandbox_uid in self._granted or waiter.sandbox_uid in self._uncertain:
                 continue
             pod = self._store.take_warm(pool, self.going(pool.uid))
             if pod is None:
@@ -124,11 +125,12 @@ class Claims:
             self.granted(waiter.sandbox_uid)
 
     def _next(self, sandbox: SandboxRecord, pool: PoolRecord) -> Pod | None:
-        granted = self._granted.pop(sandbox.uid, None)
+        granted = self._granted.get(sandbox.uid)
         if granted is not None:
             pod = self._store.pods.get(granted)
             if pod is not None and self._store.reserved_for(granted) == sandbox.uid:
                 return pod
+            del self._granted[sandbox.uid]
             self._store.release(granted)
         waiting = self._waiting.get(pool.uid)
         if waiting and next(iter(waiting)) != sandbox.uid:
@@ -136,6 +138,7 @@ class Claims:
         pod = self._store.take_warm(pool, self.going(pool.uid))
         if pod is not None:
             self._store.reserve(pod.metadata.uid, sandbox.uid)
+            self._granted[sandbox.uid] = pod.metadata.uid
         return pod
 
     async def _write(self, sandbox: SandboxRecord, pod: Pod) -> bool:
@@ -155,6 +158,9 @@ class Claims:
         except BaseException:
             self._store.release(pod.metadata.uid)
             raise
+        finally:
+            # Until here nobody may grant this Sandbox another pod.
+            self._granted.pop(sandbox.uid, None)
         self._store.commit(pod.metadata.uid)
         return True
 
