@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import time
 from typing import Any
 
 import pytest
@@ -130,6 +132,29 @@ def test_a_main_process_that_ends_finishes_its_sandbox(kube: Kube) -> None:
     good, bad = kube.status("sandbox", "good"), kube.status("sandbox", "bad")
     assert (good["phase"], good["lastTermination"]["exitCode"]) == ("Succeeded", 0)
     assert (bad["phase"], bad["lastTermination"]["exitCode"]) == ("Failed", 7)
+
+
+def test_four_busy_loops_get_no_more_than_the_cpu_limit(kube: Kube) -> None:
+    """Half a core for four loops, as the node's own accounting sees it."""
+    loops = "for i in 1 2 3 4; do while :; do :; done & done; wait"
+    template = manifests.template(command=["sh", "-c", loops], resources={"cpu": "500m", "memory": "128Mi"})
+    ready(kube, "busy", template=template)
+    pod = kube.list("pods")[0]["metadata"]["uid"]
+    begin, used = time.monotonic(), cpu_seconds(pod)
+    time.sleep(5)  # the span that is measured
+    cores = (cpu_seconds(pod) - used) / (time.monotonic() - begin)
+    # The pod's limit is that of its container; gVisor's own threads live within it.
+    assert 0.2 < cores < 0.65, f"{cores:.2f} cores"
+
+
+def cpu_seconds(pod_uid: str) -> float:
+    """CPU time of a pod so far, from the node's cgroups (version 1 or 2)."""
+    for name in (f"pod{pod_uid}", f"pod{pod_uid.replace('-', '_')}"):
+        for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{name}*/cpuacct.usage"):
+            return int(path.read_text()) / 1e9
+        for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{name}*/cpu.stat"):
+            return int(dict(line.split() for line in path.read_text().splitlines())["usage_usec"]) / 1e6
+    raise AssertionError(f"no cgroup of pod {pod_uid}")
 
 
 @pytest.mark.parametrize("start", ["pool", "cold"])
