@@ -7,34 +7,12 @@ import signal
 import time
 import urllib.request
 
+from tests.api.lives import TEMPLATE, claim, pool, states
 from tests.support import manifests
 from tests.support.audit import Audit
 from tests.support.kube import Kube, until
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
-
-TEMPLATE = {"image": "a", "runtimeClassName": "gvisor"}
-
-
-def pool(kube: Kube, replicas: int, ready: bool = True, **spec: object) -> None:
-    template = spec.pop("template", TEMPLATE)
-    kube.apply(manifests.pool("python", replicas, template, **spec))  # type: ignore[arg-type]
-    if ready:
-        kube.wait_for("sandboxpool", "python", "Ready")
-
-
-def claim(kube: Kube, name: str, **spec: object) -> dict[str, object]:
-    kube.create(manifests.sandbox(name, "python", **spec))
-    return kube.wait_for("sandbox", name, "Ready")
-
-
-def states(kube: Kube) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for pod in kube.list("pods"):
-        state = pod["metadata"]["labels"]["sandyard.dev/state"]
-        state = "terminating" if "deletionTimestamp" in pod["metadata"] else state
-        found[state] = found.get(state, 0) + 1
-    return found
 
 
 def test_a_claim_costs_two_writes_and_no_read(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:

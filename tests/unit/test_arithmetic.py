@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -94,17 +96,67 @@ def test_a_start_under_way_is_looked_at_again_when_its_time_is_over() -> None:
 
 def test_a_new_template_replaces_warm_pods_within_the_rollout_limit() -> None:
     old = pods(PodState.WARM, 8, current=False)
-    first = decide(PoolView(replicas=8, pods=old), NOW)
+    limit = arithmetic.amount("25%", 8)
+    first = decide(PoolView(replicas=8, pods=old, max_unavailable=limit), NOW)
     assert len(first.delete) == 2
     assert first.create == 8
     new = pods(PodState.WARM, 4, "new-")
-    second = decide(PoolView(replicas=8, pods=[*old[:6], *new]), NOW)
+    second = decide(PoolView(replicas=8, pods=[*old[:6], *new], max_unavailable=limit), NOW)
     assert len(second.delete) == 4
 
 
 def test_starting_pods_of_an_old_template_go_at_once() -> None:
     view = PoolView(replicas=1, pods=pods(PodState.STARTING, 1, current=False))
     assert decide(view, NOW).delete == ("starting0",)
+
+
+def test_what_an_amount_means() -> None:
+    assert arithmetic.amount("25%", 10) == 3
+    assert arithmetic.amount("0%", 10) == 0
+    assert arithmetic.amount("7", 10) == 7
+
+
+def test_with_no_pod_to_spare_each_old_one_goes_after_its_substitute() -> None:
+    old = pods(PodState.WARM, 3, current=False)
+    first = decide(PoolView(replicas=3, pods=old, max_unavailable=0), NOW)
+    assert first.delete == ()
+    assert first.create == 3
+    second = decide(PoolView(replicas=3, pods=[*old, *pods(PodState.WARM, 1, "new-")], max_unavailable=0), NOW)
+    assert len(second.delete) == 1
+
+
+def test_a_rollout_moves_even_where_the_maximum_leaves_no_room() -> None:
+    old = pods(PodState.WARM, 3, current=False)
+    decision = decide(PoolView(replicas=3, pods=old, max_unavailable=0, max_sandboxes=3), NOW)
+    assert len(decision.delete) == 1
+
+
+def test_pods_over_their_age_go_after_their_substitutes_are_ready() -> None:
+    old = pods(PodState.WARM, 3, since=NOW - 100)
+    view = PoolView(replicas=3, pods=old, max_age_seconds=60, max_unavailable=1)
+    first = decide(view, NOW)
+    assert (first.create, first.delete) == (1, ())
+    second = decide(replace(view, pods=[*old, *pods(PodState.STARTING, 1)]), NOW)
+    assert (second.create, second.delete) == (0, ())
+    third = decide(replace(view, pods=[*old, *pods(PodState.WARM, 1, "new-")]), NOW)
+    assert (third.create, third.delete) == (0, ("warm0",))
+
+
+def test_where_there_is_no_room_for_a_substitute_the_oldest_goes_first() -> None:
+    old = pods(PodState.WARM, 2, since=NOW - 100)
+    view = PoolView(replicas=2, pods=old, max_age_seconds=60, max_sandboxes=2)
+    assert decide(view, NOW).delete == ("warm0",)
+
+
+def test_a_pool_looks_again_when_its_oldest_pod_comes_of_age() -> None:
+    view = PoolView(replicas=2, pods=pods(PodState.WARM, 2), max_age_seconds=60)
+    assert decide(view, NOW).again_at == NOW - 5 + 60
+
+
+def test_unhealthy_pods_are_replaced() -> None:
+    decision = decide(PoolView(replicas=2, pods=[*pods(PodState.UNHEALTHY, 1), *pods(PodState.WARM, 1)]), NOW)
+    assert decision.delete == ("unhealthy0",)
+    assert decision.create == 1
 
 
 def test_a_paused_pool_does_nothing() -> None:
@@ -145,6 +197,8 @@ views = st.builds(
     waiting=st.integers(0, 10),
     proven=st.booleans(),
     failures=st.integers(0, 3),
+    max_unavailable=st.integers(0, 5),
+    max_age_seconds=st.none() | st.floats(1, 2000),
 )
 
 
@@ -161,7 +215,34 @@ def test_whatever_the_pool_looks_like_its_promises_hold(view: PoolView) -> None:
     starting = sum(pod.state is PodState.STARTING and pod.current for pod in view.pods) + view.pending_creates
     assert not decision.create or decision.create + starting - len(deleted) <= view.parallelism
     if not view.paused and not view.deleting:
-        assert {pod.uid for pod in view.pods if pod.state is PodState.FAILED} <= set(decision.delete)
+        bad = {pod.uid for pod in view.pods if pod.state in (PodState.FAILED, PodState.UNHEALTHY)}
+        assert bad <= set(decision.delete)
+
+
+@given(st.integers(0, 8), st.integers(0, 4), st.floats(1, 50), st.integers(8, 20) | st.none(), st.data())
+@settings(max_examples=200)
+def test_old_pods_and_old_templates_are_replaced_and_then_there_is_peace(
+    replicas: int, spare: int, age: float, maximum: int | None, data: st.DataObject
+) -> None:
+    """Whatever it starts from, the pool becomes all current and young, and stops moving."""
+    alive = {f"p{n}": PoolPod(f"p{n}", PodState.WARM, 0, data.draw(st.floats(0, 100)), data.draw(st.booleans()))
+             for n in range(data.draw(st.integers(0, 8)))}  # fmt: skip
+    for step in range(200):
+        view = PoolView(
+            replicas, list(alive.values()), maximum, max_unavailable=spare, max_age_seconds=age + 1000, parallelism=2
+        )
+        decision = decide(view, 1000.0 + age)
+        if not decision.create and not decision.delete:
+            break
+        for uid in decision.delete:
+            del alive[uid]
+        for number in range(decision.create):
+            uid = f"n{step}-{number}"
+            alive[uid] = PoolPod(uid, PodState.WARM, 1000.0, 1000.0 + age)
+    else:
+        raise AssertionError("it never stops")
+    assert len(alive) == replicas
+    assert all(pod.current and pod.since > 0 for pod in alive.values())
 
 
 class StaleWatch(RuleBasedStateMachine):

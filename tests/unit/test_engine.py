@@ -267,7 +267,7 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
     store, under_way, go_on = Store(), asyncio.Event(), asyncio.Event()
 
     class SlowGateway:
-        async def claim_pod(self, _pod: Any, _sandbox: Any) -> None:
+        async def claim_pod(self, *_claim: Any) -> None:
             under_way.set()
             await go_on.wait()
 
@@ -289,3 +289,26 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
     assert claimed.metadata.uid == "a"
     assert store.reserved_for("b") is None, "a second pod was set aside for it"
     assert claims.waiting(record.uid) == 0
+
+
+async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out() -> None:
+    store, written = Store(), []
+
+    class Gateway:
+        async def claim_pod(self, pod: Any, *_claim: Any) -> None:
+            written.append(pod.metadata.uid)
+
+    record = pool()
+    store.put_pool(record)
+    parts: Any = SimpleNamespace(store=store, gateway=Gateway(), metrics=None)
+    claims = Claims(parts)
+    waiting: Any = SimpleNamespace(uid="s1", name="s1")
+    assert await claims.claim(waiting, record) is None
+    store.pod_changed(None, warm("a"))
+    claims.serve(record)
+    going = objects.pod("a", version="2", labels={names.LABEL_TEMPLATE_HASH: HASH}, deletion="2026-01-01T00:00:20Z")
+    store.pod_changed(warm("a"), going)
+    store.pod_changed(None, warm("b"))
+    claimed = await claims.claim(waiting, record)
+    assert claimed is not None
+    assert (claimed.metadata.uid, written) == ("b", ["b"])

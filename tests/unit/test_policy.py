@@ -4,8 +4,9 @@ import ipaddress
 
 import pytest
 
-from sandyard.api.template import IngressPeer
+from sandyard.api.template import IngressPeer, Network
 from sandyard.podspec import policy, proof
+from sandyard.podspec.network import Reach
 from tests.unit import objects
 
 
@@ -61,7 +62,9 @@ def test_ingress_names_its_peers_and_ports() -> None:
     assert made["spec"]["ingress"] == [
         {"from": [{"podSelector": {"matchLabels": {"app": "x"}}}], "ports": [{"port": 80, "protocol": "TCP"}]}
     ]
-    assert set(policy.policies("ns", [], [peers])) == {"sandyard-closed", "sandyard-internet", made["metadata"]["name"]}
+    assert set(policy.policies("ns", [], [Reach(Network(ingress_from=peers))])) == {
+        "sandyard-closed", "sandyard-dns", "sandyard-internet", made["metadata"]["name"],
+    }  # fmt: skip
 
 
 def test_a_proof_is_read() -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from sandyard.api import conditions, model
 from sandyard.api.conditions import Finding
+from sandyard.api.pool import SandboxLifetime
 from sandyard.api.reasons import Condition, Reason, Start
 from sandyard.api.sandbox import Lifetime
 from sandyard.podspec import proof
-from sandyard.sandbox import expiry, phase, teardown, termination
+from sandyard.sandbox import expiry, phase, queue, teardown, termination
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")
@@ -30,7 +31,7 @@ def condition(status: dict[str, Any], kind: Condition) -> tuple[str, str]:
 
 
 def test_ready_says_everything_in_one_write() -> None:
-    status = phase.ready(facts(), objects.pod(), Start.WARM, PROOF, 1300.0)
+    status = phase.ready(facts(), objects.pod(), Start.WARM, PROOF)
     assert status["phase"] == "Ready"
     assert status["start"] == "Warm"
     assert status["podUID"] == "p1"
@@ -38,7 +39,6 @@ def test_ready_says_everything_in_one_write() -> None:
     assert status["nodeName"] == "node-1"
     assert status["runtime"] == "gvisor"
     assert status["observedGeneration"] == 2
-    assert model.seconds(status["expiresAt"]) == 1300.0
     assert condition(status, Condition.READY) == ("True", "Ready")
     assert condition(status, Condition.STALLED)[0] == "False"
     assert condition(status, Condition.RECONCILING)[0] == "False"
@@ -47,8 +47,8 @@ def test_ready_says_everything_in_one_write() -> None:
 
 
 def test_what_was_said_once_stays() -> None:
-    first = phase.ready(facts(), objects.pod(), Start.WARM, PROOF, None)
-    again = phase.ready(facts(first, now=2000.0), objects.pod(), Start.COLD, PROOF, None)
+    first = phase.ready(facts(), objects.pod(), Start.WARM, PROOF)
+    again = phase.ready(facts(first, now=2000.0), objects.pod(), Start.COLD, PROOF)
     assert conditions.same(first, again)
     assert again["readyAt"] == first["readyAt"]
     assert again["start"] == "Warm"
@@ -56,7 +56,7 @@ def test_what_was_said_once_stays() -> None:
 
 def test_a_best_effort_sandbox_says_what_is_not_proven() -> None:
     weak = proof.Proof("not-gvisor", isolated=False, network="Open")
-    status = phase.ready(facts(), objects.pod(), Start.WARM, weak, None)
+    status = phase.ready(facts(), objects.pod(), Start.WARM, weak)
     assert condition(status, Condition.READY)[0] == "True"
     assert condition(status, Condition.RUNTIME_ISOLATED) == ("False", "RuntimeNotIsolated")
     assert condition(status, Condition.NETWORK_ENFORCED) == ("False", "NetworkNotEnforced")
@@ -110,21 +110,98 @@ def test_a_transition_time_changes_with_the_status_and_not_with_the_message() ->
     assert third[0]["lastTransitionTime"] == model.timestamp(300)
 
 
+NO_TERMS = expiry.Terms()
+
+
+def at(own: Lifetime | None, ready_at: float | None, active_at: float | None = None, **terms: Any) -> float | None:
+    return expiry.expiry(own, expiry.Terms(**terms), ready_at, active_at).at
+
+
 def test_no_lifetime_is_for_ever() -> None:
-    assert expiry.expires_at(None, 5) is None
-    assert expiry.expires_at(Lifetime(), 5) is None
+    assert at(None, 5) is None
+    assert at(Lifetime(), 5) is None
 
 
 def test_seconds_count_from_ready() -> None:
-    assert expiry.expires_at(Lifetime(seconds=60), None) is None
-    assert expiry.expires_at(Lifetime(seconds=60), 100) == 160
+    assert at(Lifetime(seconds=60), None) is None
+    assert at(Lifetime(seconds=60), 100) == 160
 
 
 @given(st.integers(1, 10**6), st.floats(0, 10**9), st.floats(0, 10**9))
 def test_the_earlier_of_both_limits_wins(seconds: int, ready_at: float, deadline: float) -> None:
     text = model.timestamp(deadline)
     lifetime = Lifetime(seconds=seconds, deadline=text)
-    assert expiry.expires_at(lifetime, ready_at) == min(ready_at + seconds, model.seconds(text))
+    assert at(lifetime, ready_at) == min(ready_at + seconds, model.seconds(text))
+
+
+def test_the_pool_s_default_holds_for_those_who_name_none_as_a_whole() -> None:
+    default = SandboxLifetime(seconds=30, idle_seconds=5)
+    assert at(None, 100, default=default) == 105
+    assert at(Lifetime(seconds=60), 100, default=default) == 160
+
+
+@given(st.builds(Lifetime, seconds=st.none() | st.integers(1, 10**8), idle_seconds=st.none() | st.integers(5, 10**8)),
+       st.floats(0, 10**9), st.integers(1, 10**9))  # fmt: skip
+def test_nothing_lives_longer_than_the_pool_allows(own: Lifetime, active_at: float, maximum: int) -> None:
+    found = at(own, 1000.0, active_at, max_seconds=maximum)
+    assert found is not None
+    assert found <= 1000.0 + maximum
+
+
+def test_idle_time_counts_from_the_last_activity_or_from_ready() -> None:
+    idle = Lifetime(idle_seconds=10)
+    assert at(idle, 100) == 110
+    assert at(idle, 100, 150) == 160
+    assert at(idle, 100, 50) == 110
+    assert expiry.expiry(idle, NO_TERMS, 100).reason is Reason.IDLE
+
+
+def test_a_stamp_in_the_future_counts_as_now_and_one_in_the_past_as_nothing() -> None:
+    assert expiry.activity(model.timestamp(10**9), None, 500.0) == 500.0
+    assert expiry.activity(model.timestamp(100.0), 200.0, 500.0) == 200.0
+    assert expiry.activity(model.timestamp(300.0), 200.0, 500.0) == 300.0
+    assert expiry.activity("nonsense", 200.0, 500.0) == 200.0
+
+
+def test_the_terms_of_a_pool_that_is_gone_are_read_from_the_pod() -> None:
+    terms = expiry.Terms(SandboxLifetime(seconds=7, on_expiry="Stop"), 99)
+    assert expiry.terms_of(None, terms.dump()) == terms
+    assert expiry.terms_of(None, "") == NO_TERMS
+    assert expiry.terms_of(None, "{broken") == NO_TERMS
+    assert NO_TERMS.dump() == ""
+
+
+def test_an_ended_sandbox_is_deleted_so_long_after_its_end() -> None:
+    ended = phase.failed(facts(now=1000.0), Reason.ERROR, "x")
+    own = Lifetime(seconds_after_finished=60)
+    assert expiry.deleted_at(own, NO_TERMS, ended) == 1060
+    assert expiry.deleted_at(own, NO_TERMS, {}) is None
+    assert expiry.deleted_at(Lifetime(), NO_TERMS, ended) is None
+    assert expiry.deleted_at(None, expiry.Terms(SandboxLifetime(seconds_after_finished=5)), ended) == 1005
+
+
+def test_an_expired_sandbox_that_is_kept_says_so() -> None:
+    status = phase.expired(facts(), Reason.IDLE, "it was idle for 10 s")
+    assert status["phase"] == "Expired"
+    assert condition(status, Condition.FINISHED) == ("True", "Idle")
+    assert condition(status, Condition.STALLED)[0] == "False"
+    assert status["lastTermination"]["reason"] == "Expired"
+    assert phase.ended(status)
+
+
+def test_a_sandbox_whose_pod_is_not_ready_does_not_say_ready() -> None:
+    before = phase.ready(facts(), objects.pod(), Start.WARM, PROOF)
+    status = phase.not_ready(facts(before), objects.pod(ready=False), Reason.POD_NOT_READY, "sick")
+    assert status["phase"] != "Ready"
+    assert condition(status, Condition.READY) == ("False", "PodNotReady")
+    assert condition(status, Condition.RECONCILING)[0] == "True"
+
+
+def test_the_place_in_a_line_costs_few_changes_of_the_message() -> None:
+    assert queue.place(0) == "next in line"
+    assert queue.place(3) == "3 ahead of it in line"
+    assert queue.place(10) == queue.place(19) == "more than 10 ahead of it in line"
+    assert len({queue.place(ahead) for ahead in range(10_000)}) < 50
 
 
 def test_the_finalizer_goes_only_when_no_pod_is_left() -> None:

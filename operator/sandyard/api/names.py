@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ANNOTATION_ACTIVITY",
     "ANNOTATION_POOL",
     "ANNOTATION_SANDBOX",
     "CONTAINER",
     "FINALIZER",
     "GROUP",
+    "LABEL_ALLOW",
     "LABEL_EGRESS",
     "LABEL_INGRESS",
     "LABEL_MANAGED_BY",
@@ -47,6 +49,7 @@ LABEL_POOL_UID: Final = f"{GROUP}/pool-uid"
 LABEL_SANDBOX_UID: Final = f"{GROUP}/sandbox-uid"
 LABEL_STATE: Final = f"{GROUP}/state"
 LABEL_EGRESS: Final = f"{GROUP}/egress"
+LABEL_ALLOW: Final = f"{GROUP}/allow"
 LABEL_INGRESS: Final = f"{GROUP}/ingress"
 LABEL_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"
 LABEL_POLICY: Final = f"{GROUP}/policy"
@@ -54,6 +57,10 @@ LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "sandyard"
 ANNOTATION_POOL: Final = f"{GROUP}/pool"
 ANNOTATION_SANDBOX: Final = f"{GROUP}/sandbox"
+# The one annotation of ours that users may write, on their Sandboxes.
+ANNOTATION_ACTIVITY: Final = f"{GROUP}/last-activity"
+# The terms of the pool that a pod was claimed under, for when the pool is gone.
+ANNOTATION_TERMS: Final = f"{GROUP}/terms"
 ANNOTATION_TOUCHED: Final = f"{GROUP}/touched"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
@@ -62,7 +69,9 @@ STATE_CLAIMED: Final = "claimed"
 STATE_COLD: Final = "cold"
 
 EGRESS_NONE: Final = "None"
+EGRESS_DNS: Final = "DNS"
 EGRESS_INTERNET: Final = "Internet"
+EGRESS_ALLOW_LIST: Final = "AllowList"
 
 CONTAINER: Final = "sandbox"
 PROBE_CONTAINER: Final = "sandyard-probe"

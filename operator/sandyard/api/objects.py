@@ -60,11 +60,18 @@ class Waiting(msgspec.Struct, frozen=True, rename="camel", gc=False):
     message: str = ""
 
 
+class Running(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """A container that runs."""
+
+    started_at: str | None = None
+
+
 class ContainerState(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """What a container does now."""
 
     terminated: Terminated | None = None
     waiting: Waiting | None = None
+    running: Running | None = None
 
 
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):

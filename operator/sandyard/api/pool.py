@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import Field
 
-from sandyard.api.model import ApiModel, ConditionStatus
-from sandyard.api.template import Template
+from sandyard.api.model import ApiModel, ConditionStatus, rules
+from sandyard.api.template import EgressProfile, Template
 
-__all__ = ["Failure", "PoolSpec", "PoolStatus", "SandboxPool", "Startup", "WhenEmpty"]
+__all__ = [
+    "Autoscale",
+    "ClaimDefaults",
+    "Failure",
+    "PoolSpec",
+    "PoolStatus",
+    "Rollout",
+    "SandboxLifetime",
+    "SandboxPool",
+    "Startup",
+    "Warm",
+    "WarmProbe",
+    "WhenEmpty",
+]
+
+
+def _amount(value: Any) -> str:
+    """A number or a percentage, as text."""
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,5}|(100|[0-9]{1,2})%", text):
+        raise ValueError("must be a number of sandboxes or a percentage such as 25%")
+    return text
 
 
 class WhenEmpty(ApiModel):
     """What happens to a claim when no warm sandbox is left."""
 
     action: Annotated[
-        Literal["ColdStart", "Wait"],
+        Literal["ColdStart", "Wait", "Reject"],
         Field(
             description="ColdStart: start one more now, and take the first that turns ready. Wait: wait for one of the "
-            "pool's own."
+            "pool's own. Reject: fail at once."
         ),
     ] = "ColdStart"
     wait_seconds: Annotated[int, Field(ge=1, le=86400, description="How long a claim waits before it fails.")] = 60
@@ -32,6 +55,114 @@ class Startup(ApiModel):
     timeout_seconds: Annotated[
         int, Field(ge=5, le=86400, description="How long one start may take; then the pod is replaced.")
     ] = 300
+
+
+class SandboxLifetime(ApiModel):
+    """How long a sandbox lives. Of several limits the earliest counts."""
+
+    seconds: Annotated[int | None, Field(ge=1, le=315360000, description="Seconds from Ready until it expires.")] = None
+    idle_seconds: Annotated[
+        int | None,
+        Field(
+            ge=5,
+            le=315360000,
+            description="Seconds without activity until it expires. Activity is what clients stamp (annotation "
+            "sandyard.dev/last-activity, an RFC 3339 time); a time in the future counts as now.",
+        ),
+    ] = None
+    on_expiry: Annotated[
+        Literal["Delete", "Stop"],
+        Field(
+            description="What happens when it expires. Delete: the Sandbox and everything of it is deleted. Stop: its "
+            "pod is deleted, the Sandbox stays, in phase Expired."
+        ),
+    ] = "Delete"
+    seconds_after_finished: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=315360000,
+            description="Seconds from its end (phase Succeeded, Failed or Expired) until the Sandbox is deleted.",
+        ),
+    ] = None
+
+
+class ClaimDefaults(ApiModel):
+    """What a Sandbox of this pool gets when it does not say otherwise."""
+
+    lifetime: Annotated[
+        SandboxLifetime | None, Field(description="Lifetime of a Sandbox that names none; as a whole.")
+    ] = None
+
+
+class WarmProbe(ApiModel):
+    """A command that tells whether a sandbox is well; the kubelet runs it."""
+
+    command: Annotated[
+        list[Annotated[str, Field(max_length=4096)]],
+        Field(min_length=1, max_length=64, description="Command, run in the sandbox; exit code 0 is well."),
+    ]
+    period_seconds: Annotated[int, Field(ge=1, le=3600, description="How often.")] = 30
+    timeout_seconds: Annotated[int, Field(ge=1, le=3600, description="How long it may take.")] = 2
+    failure_threshold: Annotated[int, Field(ge=1, le=100, description="Failures in a row that count as sick.")] = 1
+
+
+class Warm(ApiModel):
+    """How warm sandboxes are kept well."""
+
+    max_age_seconds: Annotated[
+        int | None,
+        Field(
+            ge=10,
+            le=315360000,
+            description="A warm sandbox older than this is replaced, after its substitute is ready.",
+        ),
+    ] = None
+    probe: Annotated[
+        WarmProbe | None,
+        Field(
+            description="Health of warm and claimed sandboxes. One that fails while warm is replaced, one that fails "
+            "while claimed is not Ready until it is well again."
+        ),
+    ] = None
+
+
+class Rollout(ApiModel):
+    """How warm sandboxes of an earlier template are replaced."""
+
+    max_unavailable: Annotated[
+        str,
+        pydantic.BeforeValidator(_amount),
+        pydantic.WithJsonSchema(
+            {
+                "x-kubernetes-int-or-string": True,
+                "pattern": "^(100|[0-9]{1,2})%$",
+                "x-kubernetes-validations": [
+                    {
+                        "rule": "type(self) != int || (self >= 0 && self <= 10000)",
+                        "message": "must be a number of sandboxes or a percentage of replicas such as 25%",
+                    }
+                ],
+            }
+        ),
+        Field(
+            description="How many warm sandboxes may be missing while they are replaced: a number, or a percentage of "
+            "replicas (rounded up). 0: each goes after its substitute is ready."
+        ),
+    ] = "25%"
+
+
+class Autoscale(ApiModel):
+    """Sizes the pool from demand, in place of replicas."""
+
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            ("self.minReplicas <= self.maxReplicas", "minReplicas must not exceed maxReplicas"),
+        )
+    )
+
+    min_replicas: Annotated[int, Field(ge=0, le=10000, description="Fewest warm sandboxes.")] = 0
+    max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most warm sandboxes.")]
 
 
 class PoolSpec(ApiModel):
@@ -49,6 +180,29 @@ class PoolSpec(ApiModel):
         WhenEmpty, Field(default_factory=WhenEmpty, description="What happens to a claim on an empty pool.")
     ]
     startup: Annotated[Startup, Field(default_factory=Startup, description="How pods are started.")]
+    warm: Annotated[Warm, Field(default_factory=Warm, description="How warm sandboxes are kept well.")]
+    rollout: Annotated[Rollout, Field(default_factory=Rollout, description="How a changed template is rolled out.")]
+    autoscale: Annotated[
+        Autoscale | None,
+        Field(description="Size the pool from the measured claim rate and warm-up time; replicas is then not used."),
+    ] = None
+    claim_defaults: Annotated[
+        ClaimDefaults, Field(default_factory=ClaimDefaults, description="What a Sandbox gets that does not say so.")
+    ]
+    max_lifetime_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1, le=315360000, description="Upper bound that no Sandbox of this pool can exceed, counted from Ready."
+        ),
+    ] = None
+    allowed_egress: Annotated[
+        list[EgressProfile] | None,
+        Field(
+            max_length=8,
+            description="Profiles that a Sandbox's own network may ask for; default: that of the template.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = None
     paused: Annotated[bool, Field(description="No new pods and no claims; nothing that runs is touched.")] = False
 
 
@@ -58,6 +212,23 @@ class Failure(ApiModel):
     reason: Annotated[str, Field(max_length=1024, description="One word for programs.")]
     message: Annotated[str, Field(max_length=32768, description="A sentence for people.")] = ""
     time: Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="When it happened.")]
+
+
+class AutoscaleStatus(ApiModel):
+    """The figures behind the pool's size."""
+
+    claims_per_second: Annotated[
+        str, Field(max_length=32, description="Measured claim rate: quick to rise, slow to fall.")
+    ]
+    warm_up_seconds: Annotated[str, Field(max_length=32, description="Measured time from creating a pod to proven.")]
+    replicas: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Warm sandboxes to keep: the 99.9th percentile of a Poisson variable with mean rate x warm-up "
+            "time, within the bounds.",
+        ),
+    ]
 
 
 class PoolStatus(ApiModel):
@@ -81,6 +252,9 @@ class PoolStatus(ApiModel):
     ] = None
     template_hash: Annotated[str | None, Field(max_length=63, description="Hash of the current template.")] = None
     last_failure: Annotated[Failure | None, Field(description="The latest failure to start a pod.")] = None
+    autoscale: Annotated[AutoscaleStatus | None, Field(description="What spec.autoscale has measured and decided.")] = (
+        None
+    )
     conditions: Annotated[
         list[ConditionStatus] | None,
         Field(

@@ -18,6 +18,7 @@ class Phase(StrEnum):
     STARTING = "Starting"
     READY = "Ready"
     TERMINATING = "Terminating"
+    EXPIRED = "Expired"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
 
@@ -75,6 +76,9 @@ class Reason(StrEnum):
     POD_REFUSED = "PodRefused"
     INVALID_TEMPLATE = "InvalidTemplate"
     INVALID_SPEC = "InvalidSpec"
+    EGRESS_NOT_ALLOWED = "EgressNotAllowed"
+    POD_NOT_READY = "PodNotReady"
+    NODE_LOST = "NodeLost"
     # how it ended
     COMPLETED = "Completed"
     ERROR = "Error"
@@ -82,5 +86,6 @@ class Reason(StrEnum):
     EVICTED = "Evicted"
     POD_LOST = "PodLost"
     EXPIRED = "Expired"
+    IDLE = "Idle"
     POD_NOT_GOING = "PodNotTerminating"
     NOT_READY = "NotReady"

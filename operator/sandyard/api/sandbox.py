@@ -8,7 +8,8 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api.model import ApiModel, ConditionStatus, rules
-from sandyard.api.template import EnvVar, Template
+from sandyard.api.pool import SandboxLifetime
+from sandyard.api.template import EnvVar, Network, Template
 
 __all__ = ["LastTermination", "Lifetime", "PoolRef", "Sandbox", "SandboxSpec", "SandboxStatus"]
 
@@ -23,10 +24,9 @@ class PoolRef(ApiModel):
     ]
 
 
-class Lifetime(ApiModel):
+class Lifetime(SandboxLifetime):
     """When the sandbox ends by itself. Of several limits the earliest counts."""
 
-    seconds: Annotated[int | None, Field(ge=1, le=315360000, description="Seconds from Ready until it expires.")] = None
     deadline: Annotated[
         str | None,
         Field(
@@ -34,9 +34,6 @@ class Lifetime(ApiModel):
             description="Time at which it expires, for example 2030-01-31T12:00:00Z.",
         ),
     ] = None
-    on_expiry: Annotated[
-        Literal["Delete"], Field(description="What happens then. Delete: the Sandbox and everything of it is deleted.")
-    ] = "Delete"
 
 
 class SandboxSpec(ApiModel):
@@ -61,6 +58,10 @@ class SandboxSpec(ApiModel):
                 "has(self.env) == has(oldSelf.env) && (!has(self.env) || self.env == oldSelf.env)",
                 "env cannot be changed in a running sandbox: delete this Sandbox and make a new one",
             ),
+            (
+                "has(self.network) == has(oldSelf.network) && (!has(self.network) || self.network == oldSelf.network)",
+                "network cannot be changed in a running sandbox: delete this Sandbox and make a new one",
+            ),
         )
     )
 
@@ -69,6 +70,14 @@ class SandboxSpec(ApiModel):
     lifetime: Annotated[
         Lifetime | None,
         Field(description="When the sandbox ends by itself; may be changed while it runs. Omitted: never."),
+    ] = None
+    network: Annotated[
+        Network | None,
+        Field(
+            description="What it may talk to, in place of the template's network and within the pool's allowedEgress. "
+            "One that is wider is opened in the claim itself; any other has to be proven closed, so the sandbox is "
+            "started cold."
+        ),
     ] = None
     env: Annotated[
         list[EnvVar] | None,
@@ -93,7 +102,9 @@ class SandboxSpec(ApiModel):
 class LastTermination(ApiModel):
     """How the main process ended."""
 
-    reason: Annotated[str, Field(max_length=1024, description="Completed, Error, OOMKilled, Evicted or PodLost.")]
+    reason: Annotated[
+        str, Field(max_length=1024, description="Completed, Error, OOMKilled, Evicted, Expired or PodLost.")
+    ]
     exit_code: Annotated[int | None, Field(description="Exit code, where there is one.")] = None
     signal: Annotated[int | None, Field(description="Signal that ended it, where there is one.")] = None
     message: Annotated[str | None, Field(max_length=32768, description="A sentence for people.")] = None
@@ -113,7 +124,7 @@ class SandboxStatus(ApiModel):
         int, Field(ge=-1, description="Generation that this status speaks of; -1 until the operator has seen it.")
     ] = -1
     phase: Annotated[
-        Literal["Pending", "Starting", "Ready", "Terminating", "Succeeded", "Failed"],
+        Literal["Pending", "Starting", "Ready", "Terminating", "Expired", "Succeeded", "Failed"],
         Field(description="Where the sandbox is in its life; conditions say more."),
     ] = "Pending"
     start: Annotated[
@@ -131,6 +142,9 @@ class SandboxStatus(ApiModel):
     claimed_at: Annotated[str | None, _time("When it got its pod.")] = None
     ready_at: Annotated[str | None, _time("When it became Ready.")] = None
     expires_at: Annotated[str | None, _time("When it will expire.")] = None
+    last_activity_at: Annotated[
+        str | None, _time("When it was last used, as far as lifetime.idleSeconds is concerned.")
+    ] = None
     restarts: Annotated[int | None, Field(ge=0, description="Times that its pod was replaced.")] = None
     last_termination: Annotated[
         LastTermination | None, Field(description="How the main process ended, when it has.")

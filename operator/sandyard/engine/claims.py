@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
@@ -37,7 +38,7 @@ class Waiter:
     sandbox_uid: str
     pool_uid: str
     cold: bool
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - clocks may be simulated
 
 
 class Claims:
@@ -87,8 +88,28 @@ class Claims:
         if uncertain is not None:
             self._store.release(uncertain[2])
 
-    async def claim(self, sandbox: SandboxRecord, pool: PoolRecord, *, cold: bool) -> Pod | None:
+    def place(self, sandbox_uid: str) -> int:
+        """Claims that stand before this one in its queue."""
+        pool_uid = self._pool_of.get(sandbox_uid)
+        line = self._waiting.get(pool_uid, {}) if pool_uid else {}
+        return next((place for place, uid in enumerate(line) if uid == sandbox_uid), 0)
+
+    async def claim(
+        self, sandbox: SandboxRecord, pool: PoolRecord, *,
+        labels: Mapping[str, str] = MappingProxyType({}), terms: str = "", cold: bool = False, wait: bool = True,
+    ) -> Pod | None:  # fmt: skip
         """Give *sandbox* a warm pod of *pool* if there is one; else it waits in the queue.
+
+        Parameters
+        ----------
+        labels
+            Further labels of the pod: the wider network that the Sandbox asks for.
+        terms
+            What the pool says about lifetimes, kept with the pod.
+        cold
+            Whether the pool should start a pod for it if it has to wait.
+        wait
+            False: do not join the queue.
 
         Who calls this tells the pool, once the Sandbox is Ready: the substitute's start must
         not get in the way of the claim.
@@ -102,10 +123,10 @@ class Claims:
         if settled is not None:
             return settled
         while (pod := self._next(sandbox, pool)) is not None:
-            if await self._write(sandbox, pod):
+            if await self._write(sandbox, pod, labels, terms):
                 self._leave(sandbox.uid)
                 return pod
-        if sandbox.uid not in self._pool_of:
+        if wait and sandbox.uid not in self._pool_of:
             self._waiting.setdefault(pool.uid, {})[sandbox.uid] = Waiter(sandbox.uid, pool.uid, cold)
             self._pool_of[sandbox.uid] = pool.uid
             self.demand_changed(pool.uid)
@@ -128,7 +149,8 @@ class Claims:
         granted = self._granted.get(sandbox.uid)
         if granted is not None:
             pod = self._store.pods.get(granted)
-            if pod is not None and self._store.reserved_for(granted) == sandbox.uid:
+            # It may have fallen sick, or been deleted, since it was set aside.
+            if pod is not None and self._store.reserved_for(granted) == sandbox.uid and self._store.fit(pod, pool):
                 return pod
             del self._granted[sandbox.uid]
             self._store.release(granted)
@@ -141,9 +163,9 @@ class Claims:
             self._granted[sandbox.uid] = pod.metadata.uid
         return pod
 
-    async def _write(self, sandbox: SandboxRecord, pod: Pod) -> bool:
+    async def _write(self, sandbox: SandboxRecord, pod: Pod, labels: Mapping[str, str], terms: str) -> bool:
         try:
-            await self._gateway.claim_pod(pod, sandbox)
+            await self._gateway.claim_pod(pod, sandbox, labels, terms)
         except errors.ApiError as error:
             if error.conflict or error.not_found:
                 self._metrics.claim_conflicts.inc()

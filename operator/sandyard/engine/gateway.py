@@ -38,8 +38,10 @@ class Gateway:
 
     # The claim: these two, and nothing else, stand between a Sandbox and Ready.
 
-    async def claim_pod(self, pod: Pod, sandbox: SandboxRecord) -> None:
+    async def claim_pod(self, pod: Pod, sandbox: SandboxRecord, labels: Mapping[str, str], terms: str) -> None:
         """Make a warm pod the Sandbox's: the commit point of a claim.
+
+        *labels* open the network that the Sandbox asks for, *terms* are kept as an annotation.
 
         Raises
         ------
@@ -47,17 +49,18 @@ class Gateway:
             409: the pod has changed since it was seen; 404: it is gone.
         """
         self._check()
+        annotations = {names.ANNOTATION_SANDBOX: sandbox.name, names.ANNOTATION_SAFE_TO_EVICT: "false"}
+        if terms:
+            annotations[names.ANNOTATION_TERMS] = terms
+        claimed = {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: sandbox.uid}
         await self._client.merge_patch(
             PODS.path(pod.metadata.namespace, pod.metadata.name),
             {
                 "metadata": {
                     "uid": pod.metadata.uid,
                     "resourceVersion": pod.metadata.resource_version,
-                    "labels": {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: sandbox.uid},
-                    "annotations": {
-                        names.ANNOTATION_SANDBOX: sandbox.name,
-                        names.ANNOTATION_SAFE_TO_EVICT: "false",
-                    },
+                    "labels": {**labels, **claimed},
+                    "annotations": annotations,
                     "ownerReferences": [sandbox.owner.reference()],
                 }
             },

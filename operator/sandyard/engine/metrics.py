@@ -27,6 +27,14 @@ class Metrics:
             "sandyard_claim_conflicts", "Warm pods that could not be claimed and were passed over.",
             registry=self.registry,
         )  # fmt: skip
+        self.expired = Counter(
+            "sandyard_expired", "Sandboxes whose time was over, by reason and what was done.", ["reason", "action"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.ended = Counter(
+            "sandyard_ended", "Sandboxes whose main process or pod ended, by reason.", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
         self.pool_pods = Gauge(
             "sandyard_pool_pods", "Pods of a pool by state.", ["namespace", "pool", "state"], registry=self.registry
         )

@@ -22,16 +22,19 @@ from sandyard.engine import http, records
 from sandyard.engine.claims import Claims
 from sandyard.engine.events import Recorder
 from sandyard.engine.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS, Gateway
+from sandyard.engine.lifetimes import Lifetimes
 from sandyard.engine.metrics import Metrics
 from sandyard.engine.nudges import Nudges
 from sandyard.engine.parts import Parts
 from sandyard.engine.policies import Policies
+from sandyard.engine.provide import Provider
 from sandyard.engine.refill import Refill
 from sandyard.engine.sandboxes import Sandboxes
 from sandyard.engine.settings import Settings
 from sandyard.engine.store import Store
 from sandyard.engine.sweep import Sweep
 from sandyard.engine.teardown import Teardown
+from sandyard.engine.telling import Telling
 from sandyard.engine.timers import Timers
 from sandyard.engine.workqueue import WorkQueue
 from sandyard.kube import errors
@@ -40,6 +43,7 @@ from sandyard.kube.config import ClusterConfig
 from sandyard.kube.informer import Informer
 from sandyard.kube.lease import Lease
 from sandyard.podspec.pod import Probe
+from sandyard.sandbox import expiry
 
 __all__ = ["Operator"]
 
@@ -74,7 +78,10 @@ class Operator:
         self.claims = Claims(parts)
         self.refill = Refill(parts, self.claims)
         self._teardown = Teardown(parts)
-        self._sandboxes = Sandboxes(parts, self.claims, self.refill, self._teardown)
+        telling = Telling(parts)
+        self._lifetimes = Lifetimes(parts, telling)
+        self._provider = Provider(parts, self.claims, self.refill, telling)
+        self._sandboxes = Sandboxes(parts, self.claims, self._provider, self._lifetimes, self._teardown, telling)
         self._sweep = Sweep(parts)
         self.sandbox_queue = WorkQueue("sandboxes", self._sandboxes.reconcile, _CLAIM_WORKERS)
         self.pool_queue = WorkQueue("pools", self.refill.reconcile, _POOL_WORKERS)
@@ -229,14 +236,17 @@ class Operator:
 
     def _wire(self) -> None:
         self.policies.changed = self._policy_queue.add
+        self.policies.again = self._policy_queue.add_after
         self.claims.going = self.refill.going
         self.claims.demand_changed = self.pool_queue.add
         self.claims.granted = self.sandbox_queue.add
         self.refill.again = self.pool_queue.add_after
         self.refill.report_in = self._report_queue.add_after
+        self.refill.room_found = self.sandbox_queue.add
         self.refill.trouble_changed = self._wake_waiters
-        self._sandboxes.again = self.sandbox_queue.add_after
-        self._sandboxes.expires = self._timers.set
+        for part in (self._sandboxes, self._provider, self._lifetimes):
+            part.again = self.sandbox_queue.add_after
+        self._lifetimes.expires = self._timers.set
         self._teardown.again = self.sandbox_queue.add_after
         self._sweep.sandbox_found = self._sandbox_found
         self._sweep.pool_found = self._pool_found
@@ -263,7 +273,11 @@ class Operator:
         if known is None or known.template_hash != record.template_hash:
             self.store.rebuild_warm(record)
         self.pool_queue.add(record.uid)
-        for uid in self._sandboxes.parked(record.namespace, record.name):
+        if known is not None and expiry.terms_of(known.spec) != expiry.terms_of(record.spec):
+            for sandbox in self.store.sandboxes.values():
+                if (sandbox.namespace, sandbox.pool_name) == (record.namespace, record.name):
+                    self.sandbox_queue.add(sandbox.uid)
+        for uid in self._provider.parked(record.namespace, record.name):
             self.sandbox_queue.add(uid)
         if record.deleting or (record.spec is not None and record.spec.paused):
             self._wake_waiters(record.uid)

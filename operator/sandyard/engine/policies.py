@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
 import msgspec
 
+from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic
-from sandyard.api.template import IngressPeer, Template
 from sandyard.engine.gateway import Gateway
 from sandyard.engine.settings import Settings
 from sandyard.engine.store import Store
 from sandyard.podspec import policy
+from sandyard.podspec.network import Reach
 
 __all__ = ["Policies"]
 
 _log = logging.getLogger(__name__)
+# A pod that has been sent shows on the watch long before this.
+_ASKED_SECONDS = 30.0
 
 
 class Policies:
@@ -30,11 +34,13 @@ class Policies:
         self._settings = settings
         self._seen: dict[str, dict[str, Generic]] = defaultdict(dict)
         self._api_servers: dict[str, tuple[str, ...]] = {}
-        self._peers: dict[str, dict[str, list[IngressPeer]]] = defaultdict(dict)
+        # Networks that pods on their way need, before the store knows of the pods' owners.
+        self._asked: dict[str, list[tuple[Reach, float]]] = defaultdict(list)
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # Namespaces that were right when last looked at; any change on the watch puts that in doubt.
         self._settled: set[str] = set()
         self.changed: Callable[[str], None] = lambda _namespace: None
+        self.again: Callable[[str, float], None] = lambda _namespace, _seconds: None
 
     # What the informers see
 
@@ -74,12 +80,12 @@ class Policies:
 
     # What should stand
 
-    async def ensure(self, namespace: str, template: Template) -> None:
-        """Return when everything that a pod of *template* needs stands in *namespace*."""
-        if template.network.ingress_from:
-            name = policy.ingress(namespace, template.network.ingress_from)["metadata"]["name"]
-            if name not in self._peers[namespace]:
-                self._peers[namespace][name] = template.network.ingress_from
+    async def ensure(self, namespace: str, reach: Reach) -> None:
+        """Return when everything that a pod with *reach* needs stands in *namespace*."""
+        needed = policy.private(namespace, reach, ())
+        if needed:
+            self._asked[namespace].append((reach, time.monotonic() + _ASKED_SECONDS))
+            if any(name not in self._seen.get(namespace, {}) for name in needed):
                 self._settled.discard(namespace)
         if namespace not in self._settled:
             await self.reconcile(namespace)
@@ -91,11 +97,7 @@ class Policies:
                 self._settled.discard(namespace)
                 await self._remove(namespace)
                 return
-            for template in self._templates(namespace):
-                if template.network.ingress_from:
-                    name = policy.ingress(namespace, template.network.ingress_from)["metadata"]["name"]
-                    self._peers[namespace][name] = template.network.ingress_from
-            wanted = policy.policies(namespace, self._excluded(), self._peers[namespace].values())
+            wanted = policy.policies(namespace, self._excluded(), self._reaches(namespace))
             seen = self._seen.get(namespace, {})
             for name, body in wanted.items():
                 known = seen.get(name)
@@ -104,6 +106,11 @@ class Policies:
                 await self._gateway.apply_policy(body, exists=known is not None)
                 _log.info("network policy applied", extra={"namespace": namespace, "policy": name})
             self._settled.add(namespace)
+            if self._asked.get(namespace):
+                self.again(namespace, _ASKED_SECONDS + 1)
+            for name, item in list(seen.items()):
+                if name not in wanted and not self._in_use(namespace, name):
+                    await self._delete(item)
 
     def needed(self, namespace: str) -> bool:
         """Whether anything of ours lives in *namespace*."""
@@ -119,19 +126,37 @@ class Policies:
         return list(self._seen)
 
     async def _remove(self, namespace: str) -> None:
-        for name, item in list(self._seen.get(namespace, {}).items()):
-            await self._gateway.delete_policy(namespace, name, item.metadata.uid)
-            _log.info("network policy deleted", extra={"namespace": namespace, "policy": name})
-        self._peers.pop(namespace, None)
+        for item in list(self._seen.get(namespace, {}).values()):
+            await self._delete(item)
+        self._asked.pop(namespace, None)
 
-    def _templates(self, namespace: str) -> list[Template]:
-        pools = [pool.spec.template for pool in self._store.pools.values() if pool.namespace == namespace and pool.spec]
-        own = [
-            sandbox.spec.template
-            for sandbox in self._store.sandboxes.values()
-            if sandbox.namespace == namespace and sandbox.spec and sandbox.spec.template
-        ]
-        return [*pools, *own]
+    async def _delete(self, item: Generic) -> None:
+        namespace, name = item.metadata.namespace, item.metadata.name
+        await self._gateway.delete_policy(namespace, name, item.metadata.uid)
+        _log.info("network policy deleted", extra={"namespace": namespace, "policy": name})
+
+    def _in_use(self, namespace: str, name: str) -> bool:
+        """Whether a pod still carries the label that the policy *name* selects: it outlives the last one."""
+        labels = (names.LABEL_ALLOW, names.LABEL_INGRESS)
+        return any(
+            pod.metadata.namespace == namespace and any(name.endswith(pod.metadata.labels.get(k, "/")) for k in labels)
+            for pod in self._store.pods.values()
+        )
+
+    def _reaches(self, namespace: str) -> list[Reach]:
+        store = self._store
+        found = []
+        for pool in store.pools.values():
+            if pool.namespace == namespace and pool.spec is not None:
+                found.append(Reach(pool.spec.template.network, pool.spec.template.dns))
+        for sandbox in store.sandboxes.values():
+            if sandbox.namespace == namespace and (reach := store.own_reach(sandbox)) is not None:
+                found.append(reach)
+        now = time.monotonic()
+        asked = [(reach, until) for reach, until in self._asked.pop(namespace, ()) if until > now]
+        if asked:
+            self._asked[namespace] = asked
+        return [*found, *(reach for reach, _ in asked)]
 
     def _excluded(self) -> list[str]:
         hosts = [address.rpartition(":")[0].strip("[]") for address in (*self.api_servers(), *self._settings.forbidden)]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sandyard.api import conditions, names
+from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.records import PoolRecord
 from sandyard.pool import observe
 from sandyard.pool.backoff import Backoff
+from sandyard.pool.demand import Demand
 from sandyard.pool.expectations import Expectations
 from sandyard.pool.observe import PodState, Trouble
 
@@ -33,8 +35,12 @@ class PoolMemory:
         Whether a pod of the present template has ever turned ready.
     refused
         What is wrong with the template, by the operator's own rules.
+    demand
+        What ``spec.autoscale`` goes by.
     opening
         Pods whose network is being opened.
+    own_starts
+        Sandboxes that wait for room to start a pod of their own, the oldest first.
     """
 
     template_hash: str
@@ -48,9 +54,12 @@ class PoolMemory:
     refused: str = ""
     runtime: Finding | None = None
     network: Finding | None = None
+    demand: Demand = Demand()
     opening: set[str] = field(default_factory=set)
+    own_starts: dict[str, None] = field(default_factory=dict)
     written_at: float = float("-inf")
     _failed_pods: set[str] = field(default_factory=set)
+    _timed_pods: set[str] = field(default_factory=set)
 
     def turn_to(self, template_hash: str) -> bool:
         """A new template is a new chance: forget what was learnt of the old one."""
@@ -66,6 +75,7 @@ class PoolMemory:
     def pod_gone(self, uid: str) -> None:
         """The pod is no longer on the watch."""
         self._failed_pods.discard(uid)
+        self._timed_pods.discard(uid)
         self.opening.discard(uid)
 
     def fail(self, reason: Reason, message: str, now: float, pod_uid: str = "") -> None:
@@ -83,10 +93,16 @@ class PoolMemory:
         """Pods of the present template that have failed and were not counted yet."""
         found = []
         for pod in self._current(pods):
-            if observe.classify(pod, egress) is PodState.FAILED and pod.metadata.uid not in self._failed_pods:
+            if pod.metadata.uid in self._failed_pods:
+                continue
+            state = observe.classify(pod, egress)
+            if state is PodState.FAILED:
                 trouble = observe.trouble(pod)
                 assert trouble is not None
                 found.append((pod, trouble))
+            elif state is PodState.UNHEALTHY and observe.sickness(pod).reason is Reason.POD_NOT_READY:
+                # A lost node says nothing about the template.
+                found.append((pod, observe.sickness(pod)))
         return found
 
     def learn(self, pods: Iterable[Pod], egress: str, now: float) -> float | None:
@@ -103,6 +119,10 @@ class PoolMemory:
             if state not in (PodState.WARM, PodState.PROVEN, PodState.CLAIMED) or not observe.is_ready(pod):
                 continue
             ready_at = observe.ready_at(pod)
+            if state is not PodState.CLAIMED and pod.metadata.uid not in self._timed_pods:
+                self._timed_pods.add(pod.metadata.uid)
+                born = model.seconds(pod.metadata.creation_timestamp)
+                self.demand = self.demand.started(max(0.0, ready_at - born))
             if not self.proven or ready_at > self.failed_at:
                 self._believe(pod)
             self.proven = True
@@ -136,10 +156,23 @@ def remember(pool: PoolRecord) -> PoolMemory:
     memory = PoolMemory(pool.template_hash)
     memory.warm_hits = int(pool.status.get("warmHits") or 0)
     memory.cold_starts = int(pool.status.get("coldStarts") or 0)
+    memory.demand = _measured(pool, time.time())
     if pool.status.get("templateHash") == pool.template_hash:
         memory.runtime = _known(pool, Condition.RUNTIME_ISOLATED)
         memory.network = _known(pool, Condition.NETWORK_ENFORCED)
     return memory
+
+
+def _measured(pool: PoolRecord, now: float) -> Demand:
+    """What the status tells of the load before this process: close enough to go on from."""
+    told = pool.status.get("autoscale")
+    if not told:
+        return Demand()
+    try:
+        rate, warm_up = float(told["claimsPerSecond"]), float(told["warmUpSeconds"])
+    except (KeyError, TypeError, ValueError):
+        return Demand()
+    return Demand(now, 0.0, rate, warm_up)
 
 
 def _known(pool: PoolRecord, kind: Condition) -> Finding | None:

@@ -12,11 +12,11 @@ from sandyard.engine.claims import Claims
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.store import Store
-from sandyard.pool import observe, report
+from sandyard.pool import arithmetic, observe, report
 from sandyard.pool.arithmetic import PoolPod, PoolView
 from sandyard.pool.observe import PodState, Trouble
 
-__all__ = ["pods", "status", "trouble", "view"]
+__all__ = ["pods", "replicas", "status", "trouble", "view"]
 
 
 def pods(store: Store, pool: PoolRecord, memory: PoolMemory) -> list[PoolPod]:
@@ -50,7 +50,7 @@ def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -> 
     assert pool.spec is not None
     spec = pool.spec
     return PoolView(
-        replicas=spec.replicas,
+        replicas=replicas(pool, memory),
         pods=pods(store, pool, memory),
         max_sandboxes=spec.max_sandboxes,
         parallelism=spec.startup.parallelism,
@@ -59,10 +59,22 @@ def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -> 
         deleting=pool.deleting,
         pending_creates=memory.expectations.pending_creates(time.monotonic()),
         waiting=claims.waiting_cold(pool.uid),
+        reserved=len(memory.own_starts),
         proven=memory.proven,
         failures=memory.backoff.failures,
         held_until=memory.backoff.until,
+        max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, replicas(pool, memory)),
+        max_age_seconds=spec.warm.max_age_seconds,
     )
+
+
+def replicas(pool: PoolRecord, memory: PoolMemory) -> int:
+    """Warm sandboxes that *pool* is to keep now: as written, or as the demand asks for."""
+    assert pool.spec is not None
+    scale = pool.spec.autoscale
+    if scale is None:
+        return pool.spec.replicas
+    return memory.demand.replicas(time.time(), scale.min_replicas, scale.max_replicas)
 
 
 def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
@@ -91,7 +103,8 @@ def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -
     facts = report.PoolFacts(
         uid=pool.uid,
         generation=pool.generation,
-        replicas=pool.spec.replicas,
+        replicas=replicas(pool, memory),
+        autoscale=_autoscale(pool, memory, now),
         template_hash=pool.template_hash,
         pods=pods(store, pool, memory),
         pending_creates=memory.expectations.pending_creates(time.monotonic()),
@@ -108,3 +121,30 @@ def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -
         refused=memory.refused,
     )
     return report.status(facts, pool.status, now)
+
+
+def _autoscale(pool: PoolRecord, memory: PoolMemory, now: float) -> dict[str, Any] | None:
+    """The figures behind the pool's size; those told before while they are still about right."""
+    assert pool.spec is not None
+    if pool.spec.autoscale is None:
+        return None
+    demand = memory.demand.at_time(now)
+    rate = 0.0 if demand.idle(now) else demand.peak
+    warm_up = demand.warm_up_seconds or 0.0
+    told = pool.status.get("autoscale") or {}
+    return {
+        "claimsPerSecond": _about(rate, told.get("claimsPerSecond")),
+        "warmUpSeconds": _about(warm_up, told.get("warmUpSeconds")),
+        "replicas": replicas(pool, memory),
+    }
+
+
+def _about(value: float, told: str | None) -> str:
+    """*value* with two digits; *told* where that is within a fifth of it, to save writes."""
+    try:
+        before = float(told) if told is not None else None
+    except ValueError:
+        before = None
+    if told is not None and before is not None and abs(before - value) <= 0.2 * before and (value > 0) == (before > 0):
+        return told
+    return f"{value:.2g}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from sandyard.api import model
+from sandyard.api import model, names
 from sandyard.api.pool import PoolSpec
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.podspec import pod
@@ -31,7 +31,7 @@ class _Record:
     finalizers: tuple[str, ...]
     status: dict[str, Any]
     invalid: str = ""
-    seen_at: float = field(default_factory=time.monotonic)
+    seen_at: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - clocks may be simulated
 
     @property
     def deleting(self) -> bool:
@@ -41,9 +41,16 @@ class _Record:
 
 @dataclass
 class SandboxRecord(_Record):
-    """A Sandbox; `spec` is None when it could not be parsed (`invalid` says why)."""
+    """A Sandbox; `spec` is None when it could not be parsed (`invalid` says why).
+
+    Attributes
+    ----------
+    stamp
+        When a client says it was last used: the annotation, as it stands.
+    """
 
     spec: SandboxSpec | None = None
+    stamp: str = ""
 
     @property
     def pool_name(self) -> str | None:
@@ -72,6 +79,7 @@ class PoolRecord(_Record):
 def sandbox(body: Mapping[str, Any]) -> SandboxRecord:
     """Parse a Sandbox as the API server sent it."""
     common = _common(body)
+    common["stamp"] = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_ACTIVITY, "")
     try:
         return SandboxRecord(**common, spec=SandboxSpec.model_validate(body.get("spec") or {}))
     except pydantic.ValidationError as error:
@@ -85,7 +93,7 @@ def pool(body: Mapping[str, Any], probe: pod.Probe) -> PoolRecord:
         spec = PoolSpec.model_validate(body.get("spec") or {})
     except pydantic.ValidationError as error:
         return PoolRecord(**common, invalid=_explain(error))
-    return PoolRecord(**common, spec=spec, template_hash=pod.template_hash(spec.template, probe))
+    return PoolRecord(**common, spec=spec, template_hash=pod.template_hash(spec.template, probe, spec.warm.probe))
 
 
 def _common(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from sandyard.engine.records import PoolRecord
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
 from sandyard.podspec import rules
+from sandyard.podspec.network import Reach
 from sandyard.pool import arithmetic, observe
 from sandyard.pool.observe import PodState, Trouble
 
@@ -31,6 +32,7 @@ __all__ = ["Refill", "refusal"]
 
 _log = logging.getLogger(__name__)
 _STATUS_INTERVAL_SECONDS = 1.0
+_DEMAND_INTERVAL_SECONDS = 5.0
 _NUMBERS = {
     "replicas": "warm",
     "starting": "starting",
@@ -52,6 +54,7 @@ class Refill:
         self._memories: dict[str, PoolMemory] = {}
         self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
         self.report_in: Callable[[str, float], None] = lambda _uid, _seconds: None
+        self.room_found: Callable[[str], None] = lambda _sandbox_uid: None
         self.trouble_changed: Callable[[str], None] = lambda _uid: None
 
     # Told and asked by others
@@ -68,6 +71,11 @@ class Refill:
             memory.expectations.gone(pod.metadata.uid)
         if after is None:
             memory.pod_gone(pod.metadata.uid)
+
+    def arrived(self, pool: PoolRecord) -> None:
+        """One more claim has come in, whether it is served at once or not."""
+        memory = self._memory(pool)
+        memory.demand = memory.demand.claimed(time.time())
 
     def claimed(self, pool: PoolRecord, *, warm: bool) -> None:
         """One more claim served: count it, and start a substitute."""
@@ -99,12 +107,40 @@ class Refill:
             found = Trouble(memory.backoff.reason, memory.backoff.message)
         return found
 
-    def room(self, pool: PoolRecord) -> bool:
-        """Whether ``maxSandboxes`` leaves room for one more pod."""
+    def take_room(self, pool: PoolRecord, sandbox_uid: str, pod_name: str) -> bool:
+        """Whether ``maxSandboxes`` leaves room for the pod that the Sandbox starts itself; if so, it is taken.
+
+        If not, the Sandbox waits in a line of its own, and a warm pod is given up for it.
+        """
+        memory = self._memory(pool)
+        now = time.monotonic()
+        if memory.expectations.creating(pod_name, now):
+            return True
+        line = list(memory.own_starts)
+        place = line.index(sandbox_uid) if sandbox_uid in memory.own_starts else len(line)
+        if place < self._room(pool, memory):
+            memory.own_starts.pop(sandbox_uid, None)
+            memory.expectations.expect_create(pod_name, now)
+            return True
+        memory.own_starts[sandbox_uid] = None
+        self.again(pool.uid, 0)
+        return False
+
+    def leave(self, sandbox_uid: str) -> None:
+        """The Sandbox no longer waits for room."""
+        for memory in self._memories.values():
+            memory.own_starts.pop(sandbox_uid, None)
+
+    def own_start_failed(self, pool: PoolRecord, pod_name: str) -> None:
+        """The pod of its own does not come: the room is free again."""
+        self._memory(pool).expectations.create_failed(pod_name)
+
+    def _room(self, pool: PoolRecord, memory: PoolMemory) -> float:
         assert pool.spec is not None
-        maximum = pool.spec.max_sandboxes
-        pending = self._memory(pool).expectations.pending_creates(time.monotonic())
-        return maximum is None or len(self._store.pods_of_pool(pool.uid)) + pending < maximum
+        if pool.spec.max_sandboxes is None:
+            return float("inf")
+        pending = memory.expectations.pending_creates(time.monotonic())
+        return pool.spec.max_sandboxes - len(self._store.pods_of_pool(pool.uid)) - pending
 
     def at_maximum(self, pool: PoolRecord) -> bool:
         """Whether ``maxSandboxes`` keeps the pool from starting what it wants."""
@@ -149,6 +185,9 @@ class Refill:
         self._learn(pool, memory)
         if not pool.deleting and not pool.spec.paused:
             self._claims.serve(pool)
+        if memory.own_starts and (room := self._room(pool, memory)) > 0:
+            for uid in list(memory.own_starts)[: int(min(room, len(memory.own_starts)))]:
+                self.room_found(uid)
         now = time.time()
         decision = arithmetic.decide(pool_view.view(self._store, self._claims, pool, memory), now)
         memory.at_maximum = decision.at_maximum
@@ -158,6 +197,9 @@ class Refill:
         if decision.create:
             steps.append(self._create(pool, memory, decision.create))
         await asyncio.gather(*steps, self._open_networks(pool, memory), self._nudge(pool))
+        if pool.spec.autoscale is not None and not memory.demand.idle(now):
+            # The load of the past is forgotten with time, without an event.
+            self.again(pool.uid, _DEMAND_INTERVAL_SECONDS)
         if decision.again_at is not None:
             self.again(pool.uid, max(0.05, decision.again_at - now))
         deadline = memory.expectations.next_deadline()
@@ -203,19 +245,16 @@ class Refill:
 
     async def _create(self, pool: PoolRecord, memory: PoolMemory, count: int) -> None:
         assert pool.spec is not None
-        try:
-            await self._parts.policies.ensure(pool.namespace, pool.spec.template)
-        except errors.ApiError as error:
-            self._fail(pool, memory, *refusal(error))
-            return
+        template = pool.spec.template
         bodies = [
             podspec.build(
-                pool.spec.template,
+                template,
                 name=podspec.pod_name(pool.name, secrets.token_hex(4)),
                 namespace=pool.namespace,
                 owner=pool.owner,
                 probe=self._parts.probe(),
                 pool=pool.owner,
+                health=pool.spec.warm.probe,
             )
             for _ in range(count)
         ]
@@ -223,8 +262,18 @@ class Refill:
         if memory.refused:
             self._fail(pool, memory, Reason.INVALID_TEMPLATE, memory.refused)
             return
+        # Before anything is awaited: from now on these count against maxSandboxes.
         for body in bodies:
             memory.expectations.expect_create(body["metadata"]["name"], time.monotonic())
+        try:
+            await self._parts.policies.ensure(pool.namespace, Reach(template.network, template.dns))
+        except (errors.ApiError, errors.TransportError) as error:
+            for body in bodies:
+                memory.expectations.create_failed(body["metadata"]["name"])
+            if isinstance(error, errors.TransportError):
+                raise
+            self._fail(pool, memory, *refusal(error))
+            return
         results = await asyncio.gather(*(self._create_one(memory, body) for body in bodies))
         refused = next((error for error in results if error is not None), None)
         if refused is not None:

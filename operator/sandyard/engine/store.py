@@ -13,7 +13,9 @@ from collections.abc import Iterable
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
+from sandyard.api.template import Template
 from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.podspec.network import Reach
 from sandyard.pool import observe
 
 __all__ = ["Store"]
@@ -78,6 +80,29 @@ class Store:
         """The pool of that name, if it is there."""
         uid = self._pool_uids.get((namespace, name))
         return self.pools.get(uid) if uid else None
+
+    def pool_of(self, sandbox: SandboxRecord) -> PoolRecord | None:
+        """The pool that *sandbox* names, if it is there and can be read."""
+        pool = self.pool_named(sandbox.namespace, sandbox.pool_name) if sandbox.pool_name else None
+        return pool if pool is not None and pool.spec is not None else None
+
+    def template_of(self, sandbox: SandboxRecord) -> Template | None:
+        """The Sandbox's own template, or that of its pool."""
+        if sandbox.spec is not None and sandbox.spec.template is not None:
+            return sandbox.spec.template
+        pool = self.pool_of(sandbox)
+        return pool.spec.template if pool is not None and pool.spec is not None else None
+
+    def own_reach(self, sandbox: SandboxRecord) -> Reach | None:
+        """The network that *sandbox* asks for itself; None when it takes its pool's."""
+        if sandbox.spec is None:
+            return None
+        template = self.template_of(sandbox)
+        dns = template.dns if template is not None else None
+        if sandbox.spec.network is not None:
+            return Reach(sandbox.spec.network, dns)
+        own = sandbox.spec.template
+        return Reach(own.network, own.dns) if own is not None else None
 
     # Pods
 
@@ -160,13 +185,16 @@ class Store:
             pod = self.pods.get(uid)
             if pod is None or uid in self._reserved or uid in going:
                 continue
-            if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
-                continue
-            if self._refused.get(uid) == pod.metadata.resource_version:
-                continue
-            if observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM:
+            if self._refused.get(uid) != pod.metadata.resource_version and self.fit(pod, pool):
                 return pod
         return None
+
+    def fit(self, pod: Pod, pool: PoolRecord) -> bool:
+        """Whether *pod*, as last seen, may be handed out: warm, and of the pool's present template."""
+        assert pool.spec is not None
+        if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
+            return False
+        return observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM
 
     def rebuild_warm(self, pool: PoolRecord) -> None:
         """Offer all of a pool's pods anew, after its template has changed."""

@@ -69,7 +69,8 @@ class Teardown:
         """
         if sandbox.status.get("podUID"):
             return False
-        if sandbox.spec is not None and sandbox.spec.template is None and not sandbox.spec.env:
+        spec = sandbox.spec
+        if spec is not None and spec.template is None and not spec.env and spec.network is None:
             return False
         name = podspec.cold_pod_name(sandbox.owner)
         found = await self._gateway.get_pod(sandbox.namespace, name)
@@ -103,9 +104,5 @@ class Teardown:
         return time.time() - datetime.datetime.fromisoformat(sandbox.deletion_timestamp).timestamp()
 
     def _grace_seconds(self, sandbox: SandboxRecord) -> float:
-        if sandbox.spec is not None and sandbox.spec.template is not None:
-            return sandbox.spec.template.termination_grace_period_seconds
-        pool = self._store.pool_named(sandbox.namespace, sandbox.pool_name) if sandbox.pool_name else None
-        if pool is not None and pool.spec is not None:
-            return pool.spec.template.termination_grace_period_seconds
-        return _DEFAULT_GRACE_SECONDS
+        template = self._store.template_of(sandbox)
+        return template.termination_grace_period_seconds if template is not None else _DEFAULT_GRACE_SECONDS

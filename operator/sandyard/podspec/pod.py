@@ -14,9 +14,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from sandyard.api import names, quantity
-from sandyard.api.template import EnvVar, IngressPeer, Resources, Template
+from sandyard.api.pool import WarmProbe
+from sandyard.api.template import EnvVar, Resources, Template
+from sandyard.podspec import network
 
-__all__ = ["Owner", "Probe", "build", "cold_pod_name", "ingress_hash", "pod_name", "template_hash"]
+__all__ = ["Owner", "Probe", "build", "cold_pod_name", "pod_name", "template_hash"]
 
 # Raised when the pod of an unchanged template must change, for example for a safety fix:
 # warm pods of an older format are then replaced.
@@ -70,7 +72,7 @@ class Owner:
         }
 
 
-def template_hash(template: Template, probe: Probe) -> str:
+def template_hash(template: Template, probe: Probe, health: WarmProbe | None = None) -> str:
     """Hash of everything that a pod is made from; fits a label value.
 
     What the probe requires is part of it: pods that were let through by a laxer setting must
@@ -83,12 +85,8 @@ def template_hash(template: Template, probe: Probe) -> str:
         "required": required,
         "template": template.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def ingress_hash(peers: Sequence[IngressPeer]) -> str:
-    """Name of the set of *peers* that may connect; part of a policy's name and a label."""
-    content = [peer.model_dump(mode="json", by_alias=True, exclude_none=True) for peer in peers]
+    if health is not None:
+        content["health"] = health.model_dump(mode="json", by_alias=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -112,6 +110,8 @@ def build(
     pool: Owner | None = None,
     sandbox: Owner | None = None,
     env: Sequence[EnvVar] = (),
+    health: WarmProbe | None = None,
+    terms: str = "",
 ) -> dict[str, Any]:
     """The pod of one sandbox.
 
@@ -125,6 +125,10 @@ def build(
         Sandbox that the pod is for; None for a warm pod.
     env
         Variables of the Sandbox, which override those of the template.
+    health
+        Command that tells whether the sandbox is well (the pool's ``warm.probe``).
+    terms
+        The pool's terms for a Sandbox that gets the pod at once.
 
     Returns
     -------
@@ -136,18 +140,19 @@ def build(
         **(template.labels or {}),
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
         names.LABEL_STATE: names.STATE_COLD if sandbox else names.STATE_WARM,
+        **network.labels(network.Reach(template.network, template.dns)),
         names.LABEL_EGRESS: names.EGRESS_NONE,
-        names.LABEL_TEMPLATE_HASH: template_hash(template, probe),
+        names.LABEL_TEMPLATE_HASH: template_hash(template, probe, health),
     }
     annotations = {**(template.annotations or {}), names.ANNOTATION_SAFE_TO_EVICT: "false" if sandbox else "true"}
-    if template.network.ingress_from:
-        labels[names.LABEL_INGRESS] = ingress_hash(template.network.ingress_from)
     if pool is not None:
         labels[names.LABEL_POOL_UID] = pool.uid
         annotations[names.ANNOTATION_POOL] = pool.name
     if sandbox is not None:
         labels[names.LABEL_SANDBOX_UID] = sandbox.uid
         annotations[names.ANNOTATION_SANDBOX] = sandbox.name
+    if terms:
+        annotations[names.ANNOTATION_TERMS] = terms
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -158,11 +163,11 @@ def build(
             "annotations": annotations,
             "ownerReferences": [owner.reference()],
         },
-        "spec": _spec(template, probe, env),
+        "spec": _spec(template, probe, env, health),
     }
 
 
-def _spec(template: Template, probe: Probe, env: Sequence[EnvVar]) -> dict[str, Any]:
+def _spec(template: Template, probe: Probe, env: Sequence[EnvVar], health: WarmProbe | None) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "runtimeClassName": template.runtime_class_name,
         "restartPolicy": "Never",
@@ -174,7 +179,7 @@ def _spec(template: Template, probe: Probe, env: Sequence[EnvVar]) -> dict[str, 
         "terminationGracePeriodSeconds": template.termination_grace_period_seconds,
         "securityContext": _pod_security(template),
         "initContainers": [_probe_container(template, probe)],
-        "containers": [_container(template, env)],
+        "containers": [_container(template, env, health)],
         "volumes": [
             {"name": "workspace", "emptyDir": _empty_dir(template.workspace)},
             {"name": "tmp", "emptyDir": _empty_dir(template.tmp)},
@@ -196,7 +201,7 @@ def _spec(template: Template, probe: Probe, env: Sequence[EnvVar]) -> dict[str, 
     return spec
 
 
-def _container(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
+def _container(template: Template, env: Sequence[EnvVar], health: WarmProbe | None) -> dict[str, Any]:
     # A home that the user can write to; uid 1000 has no entry in most images' passwd file.
     variables = {"HOME": "/workspace"}
     variables.update({variable.name: variable.value for variable in template.env or ()})
@@ -210,6 +215,13 @@ def _container(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
         "securityContext": _container_security(template, template.read_only_root_filesystem),
         "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
     }
+    if health is not None:
+        container["readinessProbe"] = {
+            "exec": {"command": list(health.command)},
+            "periodSeconds": health.period_seconds,
+            "timeoutSeconds": health.timeout_seconds,
+            "failureThreshold": health.failure_threshold,
+        }
     if template.image_pull_policy:
         container["imagePullPolicy"] = template.image_pull_policy
     if template.command:
@@ -299,5 +311,5 @@ def _empty_dir(volume: Any) -> dict[str, Any]:
 def _dns(template: Template) -> dict[str, Any]:
     if template.dns is not None:
         return {"dnsPolicy": "None", "dnsConfig": {"nameservers": list(template.dns.nameservers)}}
-    # Without egress the cluster's DNS cannot be reached anyway.
-    return {"dnsPolicy": "Default" if template.network.egress == names.EGRESS_NONE else "ClusterFirst"}
+    # Whatever the template allows: a Sandbox's own network may be wider.
+    return {"dnsPolicy": "ClusterFirst"}

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sandyard.api import names
-from sandyard.api.template import IngressPeer
-from sandyard.podspec import pod
+from sandyard.api.template import AllowRule, IngressPeer
+from sandyard.podspec.network import Allowance, Reach, allowance, ingress_hash
 
-__all__ = ["EXCLUDED", "closed", "ingress", "internet", "policies"]
+__all__ = ["EXCLUDED", "METADATA", "allow", "closed", "dns", "ingress", "internet", "policies", "private"]
 
 # The internet is 0.0.0.0/0 and, of IPv6, only global unicast: that leaves out loopback,
 # link-local, unique-local and multicast, and the forms that smuggle an IPv4 address past a
@@ -27,17 +27,44 @@ EXCLUDED: Final = (
     "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
     "2001::/32", "2001:db8::/32", "2002::/16",
 )  # fmt: skip
+# Cloud metadata and the link-local range it lives in; nobody may list these. Azure's and
+# Alibaba's lie elsewhere (security notes of both clouds).
+METADATA: Final = ("100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "fd00:ec2::254/128", "fe80::/10")
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _CLUSTER_DNS: Final = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
 }
+_DNS_PORTS: Final = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 _OURS: Final = {"matchExpressions": [{"key": names.LABEL_STATE, "operator": "Exists"}]}
 
 
 def closed(namespace: str) -> dict[str, Any]:
     """Nothing in, nothing out, for every pod of ours in *namespace*."""
     return _policy("sandyard-closed", namespace, {"podSelector": _OURS, "policyTypes": ["Ingress", "Egress"]})
+
+
+def dns(namespace: str) -> dict[str, Any]:
+    """Out to the cluster's DNS, for pods with egress DNS."""
+    spec = {
+        "podSelector": {"matchLabels": {names.LABEL_EGRESS: names.EGRESS_DNS}},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [_CLUSTER_DNS], "ports": _DNS_PORTS}],
+    }
+    return _policy("sandyard-dns", namespace, spec)
+
+
+def allow(namespace: str, allowed: Allowance, excluded: Iterable[str]) -> dict[str, Any]:
+    """Out to what *allowed* lists, but never to *excluded* (the API server) or cloud metadata."""
+    closed_ = [ipaddress.ip_network(block, strict=False) for block in (*METADATA, *excluded)]
+    egress = [rule for item in allowed.rules if (rule := _allow_rule(item, closed_)) is not None]
+    servers = [ipaddress.ip_network(server) for server in allowed.nameservers]
+    blocks = [{"ipBlock": {"cidr": str(server)}} for server in servers if not _within(server, closed_)]
+    if blocks:
+        egress.append({"to": blocks, "ports": _DNS_PORTS})
+    selected = {names.LABEL_EGRESS: allowed.egress, names.LABEL_ALLOW: allowed.digest}
+    spec = {"podSelector": {"matchLabels": selected}, "policyTypes": ["Egress"], "egress": egress}
+    return _policy(f"sandyard-allow-{allowed.digest}", namespace, spec)
 
 
 def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
@@ -50,18 +77,17 @@ def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
     """
     networks = [ipaddress.ip_network(block, strict=False) for block in (*EXCLUDED, *excluded)]
     blocks = [{"ipBlock": {"cidr": cidr, "except": _inside(cidr, networks)}} for cidr in _INTERNET]
-    dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
     spec = {
         "podSelector": {"matchLabels": {names.LABEL_EGRESS: names.EGRESS_INTERNET}},
         "policyTypes": ["Egress"],
-        "egress": [{"to": blocks}, {"to": [_CLUSTER_DNS], "ports": dns}],
+        "egress": [{"to": blocks}, {"to": [_CLUSTER_DNS], "ports": _DNS_PORTS}],
     }
     return _policy("sandyard-internet", namespace, spec)
 
 
 def ingress(namespace: str, peers: Sequence[IngressPeer]) -> dict[str, Any]:
     """In from *peers*, for pods whose template names just these."""
-    digest = pod.ingress_hash(peers)
+    digest = ingress_hash(peers)
     spec = {
         "podSelector": {"matchLabels": {names.LABEL_INGRESS: digest}},
         "policyTypes": ["Ingress"],
@@ -70,13 +96,25 @@ def ingress(namespace: str, peers: Sequence[IngressPeer]) -> dict[str, Any]:
     return _policy(f"sandyard-ingress-{digest}", namespace, spec)
 
 
-def policies(
-    namespace: str, excluded: Iterable[str], peer_sets: Iterable[Sequence[IngressPeer]]
-) -> dict[str, dict[str, Any]]:
+def private(namespace: str, reach: Reach, excluded: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Policies that *reach* needs for itself, by name."""
+    made = []
+    own = allowance(reach)
+    if own is not None:
+        made.append(allow(namespace, own, excluded))
+    if reach.network.ingress_from:
+        made.append(ingress(namespace, reach.network.ingress_from))
+    return {policy["metadata"]["name"]: policy for policy in made}
+
+
+def policies(namespace: str, excluded: Iterable[str], reaches: Iterable[Reach]) -> dict[str, dict[str, Any]]:
     """All policies that *namespace* needs, by name."""
-    wanted = [closed(namespace), internet(namespace, excluded)]
-    wanted += [ingress(namespace, peers) for peers in peer_sets]
-    return {policy["metadata"]["name"]: policy for policy in wanted}
+    excluded = list(excluded)
+    common = [closed(namespace), dns(namespace), internet(namespace, excluded)]
+    wanted = {policy["metadata"]["name"]: policy for policy in common}
+    for reach in reaches:
+        wanted.update(private(namespace, reach, excluded))
+    return wanted
 
 
 def _policy(name: str, namespace: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +137,24 @@ def _ingress_rule(peer: IngressPeer) -> dict[str, Any]:
     if peer.namespace_selector is not None:
         source["namespaceSelector"] = peer.namespace_selector.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"from": [source], "ports": [{"port": port.port, "protocol": port.protocol} for port in peer.ports]}
+
+
+def _allow_rule(rule: AllowRule, excluded: Sequence[_Network]) -> dict[str, Any] | None:
+    whole = ipaddress.ip_network(rule.cidr)
+    if _within(whole, excluded):
+        return None
+    block: dict[str, Any] = {"cidr": str(whole)}
+    inside = _inside(str(whole), excluded)
+    if inside:
+        block["except"] = inside
+    made: dict[str, Any] = {"to": [{"ipBlock": block}]}
+    if rule.ports:
+        made["ports"] = [{"port": port.port, "protocol": port.protocol} for port in rule.ports]
+    return made
+
+
+def _within(network: _Network, wide: Iterable[_Network]) -> bool:
+    return any(network.version == other.version and network.subnet_of(other) for other in wide)  # type: ignore[arg-type]
 
 
 def _inside(cidr: str, networks: Iterable[_Network]) -> list[str]:

@@ -2,12 +2,14 @@
 
 Rules, in this order:
 
-1. A failed pod is deleted, whoever's hash it has.  A claimed one never is: it is its Sandbox's.
+1. A failed or unhealthy pod is deleted, whoever's hash it has.  A claimed one never is: it is its
+   Sandbox's.
 2. Wanted: ``replicas`` plus the claims that wait for a cold start, bounded by ``maxSandboxes``
    over everything alive (starting, warm, claimed, terminating).
 3. Pods of an earlier template are never handed out.  They are replaced so that no more than
-   `ROLLOUT_MAX_UNAVAILABLE` of the replicas are missing at once; starting ones go at once.
-4. Too many: starting pods go first, then the newest warm ones.
+   ``rollout.maxUnavailable`` of the replicas are missing at once; starting ones go at once.
+   Warm pods older than ``warm.maxAgeSeconds`` go after their substitutes are ready.
+4. Too many: starting pods go first, then those that are over their age, then the newest warm ones.
 5. Too few: create, within ``startup.parallelism``, not while backing off; and only `CANARIES`
    at once until one pod of this template has proven itself, one at a time after a failure, so
    that a broken image costs a handful of pods.
@@ -22,10 +24,9 @@ from typing import Final
 
 from sandyard.pool.observe import PodState
 
-__all__ = ["CANARIES", "Decision", "PoolPod", "PoolView", "decide"]
+__all__ = ["CANARIES", "Decision", "PoolPod", "PoolView", "amount", "decide"]
 
 CANARIES: Final = 2
-ROLLOUT_MAX_UNAVAILABLE: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,18 @@ class PoolView:
         Creates sent and not yet seen; they count as starting.
     waiting
         Claims in the queue that asked for a cold start.
+    reserved
+        Places to keep free for Sandboxes that must start a pod of their own.
     proven
         Whether a pod of the present template has ever turned ready.
     failures
         Failed starts in a row.
     held_until
         No creates before this time (backoff).
+    max_unavailable
+        Warm pods that may be missing while they are replaced.
+    max_age_seconds
+        Age, from Ready, at which a warm pod is replaced.
     """
 
     replicas: int
@@ -77,9 +84,12 @@ class PoolView:
     deleting: bool = False
     pending_creates: int = 0
     waiting: int = 0
+    reserved: int = 0
     proven: bool = True
     failures: int = 0
     held_until: float = float("-inf")
+    max_unavailable: int = 1
+    max_age_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ def decide(view: PoolView, now: float) -> Decision:
     if view.deleting:
         unclaimed = [pod for pod in view.pods if pod.state not in (PodState.CLAIMED, PodState.TERMINATING)]
         return Decision(delete=tuple(pod.uid for pod in unclaimed))
-    failed = [pod for pod in view.pods if pod.state is PodState.FAILED]
+    failed = [pod for pod in view.pods if pod.state in (PodState.FAILED, PodState.UNHEALTHY)]
     starting = [pod for pod in view.pods if pod.state is PodState.STARTING]
     late = [pod for pod in starting if now - pod.created_at >= view.start_timeout_seconds]
     gone = {pod.uid for pod in [*failed, *late]}
@@ -127,20 +137,31 @@ def decide(view: PoolView, now: float) -> Decision:
     outdated = [pod for pod in ready if not pod.current]
 
     alive = len(view.pods) + view.pending_creates
-    others = alive - len(current) - len(outdated) - len(starting) - view.pending_creates
+    # A warm pod makes room for a Sandbox that cannot use it.
+    others = alive - len(current) - len(outdated) - len(starting) - view.pending_creates + view.reserved
     want, capped = _bounded(view.replicas + view.waiting, others, view.max_sandboxes)
+    under_way = len(starting) + view.pending_creates
+    # Pods over their age get substitutes on top, a few at a time.
+    aged = _aged(current, view, now)
+    substitutes = min(len(aged), max(1, view.max_unavailable))
+    target, no_room = _bounded(want + substitutes, others + len(outdated), view.max_sandboxes)
+    target = max(want, target)
 
-    surplus = len(current) + len(starting) + view.pending_creates - want
-    gone |= {pod.uid for pod in _surplus(starting, current, surplus)}
-    gone |= {pod.uid for pod in _rollout(view, current, outdated, want)}
+    gone |= {pod.uid for pod in _surplus(starting, aged, current, len(current) + under_way - target)}
+    gone |= {pod.uid for pod in aged[: max(0, len(current) - want)]}
+    full = view.max_sandboxes is not None and alive >= view.max_sandboxes
+    if aged and no_room and not under_way and full:
+        # There is no room for a substitute: the oldest goes first.
+        gone.add(aged[0].uid)
+    gone |= {pod.uid for pod in _rollout(view, current, outdated, want, blocked=full and not under_way)}
 
-    room = max(0, want - len(current) - len(starting) - view.pending_creates)
+    room = max(0, target - len(current) - under_way)
     if view.max_sandboxes is not None:
         # Replacing is not an excuse to go beyond the maximum: what goes must be gone first.
-        room = max(0, min(room, view.max_sandboxes - alive))
+        room = max(0, min(room, view.max_sandboxes - alive - view.reserved))
     create = _startable(view, room, starting, now)
     held = room > 0 and now < view.held_until
-    times = [_next_timeout(starting, gone, view), view.held_until if held else None]
+    times = [_next_timeout(starting, gone, view), view.held_until if held else None, _next_aged(current, view, now)]
     return Decision(
         create=create,
         delete=tuple(sorted(gone)),
@@ -156,17 +177,47 @@ def _bounded(want: int, others: int, maximum: int | None) -> tuple[int, bool]:
     return max(0, maximum - others), True
 
 
-def _surplus(starting: Sequence[PoolPod], ready: Sequence[PoolPod], surplus: int) -> list[PoolPod]:
+def amount(text: str, replicas: int) -> int:
+    """The number that *text* means: a number, or a percentage of *replicas*, rounded up."""
+    if text.endswith("%"):
+        return math.ceil(int(text[:-1]) * replicas / 100)
+    return int(text)
+
+
+def _aged(ready: Sequence[PoolPod], view: PoolView, now: float) -> list[PoolPod]:
+    """Pods over their age, the oldest first."""
+    if view.max_age_seconds is None:
+        return []
+    old = [pod for pod in ready if now - pod.since >= view.max_age_seconds]
+    return sorted(old, key=lambda pod: (pod.since, pod.uid))
+
+
+def _next_aged(ready: Sequence[PoolPod], view: PoolView, now: float) -> float | None:
+    if view.max_age_seconds is None:
+        return None
+    times = [pod.since + view.max_age_seconds for pod in ready]
+    return min((time for time in times if time > now), default=None)
+
+
+def _surplus(
+    starting: Sequence[PoolPod], aged: Sequence[PoolPod], ready: Sequence[PoolPod], surplus: int
+) -> list[PoolPod]:
     if surplus <= 0:
         return []
     youngest_start = sorted(starting, key=lambda pod: (not pod.stuck, -pod.created_at, pod.uid))
-    newest_ready = sorted(ready, key=lambda pod: (-pod.since, pod.uid))
-    return [*youngest_start, *newest_ready][:surplus]
+    newest_ready = sorted((pod for pod in ready if pod not in aged), key=lambda pod: (-pod.since, pod.uid))
+    return [*youngest_start, *aged, *newest_ready][:surplus]
 
 
-def _rollout(view: PoolView, current: Sequence[PoolPod], outdated: Sequence[PoolPod], want: int) -> list[PoolPod]:
-    """Warm pods of an earlier template that may go now."""
-    may_miss = math.ceil(view.replicas * ROLLOUT_MAX_UNAVAILABLE)
+def _rollout(
+    view: PoolView, current: Sequence[PoolPod], outdated: Sequence[PoolPod], want: int, *, blocked: bool
+) -> list[PoolPod]:
+    """Warm pods of an earlier template that may go now.
+
+    *blocked*: ``maxSandboxes`` leaves no room for a substitute and none is under way; then one
+    goes even where none may be missing, or nothing would ever move.
+    """
+    may_miss = max(view.max_unavailable, 1 if blocked else 0)
     keep = max(0, min(want, view.replicas) - may_miss - len(current))
     oldest_last = sorted(outdated, key=lambda pod: (-pod.since, pod.uid))
     return oldest_last[keep:]

@@ -52,6 +52,10 @@ class Expectations:
         self._drop_expired(now)
         return len(self._creates)
 
+    def creating(self, name: str, now: float) -> bool:
+        """Whether a create of *name* is under way and not yet seen."""
+        return self._creates.get(name, float("-inf")) > now
+
     def deleting(self, uid: str, now: float) -> bool:
         """Whether a delete of *uid* is under way and not yet seen."""
         return self._deletes.get(uid, float("-inf")) > now

@@ -10,7 +10,8 @@ from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason
 from sandyard.podspec import proof
 
-__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_of", "ready_at", "trouble"]
+__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_of", "ready_at", "sickness",
+           "trouble"]  # fmt: skip
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
                   "ImageInspectError"}  # fmt: skip
@@ -25,6 +26,7 @@ class PodState(StrEnum):
     PROVEN = "proven"
     WARM = "warm"
     CLAIMED = "claimed"
+    UNHEALTHY = "unhealthy"
     FAILED = "failed"
     TERMINATING = "terminating"
 
@@ -41,7 +43,8 @@ def classify(pod: Pod, egress: str) -> PodState:
     """State of *pod* in a pool whose template asks for the profile *egress*.
 
     A pod that runs and has proven its isolation, but whose network is not opened yet, is
-    PROVEN; it is WARM, and may be handed out, once its profile is the template's.
+    PROVEN; it is WARM, and may be handed out, once its profile is the template's. One that
+    was ready and is no longer (its probe fails, its node is lost) is UNHEALTHY.
     """
     labels = pod.metadata.labels
     if pod.metadata.deletion_timestamp is not None:
@@ -50,6 +53,8 @@ def classify(pod: Pod, egress: str) -> PodState:
         return PodState.CLAIMED
     if pod.status.phase in ("Failed", "Succeeded"):
         return PodState.FAILED
+    if not is_ready(pod) and was_ready(pod):
+        return PodState.UNHEALTHY
     if not is_ready(pod) or proof_of(pod) is None:
         return PodState.STARTING
     return PodState.WARM if labels.get(names.LABEL_EGRESS) == egress else PodState.PROVEN
@@ -58,6 +63,31 @@ def classify(pod: Pod, egress: str) -> PodState:
 def is_ready(pod: Pod) -> bool:
     """Whether the kubelet says Ready."""
     return any(condition.type == "Ready" and condition.status == "True" for condition in pod.status.conditions)
+
+
+def was_ready(pod: Pod) -> bool:
+    """Whether a pod that is not ready has been so before.
+
+    A pod's Ready condition is set to False before its containers start; if it has changed
+    after the main container's start, it was True in between.
+    """
+    changed = next((c.last_transition_time for c in pod.status.conditions if c.type == "Ready"), None)
+    for status in pod.status.container_statuses:
+        running = status.state.running
+        if status.name == names.CONTAINER and running is not None and running.started_at and changed:
+            return model.seconds(changed) > model.seconds(running.started_at)
+    return False
+
+
+def sickness(pod: Pod) -> Trouble:
+    """Why a pod that runs is not ready."""
+    name = pod.metadata.name
+    for status in pod.status.container_statuses:
+        if status.name == names.CONTAINER and not status.ready:
+            text = f"pod {name}: the command of warm.probe fails" if status.state.running else f"pod {name} has stopped"
+            return Trouble(Reason.POD_NOT_READY, text)
+    # The kubelet has nothing against it, so it was the control plane: the node does not answer.
+    return Trouble(Reason.NODE_LOST, f"node {pod.spec.node_name} of pod {name} does not answer")
 
 
 def ready_at(pod: Pod) -> float:

@@ -29,6 +29,8 @@ class PoolFacts:
         Whether a pod of this template has proven runtime and network; None: not tried yet.
     backoff_now
         Time by the same clock as the backoff's.
+    autoscale
+        The figures behind `replicas`, where the demand decides.
     """
 
     uid: str
@@ -48,6 +50,7 @@ class PoolFacts:
     runtime: Finding | None = None
     network: Finding | None = None
     refused: str = ""
+    autoscale: Mapping[str, Any] | None = None
 
 
 def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -64,12 +67,13 @@ def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str,
         "starting": starting + facts.pending_creates,
         "claimed": count[PodState.CLAIMED],
         "terminating": count[PodState.TERMINATING],
-        "unhealthy": count[PodState.FAILED],
+        "unhealthy": count[PodState.FAILED] + count[PodState.UNHEALTHY],
         "outdated": outdated,
         "warmHits": facts.warm_hits,
         "coldStarts": facts.cold_starts,
         "selector": f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
         "templateHash": facts.template_hash,
+        "autoscale": facts.autoscale,
     }
     if facts.backoff.reason is not None:
         content["lastFailure"] = {

@@ -1,24 +1,117 @@
-"""When a Sandbox expires."""
+"""When a Sandbox expires, why, and when an ended one is deleted. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
 from sandyard.api import model
+from sandyard.api.pool import PoolSpec, SandboxLifetime
+from sandyard.api.reasons import Reason
 from sandyard.api.sandbox import Lifetime
 
-__all__ = ["expires_at"]
+__all__ = ["NEVER", "Expiry", "Terms", "activity", "deleted_at", "expiry", "terms_of"]
 
 
-def expires_at(lifetime: Lifetime | None, ready_at: float | None) -> float | None:
-    """Seconds since the epoch; None for never, or not yet known.
+@dataclass(frozen=True)
+class Terms:
+    """What the pool says about the lifetimes of its Sandboxes."""
 
-    ``seconds`` counts from Ready, so it says nothing before; ``deadline`` always holds.  The
-    earlier of both wins.
+    default: SandboxLifetime | None = None
+    max_seconds: int | None = None
+
+    def effective(self, own: Lifetime | None) -> SandboxLifetime | None:
+        """The Sandbox's own lifetime, or the pool's default as a whole."""
+        return own if own is not None else self.default
+
+    def dump(self) -> str:
+        """As text for an annotation: a pod keeps the terms that it was claimed under; empty if there are none."""
+        content: dict[str, Any] = {}
+        if self.default is not None:
+            content["lifetime"] = self.default.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self.max_seconds is not None:
+            content["maxLifetimeSeconds"] = self.max_seconds
+        return json.dumps(content, sort_keys=True) if content else ""
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """The earliest limit.
+
+    Attributes
+    ----------
+    at
+        None: never, or not known before the sandbox is Ready.
     """
-    if lifetime is None:
+
+    at: float | None
+    reason: Reason = Reason.EXPIRED
+    message: str = ""
+
+
+NEVER = Expiry(None)
+
+
+def terms_of(pool: PoolSpec | None, annotation: str = "") -> Terms:
+    """The terms of *pool*; of the pod's *annotation* when the pool is gone."""
+    if pool is not None:
+        return Terms(pool.claim_defaults.lifetime, pool.max_lifetime_seconds)
+    if not annotation:
+        return Terms()
+    try:
+        content = json.loads(annotation)
+        default = SandboxLifetime.model_validate(content["lifetime"]) if "lifetime" in content else None
+        return Terms(default, content.get("maxLifetimeSeconds"))
+    except (ValueError, TypeError, pydantic.ValidationError):
+        return Terms()
+
+
+def expiry(own: Lifetime | None, terms: Terms, ready_at: float | None, active_at: float | None = None) -> Expiry:
+    """The earliest of all limits that hold.
+
+    ``seconds``, ``idleSeconds`` and the pool's ``maxLifetimeSeconds`` count from Ready, so they
+    say nothing before; ``deadline`` always holds.
+    """
+    lifetime = terms.effective(own)
+    limits: list[Expiry] = []
+    if ready_at is not None and terms.max_seconds is not None:
+        text = f"maxLifetimeSeconds of its pool ({terms.max_seconds} s) is over"
+        limits.append(Expiry(ready_at + terms.max_seconds, Reason.EXPIRED, text))
+    if lifetime is not None and ready_at is not None:
+        if lifetime.seconds is not None:
+            text = f"its lifetime ({lifetime.seconds} s) is over"
+            limits.append(Expiry(ready_at + lifetime.seconds, Reason.EXPIRED, text))
+        if lifetime.idle_seconds is not None:
+            text = f"it was idle for {lifetime.idle_seconds} s"
+            limits.append(Expiry(max(ready_at, active_at or 0.0) + lifetime.idle_seconds, Reason.IDLE, text))
+    if own is not None and own.deadline is not None:
+        limits.append(Expiry(model.seconds(own.deadline), Reason.EXPIRED, f"its deadline {own.deadline} is over"))
+    return min(limits, key=lambda limit: limit.at or 0.0, default=NEVER)
+
+
+def activity(stamp: str, known: float | None, now: float) -> float | None:
+    """When it was last used, after a client has stamped it; *known* is what was known before.
+
+    A stamp in the future counts as *now*, one in the past of what is known as nothing: nobody
+    lives longer by writing a later date.
+    """
+    try:
+        stamped = min(model.seconds(stamp), now)
+    except ValueError:
+        return known
+    return stamped if known is None else max(stamped, known)
+
+
+def deleted_at(own: Lifetime | None, terms: Terms, status: Mapping[str, Any]) -> float | None:
+    """When an ended Sandbox is to be deleted (``secondsAfterFinished``); None: never, or it has not ended."""
+    lifetime = terms.effective(own)
+    if lifetime is None or lifetime.seconds_after_finished is None:
         return None
-    limits = []
-    if lifetime.seconds is not None and ready_at is not None:
-        limits.append(ready_at + lifetime.seconds)
-    if lifetime.deadline is not None:
-        limits.append(model.seconds(lifetime.deadline))
-    return min(limits, default=None)
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Finished" and condition["status"] == "True":
+            return model.seconds(condition["lastTransitionTime"]) + lifetime.seconds_after_finished
+    return None

@@ -6,7 +6,7 @@ Every function returns the whole status as it should be written; nothing here ha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sandyard.api import conditions, model
@@ -15,9 +15,20 @@ from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Phase, Reason, Start
 from sandyard.podspec import proof as proofs
 
-__all__ = ["Facts", "failed", "finished", "pending", "ready", "starting", "terminating"]
+__all__ = [
+    "Facts",
+    "ended",
+    "expired",
+    "failed",
+    "finished",
+    "not_ready",
+    "pending",
+    "ready",
+    "starting",
+    "terminating",
+]
 
-_PHASES_ENDED = (Phase.SUCCEEDED, Phase.FAILED)
+_PHASES_ENDED = (Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED)
 
 
 @dataclass(frozen=True)
@@ -30,12 +41,15 @@ class Facts:
         The last status, for what must be kept: times, transitions.
     now
         Seconds since the epoch.
+    fields
+        What every status says, whatever the phase (expiresAt, lastActivityAt); None removes a field.
     """
 
     generation: int
     before: Mapping[str, Any]
     now: float
     pool_name: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def status(self, phase: Phase, findings: list[Finding], **fields: Any) -> dict[str, Any]:
         """The status in *phase*: what *fields* says, what was there before, and the conditions."""
@@ -43,6 +57,7 @@ class Facts:
         content = {**kept, "phase": phase.value, "observedGeneration": self.generation}
         if self.pool_name is not None:
             content["poolName"] = self.pool_name
+        content.update(self.fields)
         content.update(fields)
         merged = conditions.merge(self.before.get("conditions") or (), findings, self.generation, self.now)
         named = {condition["type"] for condition in merged}
@@ -83,7 +98,7 @@ def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: b
     )
 
 
-def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, expires_at: float | None) -> dict[str, Any]:
+def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof) -> dict[str, Any]:
     """It can be used."""
     moment = model.timestamp(facts.now)
     before = facts.before
@@ -93,7 +108,6 @@ def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, expires_at:
         runtime=proof.runtime,
         claimedAt=before.get("claimedAt") or moment,
         readyAt=before.get("readyAt") or moment,
-        expiresAt=model.timestamp(expires_at) if expires_at is not None else None,
         restarts=before.get("restarts") or 0,
     )
     network = (
@@ -120,6 +134,31 @@ def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, expires_at:
             network,
         ],
         **fields,
+    )
+
+
+def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> dict[str, Any]:
+    """It was Ready and is not at this moment; it may become so again."""
+    return facts.status(
+        Phase.STARTING,
+        [
+            Finding(Condition.READY, False, reason, message),
+            Finding(Condition.RECONCILING, True, reason, message),
+            Finding(Condition.STALLED, False, reason),
+        ],
+        **_pod_fields(pod),
+    )
+
+
+def expired(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
+    """Its time is over and it is kept (``onExpiry: Stop``); its pod goes."""
+    termination = {"reason": Reason.EXPIRED.value, "message": message, "finishedAt": model.timestamp(facts.now)}
+    return facts.status(
+        Phase.EXPIRED,
+        _end_findings(reason, message, stalled=False),
+        lastTermination=termination,
+        podIP=None,
+        expiresAt=None,
     )
 
 

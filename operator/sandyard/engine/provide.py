@@ -1,0 +1,270 @@
+"""How a Sandbox gets its pod: a warm one of its pool, one that starts for it, or a place in the line."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.api.reasons import Reason, Start
+from sandyard.api.template import Network, Template
+from sandyard.engine.claims import Claims
+from sandyard.engine.parts import Parts
+from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.refill import Refill, refusal
+from sandyard.engine.telling import Telling
+from sandyard.kube import errors
+from sandyard.podspec import network, rules
+from sandyard.podspec import pod as podspec
+from sandyard.podspec.network import Reach
+from sandyard.sandbox import expiry, phase, queue
+
+__all__ = ["Provider"]
+
+# A claim that waits says so, but not before it has had a chance to be served at once.
+_TELL_AFTER_SECONDS = 0.5
+_REFRESH_SECONDS = 5.0
+_COLD_START_SECONDS = 300
+
+
+class Provider:
+    """Finds or starts a pod for Sandboxes that have none."""
+
+    def __init__(self, parts: Parts, claims: Claims, refill: Refill, telling: Telling) -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._recorder = parts.recorder
+        self._metrics = parts.metrics
+        self._claims = claims
+        self._refill = refill
+        self._telling = telling
+        # Sandboxes that wait for a pool to appear or be continued, by its name.
+        self._parked: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._refused: dict[str, tuple[Reason, str]] = {}
+        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
+        self.hand_out: Callable[[SandboxRecord, Pod, Start], Awaitable[None]]
+
+    def parked(self, namespace: str, pool_name: str) -> list[str]:
+        """Sandboxes that wait for that pool; they are taken off the list."""
+        return list(self._parked.pop((namespace, pool_name), ()))
+
+    def forget(self, sandbox: SandboxRecord) -> None:
+        """The Sandbox is gone."""
+        self._refused.pop(sandbox.uid, None)
+        self._refill.leave(sandbox.uid)
+        if sandbox.pool_name:
+            waiting = self._parked.get((sandbox.namespace, sandbox.pool_name))
+            if waiting is not None:
+                waiting.discard(sandbox.uid)
+
+    async def provide(self, sandbox: SandboxRecord) -> None:
+        """One step towards a pod."""
+        assert sandbox.spec is not None
+        if sandbox.spec.template is not None:
+            await self._start_own(sandbox, _with_network(sandbox.spec.template, sandbox.spec.network), None)
+            return
+        pool_name = sandbox.pool_name
+        assert pool_name is not None
+        pool = self._store.pool_named(sandbox.namespace, pool_name)
+        if pool is None or pool.deleting or pool.spec is None:
+            self._claims.forget(sandbox.uid)
+            reason = Reason.POOL_NOT_FOUND
+            message = f"there is no SandboxPool {pool_name!r} in namespace {sandbox.namespace!r} (yet)"
+            await self._park(sandbox, pool_name, reason, message, deadline=sandbox.spec.wait_seconds)
+            return
+        if pool.spec.paused:
+            self._claims.forget(sandbox.uid)
+            message = f"SandboxPool {pool_name!r} is paused (spec.paused)"
+            await self._park(sandbox, pool_name, Reason.PAUSED, message, deadline=self._patience(sandbox, pool))
+            return
+        await self._from_pool(sandbox, pool)
+
+    async def _from_pool(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
+        assert sandbox.spec is not None and pool.spec is not None
+        template, own = pool.spec.template, sandbox.spec.network
+        if own is not None:
+            allowed = pool.spec.allowed_egress
+            allowed = [template.network.egress] if allowed is None else allowed
+            if own.egress not in allowed:
+                message = (
+                    f"spec.network.egress: SandboxPool {pool.name!r} allows {', '.join(allowed) or 'none'}, not "
+                    f"{own.egress}; ask for one of these, or for allowedEgress of the pool to include it"
+                )
+                await self._telling.give_up(sandbox, Reason.EGRESS_NOT_ALLOWED, message)
+                return
+        if sandbox.spec.env or (own is not None and not network.widens(template.network, own)):
+            await self._start_from_pool(sandbox, pool, _with_network(template, own))
+            return
+        if own is not None:
+            await self._parts.policies.ensure(sandbox.namespace, Reach(own, template.dns))
+        await self._claim(sandbox, pool)
+
+    async def _start_from_pool(self, sandbox: SandboxRecord, pool: PoolRecord, template: Template) -> None:
+        assert pool.spec is not None
+        name = podspec.cold_pod_name(sandbox.owner)
+        if self._refill.take_room(pool, sandbox.uid, name):
+            try:
+                made = await self._start_own(sandbox, template, pool)
+            except errors.TransportError:
+                # It may exist: the room stays taken until the watch shows it or time is over.
+                raise
+            except BaseException:
+                self._refill.own_start_failed(pool, name)
+                raise
+            if not made:
+                self._refill.own_start_failed(pool, name)
+        elif pool.spec.when_empty.action == "Reject":
+            await self._reject(sandbox, f"SandboxPool {pool.name!r} has reached maxSandboxes")
+        else:
+            message = f"SandboxPool {pool.name!r} has reached maxSandboxes"
+            await self._wait(sandbox, pool, Reason.MAX_SANDBOXES, message, time.monotonic() - sandbox.seen_at)
+
+    async def _claim(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
+        assert pool.spec is not None and sandbox.spec is not None
+        waited = self._claims.waiter(sandbox.uid) is not None
+        opened = network.labels(Reach(sandbox.spec.network, pool.spec.template.dns)) if sandbox.spec.network else {}
+        terms = expiry.terms_of(pool.spec).dump()
+        action = pool.spec.when_empty.action
+        if not waited:
+            self._refill.arrived(pool)
+        pod = await self._claims.claim(
+            sandbox, pool, labels=opened, terms=terms, cold=action == "ColdStart", wait=action != "Reject"
+        )
+        if pod is None:
+            if action == "Reject":
+                await self._reject(sandbox, f"no warm sandbox in SandboxPool {pool.name!r}")
+            else:
+                await self._still_waiting(sandbox, pool)
+            return
+        start = Start.COLD if waited else Start.WARM
+        try:
+            await self.hand_out(sandbox, pod, start)
+        finally:
+            self._refill.claimed(pool, warm=start is Start.WARM)
+
+    async def _reject(self, sandbox: SandboxRecord, message: str) -> None:
+        self._refill.leave(sandbox.uid)
+        await self._telling.give_up(sandbox, Reason.POOL_EXHAUSTED, f"{message}, and whenEmpty.action is Reject")
+
+    async def _still_waiting(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
+        waiter = self._claims.waiter(sandbox.uid)
+        if waiter is None:
+            # Taken off the queue meanwhile: try again.
+            self.again(sandbox.uid, 0.01)
+            return
+        waited = time.monotonic() - waiter.since
+        if waited < _TELL_AFTER_SECONDS and not sandbox.status.get("conditions"):
+            self.again(sandbox.uid, _TELL_AFTER_SECONDS - waited)
+            return
+        failure = self._refill.failure(pool)
+        place = queue.place(self._claims.place(sandbox.uid))
+        if failure is not None:
+            await self._wait(sandbox, pool, failure.reason, failure.message, waited, stalled=True)
+        elif self._refill.at_maximum(pool):
+            message = f"SandboxPool {pool.name!r} has reached maxSandboxes; waiting for one to be deleted ({place})"
+            await self._wait(sandbox, pool, Reason.MAX_SANDBOXES, message, waited)
+        else:
+            message = f"no warm sandbox in SandboxPool {pool.name!r}; waiting for one to turn ready ({place})"
+            await self._wait(sandbox, pool, Reason.WAITING, message, waited)
+
+    async def _wait(
+        self, sandbox: SandboxRecord, pool: PoolRecord, reason: Reason, message: str, waited: float,
+        *, stalled: bool = False,
+    ) -> None:  # fmt: skip
+        """Say why it waits, or give up when its time is over."""
+        patience = self._patience(sandbox, pool)
+        if waited >= patience:
+            self._claims.forget(sandbox.uid)
+            self._refill.leave(sandbox.uid)
+            ended = reason if stalled else Reason.POOL_EXHAUSTED
+            text = f"no sandbox within {patience} s (waitSeconds): {message}"
+            await self._telling.give_up(sandbox, ended, text)
+            return
+        status = phase.pending(self._telling.facts(sandbox), reason, message, stalled=stalled)
+        await self._telling.write(sandbox, status)
+        self.again(sandbox.uid, min(patience - waited, _REFRESH_SECONDS))
+
+    async def _park(
+        self, sandbox: SandboxRecord, pool_name: str, reason: Reason, message: str, deadline: int | None
+    ) -> None:
+        self._parked[sandbox.namespace, pool_name].add(sandbox.uid)
+        waited = time.monotonic() - sandbox.seen_at
+        if deadline is not None and waited >= deadline:
+            text = f"no sandbox within {deadline} s (waitSeconds): {message}"
+            await self._telling.give_up(sandbox, reason, text)
+            return
+        if await self._telling.write(
+            sandbox, phase.pending(self._telling.facts(sandbox), reason, message, stalled=True)
+        ):
+            self._recorder.warning(sandbox, reason.value, message)
+        if deadline is not None:
+            self.again(sandbox.uid, deadline - waited)
+
+    def _patience(self, sandbox: SandboxRecord, pool: PoolRecord) -> int:
+        assert sandbox.spec is not None and pool.spec is not None
+        return sandbox.spec.wait_seconds or pool.spec.when_empty.wait_seconds
+
+    async def _start_own(self, sandbox: SandboxRecord, template: Template, pool: PoolRecord | None) -> bool:
+        """Start a pod for this Sandbox alone; says whether there is one now."""
+        assert sandbox.spec is not None
+        waited = time.monotonic() - sandbox.seen_at
+        patience = self.start_patience(sandbox, pool)
+        if waited >= patience:
+            reason, why = self._refused.get(sandbox.uid, (Reason.START_TIMEOUT, "no pod could be made"))
+            await self._telling.give_up(sandbox, reason, f"not started within {patience} s: {why}")
+            return False
+        await self._parts.policies.ensure(sandbox.namespace, Reach(template.network, template.dns))
+        body = podspec.build(
+            template,
+            name=podspec.cold_pod_name(sandbox.owner),
+            namespace=sandbox.namespace,
+            owner=sandbox.owner,
+            probe=self._parts.probe(),
+            pool=pool.owner if pool else None,
+            sandbox=sandbox.owner,
+            env=sandbox.spec.env or (),
+            health=pool.spec.warm.probe if pool and pool.spec else None,
+            terms=expiry.terms_of(pool.spec).dump() if pool else "",
+        )
+        wrong = rules.violations(body, allow_root=self._parts.settings.allow_root)
+        if wrong:
+            await self._telling.give_up(sandbox, Reason.INVALID_TEMPLATE, "; ".join(wrong))
+            return False
+        try:
+            await self._gateway.create_pod(body)
+        except errors.ApiError as error:
+            if error.already_exists and await self._is_ours(sandbox, body):
+                return True
+            if error.status not in (403, 409, 422, 400):
+                raise
+            reason, message = refusal(error)
+            self._refused[sandbox.uid] = (reason, message)
+            await self._telling.write(
+                sandbox, phase.pending(self._telling.facts(sandbox), reason, message, stalled=True)
+            )
+            self._recorder.warning(sandbox, reason.value, message)
+            self.again(sandbox.uid, min(_REFRESH_SECONDS, max(0.1, patience - waited)))
+            return False
+        self._refused.pop(sandbox.uid, None)
+        self._metrics.pod_starts.labels("created").inc()
+        return True
+
+    async def _is_ours(self, sandbox: SandboxRecord, body: dict[str, Any]) -> bool:
+        found = await self._gateway.get_pod(sandbox.namespace, body["metadata"]["name"])
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        return bool(labels.get(names.LABEL_SANDBOX_UID) == sandbox.uid)
+
+    def start_patience(self, sandbox: SandboxRecord, pool: PoolRecord | None) -> int:
+        """Seconds that a start for this Sandbox alone may take."""
+        assert sandbox.spec is not None
+        if sandbox.spec.wait_seconds is not None:
+            return sandbox.spec.wait_seconds
+        return pool.spec.startup.timeout_seconds if pool and pool.spec else _COLD_START_SECONDS
+
+
+def _with_network(template: Template, own: Network | None) -> Template:
+    return template if own is None else template.model_copy(update={"network": own})

@@ -1,0 +1,187 @@
+"""Lifetimes of Sandboxes: every limit, what happens then, and what a change or a restart does to it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sandyard.api import model
+from tests.api.lives import claim, end_pod, patch, pool, states
+from tests.support import manifests
+from tests.support.audit import Audit
+from tests.support.kube import Kube, Refused, until
+from tests.support.operator import OperatorProcess
+
+
+def remaining(kube: Kube, name: str) -> float:
+    """Seconds from Ready until it expires."""
+    status = kube.status("sandbox", name)
+    return model.seconds(status["expiresAt"]) - model.seconds(status["readyAt"])
+
+
+def gone(kube: Kube, name: str, timeout: float = 15) -> None:
+    until(f"{name} is gone", lambda: kube.get("sandbox", name) is None, timeout)
+
+
+def stamp(kube: Kube, name: str, moment: float) -> None:
+    text = model.timestamp(moment)
+    kube.kubectl("annotate", "--overwrite", "sandbox", name, f"sandyard.dev/last-activity={text}")
+
+
+def test_a_lifetime_can_be_extended_and_shortened_while_it_runs(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1)
+    claim(kube, "s", lifetime={"seconds": 4})
+    patch(kube, "sandbox", "s", {"lifetime": {"seconds": 3600}})
+    until("extended", lambda: abs(remaining(kube, "s") - 3600) < 1)
+    time.sleep(4.5)  # beyond the first limit
+    assert kube.status("sandbox", "s")["phase"] == "Ready"
+    patch(kube, "sandbox", "s", {"lifetime": {"seconds": 6}})
+    gone(kube, "s")
+
+
+def test_a_deadline_that_is_moved_to_the_past_expires_at_once(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1)
+    claim(kube, "s", lifetime={"deadline": "2090-01-01T00:00:00Z"})
+    patch(kube, "sandbox", "s", {"lifetime": {"deadline": "2020-01-01T00:00:00Z"}})
+    gone(kube, "s", 5)
+
+
+def test_a_deadline_that_passed_while_no_operator_ran_is_kept(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1)
+    claim(kube, "short", lifetime={"seconds": 2})
+    claim(kube, "long", lifetime={"seconds": 600})
+    operator.kill()
+    time.sleep(2.5)  # its time passes
+    operator.start()
+    gone(kube, "short", 10)
+    assert abs(remaining(kube, "long") - 600) < 1
+    assert kube.status("sandbox", "long")["phase"] == "Ready"
+
+
+def test_stop_takes_the_pod_and_keeps_the_sandbox(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1)
+    pod = claim(kube, "s", lifetime={"seconds": 1, "onExpiry": "Stop"})["podName"]
+    until("stopped", lambda: kube.status("sandbox", "s").get("phase") == "Expired")
+    until("its pod is gone", lambda: kube.get("pod", pod) is None)
+    status = kube.status("sandbox", "s")
+    assert status["lastTermination"]["reason"] == "Expired"
+    assert "podIP" not in status and "expiresAt" not in status
+    told = {c["type"]: c["status"] for c in status["conditions"]}
+    assert (told["Ready"], told["Finished"], told["Stalled"]) == ("False", "True", "False")
+    patch(kube, "sandbox", "s", {"lifetime": {"seconds": 3600, "onExpiry": "Stop"}})
+    until("seen", lambda: kube.status("sandbox", "s")["observedGeneration"] == 2)
+    assert kube.status("sandbox", "s")["phase"] == "Expired", "what has expired does not come back"
+
+
+def test_a_stopped_sandbox_with_an_early_deadline_never_gets_a_pod(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1)
+    lifetime = {"deadline": "2020-01-01T00:00:00Z", "onExpiry": "Stop"}
+    kube.create(manifests.sandbox("s", "python", lifetime=lifetime))
+    until("expired", lambda: kube.status("sandbox", "s").get("phase") == "Expired")
+    assert states(kube) == {"warm": 1}
+
+
+def test_the_pool_s_lifetime_holds_for_those_who_name_none(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 2, claimDefaults={"lifetime": {"seconds": 500, "onExpiry": "Stop"}})
+    claim(kube, "default")
+    claim(kube, "own", lifetime={"seconds": 60})
+    assert abs(remaining(kube, "default") - 500) < 1
+    assert abs(remaining(kube, "own") - 60) < 1
+
+
+def test_nobody_outlives_the_maximum_of_the_pool_even_when_the_pool_is_gone(
+    kube: Kube, operator: OperatorProcess
+) -> None:
+    pool(kube, 2, maxLifetimeSeconds=100)
+    claim(kube, "none")
+    claim(kube, "much", lifetime={"seconds": 3600, "deadline": "2090-01-01T00:00:00Z"})
+    assert abs(remaining(kube, "none") - 100) < 1
+    assert abs(remaining(kube, "much") - 100) < 1
+    kube.delete("sandboxpool", "python")
+    patch(kube, "sandbox", "much", {"lifetime": {"seconds": 7200}})
+    until("seen", lambda: kube.status("sandbox", "much")["observedGeneration"] == 2)
+    assert abs(remaining(kube, "much") - 100) < 1
+
+
+def test_a_lowered_maximum_holds_for_those_that_run(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1, maxLifetimeSeconds=1000)
+    claim(kube, "s")
+    patch(kube, "sandboxpool", "python", {"maxLifetimeSeconds": 1})
+    gone(kube, "s")
+
+
+def test_an_ended_sandbox_is_deleted_after_its_time(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 2)
+    claim(kube, "kept")
+    claim(kube, "tidy", lifetime={"secondsAfterFinished": 2})
+    for name in ("kept", "tidy"):
+        end_pod(kube, kube.status("sandbox", name)["podName"], 0)
+    until("ended", lambda: kube.status("sandbox", "tidy").get("phase") in ("Succeeded", None))
+    gone(kube, "tidy")
+    assert kube.status("sandbox", "kept")["phase"] == "Succeeded"
+
+
+def test_a_stopped_sandbox_is_deleted_after_its_time_too(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1)
+    claim(kube, "s", lifetime={"seconds": 1, "onExpiry": "Stop", "secondsAfterFinished": 1})
+    gone(kube, "s")
+
+
+def test_an_idle_sandbox_expires_and_one_that_is_used_does_not(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 2)
+    for name in ("idle", "busy"):
+        claim(kube, name, lifetime={"idleSeconds": 5})
+    deadline = time.monotonic() + 9
+    while time.monotonic() < deadline:
+        stamp(kube, "busy", time.time())
+        time.sleep(0.7)  # a client at work
+    assert kube.get("sandbox", "idle") is None
+    status = kube.status("sandbox", "busy")
+    assert status["phase"] == "Ready"
+    assert time.time() - model.seconds(status["lastActivityAt"]) < 4
+    gone(kube, "busy", 15)
+
+
+def test_a_forged_stamp_gives_no_more_than_the_moment_it_was_made(kube: Kube, operator: OperatorProcess) -> None:
+    pool(kube, 1, maxLifetimeSeconds=300)
+    claim(kube, "s", lifetime={"idleSeconds": 5})
+    stamp(kube, "s", time.time() + 10**8)
+    told = until("seen", lambda: kube.status("sandbox", "s").get("lastActivityAt"))
+    assert abs(model.seconds(told) - time.time()) < 5
+    gone(kube, "s", 15)
+
+
+def test_stamps_cost_few_writes(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
+    pool(kube, 1)
+    claim(kube, "s", lifetime={"idleSeconds": 600})
+    time.sleep(1.5)  # what follows Ready has been told
+    quiet = Audit(audit._log, audit._user)
+    for _ in range(20):
+        stamp(kube, "s", time.time())
+    writes = [call for call in quiet.calls() if call.writes and call.resource == "sandboxes/status"]
+    assert len(writes) <= 2
+
+
+def test_other_annotations_of_ours_and_broken_stamps_are_refused(kube: Kube) -> None:
+    kube.create(manifests.sandbox("s", "nowhere"))
+    for key, value, told in (
+        ("sandyard.dev/terms", "x", "belong to the operator"),
+        ("sandyard.dev/last-activity", "soon", "must be a time such as"),
+    ):
+        try:
+            kube.kubectl("annotate", "sandbox", "s", f"{key}={value}")
+        except Refused as error:
+            assert told in str(error)
+        else:
+            raise AssertionError(f"{key}={value} was taken")
+    strip(kube)
+
+
+def strip(kube: Kube) -> None:
+    """No operator runs here to take the finalizer off."""
+    everything: dict[str, Any] = {"metadata": {"finalizers": None}}
+    for item in kube.list("sandboxes"):
+        name = item["metadata"]["name"]
+        kube.kubectl("patch", "sandbox", name, "--type=merge", "-p", str(everything).replace("'", '"').replace("None",
+                     "null"), "--as=system:serviceaccount:sandyard-system:sandyard")  # fmt: skip
+    kube.delete("sandboxes", "--all")
