@@ -86,6 +86,25 @@ T = "spec.template"
         (POOL, f"{T}.user", {"uid": 0}, "policy.allowRoot"),
         (POOL, "metadata.labels", {"sandyard.dev/x": "y"}, "belong to the operator"),
         (POOL, "metadata.annotations", {"sandyard.dev/x": "y"}, "belong to the operator"),
+        (CLAIM, "spec.lifetime", {"idleSeconds": 1}, "spec.lifetime.idleSeconds"),
+        (CLAIM, "spec.lifetime", {"secondsAfterFinished": -1}, "spec.lifetime.secondsAfterFinished"),
+        (CLAIM, "spec.network", {"egress": "AllowList"}, "allow belongs to egress AllowList"),
+        (CLAIM, "spec.network", {"egress": "DNS", "allow": [{"cidr": "1.2.3.0/24"}]}, "allow belongs to egress"),
+        *[(CLAIM, "spec.network", {"egress": "AllowList", "allow": [{"cidr": cidr}]}, "must be a range such as")
+          for cidr in ("1.2.3.4/24", "1.2.3.4", "example.com", "300.0.0.0/8", "fe80::1/10")],
+        (CLAIM, "spec.network", {"egress": "AllowList", "allow": [{"cidr": "1.2.3.0/24", "ports": [{"port": 0}]}]},
+         "ports[0].port"),
+        (POOL, "spec.whenEmpty", {"action": "Reject", "waitSeconds": 10**7}, "spec.whenEmpty.waitSeconds"),
+        (POOL, "spec.warm", {"maxAgeSeconds": 1}, "spec.warm.maxAgeSeconds"),
+        (POOL, "spec.warm", {"probe": {"command": []}}, "spec.warm.probe.command"),
+        (POOL, "spec.warm", {"probe": {"periodSeconds": 5}}, "spec.warm.probe.command"),
+        *[(POOL, "spec.rollout", {"maxUnavailable": value}, "maxUnavailable") for value in (-1, "many", "101%", "5")],
+        (POOL, "spec.autoscale", {"minReplicas": 5, "maxReplicas": 2}, "minReplicas must not exceed maxReplicas"),
+        (POOL, "spec.autoscale", {"minReplicas": 5}, "spec.autoscale.maxReplicas"),
+        (POOL, "spec.claimDefaults", {"lifetime": {"deadline": "2030-01-01T00:00:00Z"}}, "unknown field"),
+        (POOL, "spec.maxLifetimeSeconds", 0, "spec.maxLifetimeSeconds"),
+        (POOL, "spec.allowedEgress", ["Everything"], "spec.allowedEgress[0]"),
+        (POOL, "spec.allowedEgress", ["DNS", "DNS"], "Duplicate value"),
         (CLAIM, "metadata.annotations", {"kopf.zalando.org/last-handled": "{}"}, "belong to the operator"),
     ],
 )  # fmt: skip
@@ -101,6 +120,7 @@ def test_good_input_is_taken_and_filled_with_defaults(kube: Kube) -> None:
     assert spec["whenEmpty"] == {"action": "ColdStart", "waitSeconds": 60}
     assert spec["startup"] == {"parallelism": 10, "timeoutSeconds": 300}
     assert spec["paused"] is False
+    assert spec["rollout"] == {"maxUnavailable": "25%"}
     template = spec["template"]
     assert template["resources"] == {"cpu": "1", "memory": "512Mi", "ephemeralStorage": "1Gi"}
     assert template["user"] == {"uid": 1000, "gid": 1000}
@@ -121,6 +141,7 @@ def test_what_cannot_change_in_a_running_sandbox_does_not(kube: Kube) -> None:
         '{"spec":{"poolRef":null,"template":{"image":"a"}}}': "poolRef cannot be changed",
         '{"spec":{"env":[{"name":"A","value":"2"}]}}': "env cannot be changed",
         '{"spec":{"env":null}}': "env cannot be changed",
+        '{"spec":{"network":{"egress":"DNS"}}}': "network cannot be changed",
     }
     for patch, message in told.items():
         with pytest.raises(Refused, match=message):

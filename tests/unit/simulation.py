@@ -213,7 +213,7 @@ class ApiServer:
 class SimQueue:
     """A work queue that the test drives; the same promises as the real one."""
 
-    def __init__(self, name: str, handler: Callable[[str], Awaitable[None]], _workers: int) -> None:
+    def __init__(self, name: str, handler: Callable[[str], Awaitable[None]], *_options: Any) -> None:
         self.name, self.handler, self.active = name, handler, True
         self.waiting: dict[str, None] = {}
         self.later: dict[str, float] = {}

@@ -247,6 +247,25 @@ def test_timers_fire_when_due_and_not_after_they_were_moved_or_cancelled() -> No
     assert len(timers) == 0
 
 
+async def test_a_crowd_in_one_namespace_does_not_delay_another() -> None:
+    order: list[str] = []
+
+    async def handle(key: str) -> None:
+        order.append(key)
+
+    queue = WorkQueue("test", handle, workers=1, group=lambda key: key[0])
+    queue.active = True
+    for key in ("a1", "a2", "a3", "b1", "a4", "c1", "c2"):
+        queue.add(key)
+    assert len(queue) == 7
+    work = asyncio.create_task(queue.run())
+    async with asyncio.timeout(5):
+        while not queue.idle:
+            await asyncio.sleep(0)
+    work.cancel()
+    assert order == ["a1", "b1", "c1", "a2", "c2", "a3", "a4"]
+
+
 def test_settings_say_which_variable_makes_no_sense() -> None:
     loaded = settings.load({"SANDYARD_WATCH_NAMESPACES": "a, b", "SANDYARD_ALLOW_ROOT": "true"})
     assert loaded.namespaces == ("a", "b")

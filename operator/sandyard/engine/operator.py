@@ -83,7 +83,7 @@ class Operator:
         self._provider = Provider(parts, self.claims, self.refill, telling)
         self._sandboxes = Sandboxes(parts, self.claims, self._provider, self._lifetimes, self._teardown, telling)
         self._sweep = Sweep(parts)
-        self.sandbox_queue = WorkQueue("sandboxes", self._sandboxes.reconcile, _CLAIM_WORKERS)
+        self.sandbox_queue = WorkQueue("sandboxes", self._sandboxes.reconcile, _CLAIM_WORKERS, self._namespace_of)
         self.pool_queue = WorkQueue("pools", self.refill.reconcile, _POOL_WORKERS)
         self._report_queue = WorkQueue("pool-status", self.refill.report, 4)
         self._policy_queue = WorkQueue("policies", self.policies.reconcile, 4)
@@ -317,6 +317,10 @@ class Operator:
     def _wake_waiters(self, pool_uid: str) -> None:
         for waiter in self.claims.waiters(pool_uid):
             self.sandbox_queue.add(waiter.sandbox_uid)
+
+    def _namespace_of(self, sandbox_uid: str) -> str:
+        record = self.store.sandboxes.get(sandbox_uid)
+        return record.namespace if record is not None else ""
 
     # Health
 

@@ -2,7 +2,8 @@
 
 The semantics are those of client-go's workqueue: adding a key that waits changes nothing,
 adding one that is being handled makes it run once more afterwards, a failure brings it back
-later, each time later than before.
+later, each time later than before.  Beyond those, keys may be grouped: groups take turns, so
+that a thousand claims in one namespace do not delay the one in another.
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ class WorkQueue:
     every key anyway.
     """
 
-    def __init__(self, name: str, handler: Callable[[str], Awaitable[None]], workers: int) -> None:
+    def __init__(
+        self, name: str, handler: Callable[[str], Awaitable[None]], workers: int,
+        group: Callable[[str], str] = lambda _key: "",
+    ) -> None:  # fmt: skip
         self.name = name
         self.active = False
         self.failures_total = 0
         self._handler = handler
         self._workers = workers
-        self._waiting: deque[str] = deque()
+        self._group = group
+        # Groups in the order of their turns; oldest key first within each.
+        self._waiting: dict[str, deque[str]] = {}
         self._queued: set[str] = set()
         self._running: set[str] = set()
         self._again: set[str] = set()
@@ -44,7 +50,7 @@ class WorkQueue:
         self._ready = asyncio.Semaphore(0)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._queued)
 
     @property
     def idle(self) -> bool:
@@ -59,7 +65,7 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._queued:
             self._queued.add(key)
-            self._waiting.append(key)
+            self._waiting.setdefault(self._group(key), deque()).append(key)
             self._ready.release()
 
     def add_after(self, key: str, seconds: float) -> None:
@@ -89,7 +95,7 @@ class WorkQueue:
     async def _work(self) -> None:
         while True:
             await self._ready.acquire()
-            key = self._waiting.popleft()
+            key = self._next()
             self._queued.discard(key)
             self._running.add(key)
             try:
@@ -102,6 +108,15 @@ class WorkQueue:
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
+
+    def _next(self) -> str:
+        group = next(iter(self._waiting))
+        keys = self._waiting.pop(group)
+        key = keys.popleft()
+        if keys:
+            # Back to the end: the next turn is another group's.
+            self._waiting[group] = keys
+        return key
 
     def _retry(self, key: str, error: Exception) -> None:
         self.failures_total += 1
