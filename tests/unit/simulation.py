@@ -12,7 +12,7 @@ import copy
 import itertools
 import random
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +58,7 @@ class ApiServer:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.requests: Counter[str] = Counter()
         self.objects: dict[Key, dict[str, Any]] = {}
         self.events: dict[str, deque[Event]] = defaultdict(deque)
         self.faults: deque[str] = deque()
@@ -80,6 +81,7 @@ class ApiServer:
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         def make() -> dict[str, Any]:
             key = (path.rpartition("/")[2], body["metadata"]["name"])
+            self.requests[f"create {key[0]}"] += 1
             if key in self.objects:
                 raise errors.ApiError(409, {"reason": "AlreadyExists", "message": "exists"})
             return self.put(key[0], body)
@@ -191,6 +193,7 @@ class ApiServer:
 
     async def _write(self, act: Callable[[], dict[str, Any]], trivial: bool = False) -> dict[str, Any]:
         await self._turns()
+        self.requests["write"] += 1
         fault = "ok" if trivial or not self.faults else self.faults.popleft()
         if fault == "conflict":
             raise errors.ApiError(409, {"reason": "Conflict", "message": "somebody else was faster"})
@@ -413,6 +416,31 @@ class World:
             "metadata": {"name": name, "finalizers": [names.FINALIZER]},
             "spec": {"poolRef": {"name": "pool"}, **spec},
         })  # fmt: skip
+
+    def report(self, name: str, reason: str) -> None:
+        """A pod gets stuck: its image, or no node has room for it."""
+        status: dict[str, Any] = {"phase": "Pending"}
+        if reason == "Unschedulable":
+            condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": "0/1 nodes"}
+            status["conditions"] = [condition]
+        else:
+            waiting = {"reason": reason, "message": "no such image"}
+            status["containerStatuses"] = [{"name": names.CONTAINER, "state": {"waiting": waiting}}]
+        self.api.change("pods", name, {"status": status})
+
+    def live(self, seconds: float, react: Callable[[dict[str, Any]], None], step: float = 1.0) -> None:
+        """Let time pass with a prompt watch; *react* plays the kubelet for each new pod."""
+        end = self.now + seconds
+        while self.now < end:
+            for resource in list(self.api.events):
+                self.deliver(resource, 1000)
+            self.work(1000)
+            for pod in self.pods():
+                if "deletionTimestamp" in pod["metadata"]:
+                    self.api.finish(pod["metadata"]["name"])
+                elif not pod["status"]:
+                    react(pod)
+            self.now += step
 
     def pods(self, *, going: bool | None = None) -> list[dict[str, Any]]:
         """All pods; *going* chooses those that are (not) being deleted."""

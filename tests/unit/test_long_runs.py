@@ -1,0 +1,94 @@
+"""What the operator costs over long times, simulated: broken pools, full nodes, nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.simulation import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(maximum=60)
+    yield made
+    made.loop.close()
+
+
+def name(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def condition(world: World, kind: str) -> dict[str, Any]:
+    status = world.api.objects["sandboxpools", "pool"]["status"]
+    return next(c for c in status["conditions"] if c["type"] == kind)
+
+
+@pytest.mark.parametrize("start_timeout", [300, 60])
+def test_an_image_that_cannot_be_pulled_costs_at_most_ten_pods_in_half_an_hour(
+    world: World, start_timeout: int
+) -> None:
+    spec = {"replicas": 50, "startup": {"timeoutSeconds": start_timeout}}
+    world.api.change("sandboxpools", "pool", {"spec": spec})
+    world.live(1800, lambda pod: world.report(name(pod), "ImagePullBackOff"))
+    assert world.api.requests["create pods"] <= 10
+    assert world.api.requests["write"] <= 150
+    assert condition(world, "Stalled")["status"] == "True"
+
+
+def test_pods_that_end_at_once_cost_at_most_ten_in_half_an_hour(world: World) -> None:
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 50}})
+    world.live(1800, lambda pod: world.start_pod(name(pod), well=False))
+    assert world.api.requests["create pods"] <= 12, "two canaries, and then ever more rarely"
+
+
+def test_a_full_cluster_is_not_asked_again_and_again(world: World) -> None:
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 50, "startup": {"timeoutSeconds": 3600}}})
+    world.live(600, lambda pod: world.report(name(pod), "Unschedulable"))
+    assert world.api.requests["create pods"] <= 3
+    assert world.api.requests["write"] <= 20
+    assert condition(world, "Stalled")["reason"] == "Unschedulable"
+
+
+def test_a_converged_system_writes_nothing_for_an_hour(world: World) -> None:
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 5}})
+    for number in range(10):
+        world.claim(f"s{number}", lifetime={"seconds": 90_000})
+    world.settle()
+    before = world.api.requests["write"]
+    world.live(3600, lambda pod: world.start_pod(name(pod)))
+    world.sweep()
+    assert world.api.requests["write"] == before
+
+
+def test_a_pool_that_follows_its_demand_shrinks_again_and_then_is_quiet(world: World) -> None:
+    scale = {"minReplicas": 1, "maxReplicas": 40}
+    world.api.change("sandboxpools", "pool", {"spec": {"autoscale": scale, "maxSandboxes": None}})
+    world.settle()
+    for number in range(60):
+        world.claim(f"s{number}", lifetime={"seconds": 20})
+        world.live(1, lambda pod: world.start_pod(name(pod)), step=0.25)
+    grown = world.api.objects["sandboxpools", "pool"]["status"]["autoscale"]["replicas"]
+    assert grown >= 4
+    world.live(1800, lambda pod: world.start_pod(name(pod)))
+    assert world.api.objects["sandboxpools", "pool"]["status"]["autoscale"]["replicas"] == 1
+    assert len(world.pods(going=False)) == 1
+    before = world.api.requests["write"]
+    world.live(600, lambda pod: world.start_pod(name(pod)))
+    assert world.api.requests["write"] == before
+
+
+def test_ten_thousand_timers_cost_nothing_while_they_run(world: World) -> None:
+    timers = world.operator._timers
+    fired: list[str] = []
+    timers._fire = fired.append
+    for number in range(10_000):
+        timers.set(f"s{number}", world.now + 3600 + number)
+        timers.set(f"s{number}", world.now + 7200 + number)
+    timers.fire_due(world.now + 3599)
+    assert fired == []
+    assert len(timers) == 10_000
+    timers.fire_due(world.now + 7200 + 9_999)
+    assert len(fired) == 10_000
