@@ -73,6 +73,11 @@ class OperatorProcess:
         if wait:
             until("the operator is ready", self.ready, 30, interval=0.05)
 
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def ready(self) -> bool:
         """Whether it answers that it is ready."""
         assert self._process is not None

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -66,7 +66,10 @@ class Operator:
         self.client = Client(config, observer=self.metrics.observe_request, user_agent="sandyard-operator")
         # Renewing the lease must not wait behind a burst of claims for a connection.
         self._lease_client = Client(config, timeout_seconds=3, connections=2, user_agent="sandyard-operator-lease")
-        self._lease = Lease(self._lease_client, settings.namespace, settings.lease_name, settings.identity)
+        self._lease = Lease(
+            self._lease_client, settings.namespace, settings.lease_name, settings.identity,
+            settings.lease_duration_seconds,
+        )  # fmt: skip
         self._leading = False
         self.gateway = Gateway(self.client, self._may_write)
         self.policies = Policies(self.store, self.gateway, settings)
@@ -90,6 +93,7 @@ class Operator:
         self._timers = Timers(self.sandbox_queue.add)
         self._informers: list[Informer[Any]] = []
         self._listed = asyncio.Event()
+        self.lease_lost: Callable[[], None] = _end_engine
         self._beat = time.monotonic()
         self._wire()
 
@@ -188,7 +192,8 @@ class Operator:
         if self.settings.leader_election:
             await self._lease.keep()
             self._leading = False
-            raise SystemExit("the lease is lost: another operator takes over")
+            _log.error("the lease is lost: another operator takes over")
+            self.lease_lost()
         await asyncio.Event().wait()
 
     def _may_write(self) -> bool:
@@ -342,3 +347,7 @@ class Operator:
         self.metrics.sandboxes.clear()
         for phase, count in phases.items():
             self.metrics.sandboxes.labels(phase).set(count)
+
+
+def _end_engine() -> None:
+    raise RuntimeError("the lease is lost")

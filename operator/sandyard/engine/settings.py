@@ -37,6 +37,8 @@ class Settings:
         Whether templates may ask for user id 0.
     leader_election
         Whether to take a Lease first; needed for more than one replica.
+    lease_duration_seconds
+        How long a standby waits after the leader's last renewal.
     """
 
     namespace: str = "sandyard-system"
@@ -50,6 +52,7 @@ class Settings:
     isolation_network: str = "Required"
     allow_root: bool = False
     leader_election: bool = True
+    lease_duration_seconds: int = 10
     lease_name: str = "sandyard"
     http_port: int = 8080
     log_level: str = "INFO"
@@ -98,6 +101,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",
         leader_election=choice("LEADER_ELECTION", "true", booleans) == "true",
+        lease_duration_seconds=number("LEASE_DURATION_SECONDS", "10"),
         lease_name=get("LEASE_NAME", "sandyard"),
         http_port=number("HTTP_PORT", "8080"),
         log_level=choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

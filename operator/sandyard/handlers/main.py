@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 
@@ -32,9 +33,23 @@ def main() -> None:
     except (engine_settings.SettingsError, errors.ConfigError) as error:
         sys.exit(f"sandyard: {error}")
     logs.configure(settings.log_level)
+    operator = Operator(config, settings)
+    operator.lease_lost = _end_process
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        clean = runner.run(run(Operator(config, settings), config))
-    sys.exit(0 if clean else 1)
+        if not runner.run(run(operator, config)):
+            _end_process()
+
+
+def _end_process() -> None:
+    """End now: there is nothing to finish, and whatever hangs must not keep a restart waiting.
+
+    A leader that lost its lease has been replaced; a part that ended by itself is put right by
+    a new process, which learns everything from the cluster.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 async def run(operator: Operator, config: kube_config.ClusterConfig, stop: asyncio.Event | None = None) -> bool:

@@ -30,9 +30,8 @@ class Lease:
     Attributes
     ----------
     duration_seconds
-        How long others wait after the last renewal that they saw.
-    renew_deadline_seconds
-        A holder that has not renewed for this long gives up; less than the duration.
+        How long others wait after the last renewal that they saw. A holder that has not renewed
+        for seven tenths of it gives up.
     """
 
     client: Client
@@ -40,10 +39,10 @@ class Lease:
     name: str
     identity: str
     duration_seconds: int = 10
-    renew_deadline_seconds: float = 7
-    retry_seconds: float = 2
 
     def __post_init__(self) -> None:
+        self.renew_deadline_seconds = 0.7 * self.duration_seconds
+        self.retry_seconds = 0.2 * self.duration_seconds
         self._renewed_at = float("-inf")
         self._current: dict[str, Any] | None = None
         self._seen: tuple[str, int] | None = None

@@ -1,0 +1,193 @@
+"""Races, many rounds each: nothing doubled, nothing left, and every Sandbox ends as promised."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+
+import pytest
+
+from sandyard.api import model
+from tests.api.lives import TEMPLATE, pool, states
+from tests.support import swarm
+from tests.support.kube import Kube, until
+from tests.support.operator import OperatorProcess
+from tests.support.swarm import Swarm
+
+ROUNDS = 500
+AT_ONCE = 20
+
+
+async def rounds(count: int, act: object) -> None:
+    """Run *act* with each number, a few at once."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with gate:
+            await act(number)  # type: ignore[operator]
+
+    await asyncio.gather(*(one(number) for number in range(count)))
+
+
+def nothing_left(kube: Kube, warm: int) -> None:
+    until("only the pool is left", lambda: states(kube) == {"warm": warm}, 60)
+    assert kube.list("sandboxes") == []
+
+
+def test_claim_against_expiry(kube: Kube, operator: OperatorProcess) -> None:
+    rng = random.Random(1)
+    pool(kube, 10)
+
+    async def act(users: Swarm) -> None:
+        async def one(number: int) -> None:
+            deadline = model.timestamp(time.time() + rng.uniform(-0.02, 0.3))
+            await users.create(f"s{number}", lifetime={"deadline": deadline})
+            await users.phase(f"s{number}", "", timeout=60)
+
+        await rounds(ROUNDS, one)
+        await users.until("no pod is claimed", lambda: not users.claimed())
+        assert ROUNDS * 0.05 < len(users.owners) < ROUNDS * 0.98, "it was a race: each side won some rounds"
+
+    swarm.run(kube.kubeconfig, kube.namespace, act)
+    nothing_left(kube, 10)
+
+
+def test_delete_against_claim(kube: Kube, operator: OperatorProcess) -> None:
+    rng = random.Random(2)
+    pool(kube, 10)
+
+    async def act(users: Swarm) -> None:
+        async def one(number: int) -> None:
+            cold = {"env": [{"name": "A", "value": "1"}]} if number % 5 == 0 else {}
+            await users.create(f"s{number}", **cold)
+            await asyncio.sleep(rng.uniform(0, 0.08))  # the moment is the point
+            await users.delete(f"s{number}")
+            await users.phase(f"s{number}", "", timeout=60)
+
+        await rounds(ROUNDS, one)
+        await users.until("no pod is claimed", lambda: not users.claimed())
+
+    swarm.run(kube.kubeconfig, kube.namespace, act)
+    nothing_left(kube, 10)
+
+
+def test_rollout_against_claim(kube: Kube, operator: OperatorProcess) -> None:
+    rng = random.Random(3)
+    pool(kube, 10)
+
+    async def act(users: Swarm) -> None:
+        done = asyncio.Event()
+
+        async def roll() -> None:
+            number = 0
+            while not done.is_set():
+                number += 1
+                await users.change_pool("python", {"template": {**TEMPLATE, "image": f"image:{number}"}})
+                await asyncio.sleep(rng.uniform(0.2, 0.6))  # the moment is the point
+
+        rolling = asyncio.create_task(roll())
+
+        async def one(number: int) -> None:
+            await users.create(f"s{number}")
+            assert await users.phase(f"s{number}", "Ready", "Failed", timeout=60) == "Ready"
+            await users.delete(f"s{number}")
+            await users.phase(f"s{number}", "", timeout=60)
+
+        await rounds(ROUNDS, one)
+        done.set()
+        await rolling
+        await users.until("no pod is claimed", lambda: not users.claimed())
+
+    swarm.run(kube.kubeconfig, kube.namespace, act)
+    nothing_left(kube, 10)
+    image = kube.get("sandboxpool", "python")["spec"]["template"]["image"]  # type: ignore[index]
+    assert {pod["spec"]["containers"][0]["image"] for pod in kube.list("pods")} == {image}
+
+
+@pytest.mark.timeout(900)
+def test_a_leader_that_is_frozen_and_thawed_hands_nothing_out_twice(kube: Kube, operator: OperatorProcess) -> None:
+    """Two operators; the leader is stopped and continued twenty times while a thousand claims are made."""
+    operator.stop()
+    settings = {"SANDYARD_LEADER_ELECTION": "true", "SANDYARD_LEASE_DURATION_SECONDS": "5",
+                "SANDYARD_WATCH_NAMESPACES": kube.namespace}  # fmt: skip
+    logs = operator._log.parent
+    pair = [OperatorProcess(operator._kubeconfig, logs / f"{n}.log", **settings) for n in ("one", "two")]
+    for process in pair:
+        process.start()
+    takeovers: list[float] = []
+    try:
+        pool(kube, 20, whenEmpty={"action": "ColdStart", "waitSeconds": 600})
+
+        async def act(users: Swarm) -> None:
+            done = asyncio.Event()
+
+            async def one(number: int) -> None:
+                await users.create(f"s{number}")
+                assert await users.phase(f"s{number}", "Ready", "Failed", timeout=300) == "Ready"
+                await users.delete(f"s{number}")
+                await users.phase(f"s{number}", "", timeout=300)
+
+            async def load() -> None:
+                number = 0
+                while number < 1000 or not done.is_set():
+                    await asyncio.gather(*(one(number + offset) for offset in range(AT_ONCE)))
+                    number += AT_ONCE
+
+            async def freeze() -> None:
+                for _ in range(20):
+                    takeovers.append(await asyncio.to_thread(freeze_leader, pair))
+                done.set()
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(load())
+                group.create_task(freeze())
+            assert len(users.handed) >= 1000
+            await users.until("no pod is claimed", lambda: not users.claimed())
+
+        swarm.run(kube.kubeconfig, kube.namespace, act)
+        nothing_left(kube, 20)
+        assert max(takeovers) < 15
+    finally:
+        for process in pair:
+            process.kill()
+        operator.start()
+
+
+def freeze_leader(pair: list[OperatorProcess]) -> float:
+    """Stop the leader until the other has taken over, then let it go on; seconds until the takeover."""
+    leader = until("one leads and the other is ready", lambda: leader_of(pair), 60)
+    other = next(process for process in pair if process is not leader)
+    leader.signal(signal.SIGSTOP)
+    started = time.monotonic()
+    until("the other leads", lambda: leads(other), 30)
+    took = time.monotonic() - started
+    leader.signal(signal.SIGCONT)
+    # It finds out that it leads no more, and ends.
+    until("the frozen one has ended", lambda: not leader.running, 30)
+    return took
+
+
+def leader_of(pair: list[OperatorProcess]) -> OperatorProcess | None:
+    """The leader, once both are up; one that has ended is started anew, as its Deployment would do."""
+    for process in pair:
+        if not process.running:
+            process.start(wait=False)
+    leading = [process for process in pair if leads(process)]
+    up = all(answers(process) for process in pair)
+    return leading[0] if up and len(leading) == 1 else None
+
+
+def leads(process: OperatorProcess) -> bool:
+    try:
+        return process.metric("sandyard_leader") == 1
+    except OSError:
+        return False
+
+
+def answers(process: OperatorProcess) -> bool:
+    try:
+        return process.fetch("/readyz") == "ok"
+    except OSError:
+        return False
