@@ -104,11 +104,11 @@ ALLOWED = [
     ("get", "sandboxes"), ("list", "sandboxes"), ("watch", "sandboxes"), ("patch", "sandboxes"),
     ("delete", "sandboxes"), ("patch", "sandboxes/status"), ("patch", "sandboxpools/status"), ("create", "pods"),
     ("patch", "pods"), ("delete", "pods"), ("create", "networkpolicies"), ("delete", "networkpolicies"),
-    ("create", "events"),
+    ("create", "events"), ("create", "pods/exec"), ("get", "pods/exec"),
 ]  # fmt: skip
 DENIED = [
     ("create", "sandboxes"), ("delete", "sandboxpools"), ("create", "sandboxpools"), ("update", "pods"),
-    ("create", "pods/exec"), ("get", "pods/exec"), ("create", "pods/attach"), ("create", "pods/portforward"),
+    ("create", "pods/attach"), ("create", "pods/portforward"),
     ("patch", "pods/ephemeralcontainers"), ("patch", "pods/resize"), ("patch", "pods/status"), ("get", "pods/log"),
     ("get", "secrets"), ("list", "secrets"), ("get", "configmaps"), ("create", "configmaps"),
     ("create", "serviceaccounts/token"), ("get", "nodes"), ("get", "nodes/proxy"), ("list", "namespaces"),
@@ -127,6 +127,32 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(kube: Kube, verb: str
     except Refused:
         answer = "no"
     assert answer == ("yes" if (verb, resource) in ALLOWED else "no")
+
+
+def test_the_operator_s_exec_is_for_pausing_alone(kube: Kube) -> None:
+    """There is no node here: what admission lets through ends with another error."""
+    bystander = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+                 "spec": {"containers": [{"name": "sandbox", "image": "a"}, {"name": "c", "image": "a"}],
+                          "nodeName": "none"}}  # fmt: skip
+    kube.apply(bystander)
+
+    def told(*arguments: str) -> str:
+        with pytest.raises(Refused) as caught:
+            kube.kubectl(AS_OPERATOR, "exec", "p", *arguments)
+        return str(caught.value)
+
+    refused = "nothing but its pausing script"
+    assert refused in told("-c", "sandbox", "--", "cat", "/etc/passwd")
+    assert refused in told("-c", "c", "--", "/bin/sh", "-s")
+    assert refused not in told("-c", "sandbox", "--", "/bin/sh", "-s")
+    kube.kubectl("delete", "pod", "p", "--force")
+
+
+def test_without_pausing_there_is_no_right_to_exec_and_no_paused_sandbox(kube: Kube) -> None:
+    text = str(render(kube, "pausing.enabled=false"))
+    assert "pods/exec" not in text
+    assert "'SANDYARD_PAUSING', 'value': 'false'" in text
+    assert "spec.desiredState: Paused is switched off" in text
 
 
 def test_namespaces_that_are_listed_get_roles_and_no_cluster_role(kube: Kube) -> None:

@@ -26,7 +26,7 @@ from sandyard.api import model, names
 from sandyard.api.objects import Generic, Pod
 from sandyard.engine import operator as operators
 from sandyard.engine import settings
-from sandyard.kube import errors
+from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
 from sandyard.kube.config import ClusterConfig
 from tests.unit import objects
 
@@ -63,6 +63,7 @@ class ApiServer:
         self.events: dict[str, deque[Event]] = defaultdict(deque)
         self.faults: deque[str] = deque()
         self.owners: dict[str, str] = {}
+        self.frozen: set[str] = set()
         self.dice = random.Random(0)
         self._version = 100
 
@@ -97,6 +98,20 @@ class ApiServer:
 
     async def delete(self, path: str, *, uid: str | None = None) -> dict[str, Any]:
         return await self._write(lambda: self.remove(_key(path), uid))
+
+    async def exec(self, pod: Pod, _command: Any, stdin: bytes, _seconds: float) -> exec.Completed:
+        """Stop or continue the processes of a pod."""
+        stop = b"signal=STOP" in stdin
+
+        def act() -> dict[str, Any]:
+            body = self.objects.get(("pods", pod.metadata.name))
+            if body is None or body["metadata"]["uid"] != pod.metadata.uid:
+                raise errors.ApiError(404, {"reason": "NotFound", "message": "no such pod"})
+            (self.frozen.add if stop else self.frozen.discard)(pod.metadata.uid)
+            return {}
+
+        await self._write(act)
+        return exec.Completed(exec.Exit(0), f"sandyard: {'stopped' if stop else 'running'} 3\n".encode(), b"", False)
 
     # What happens to objects
 
@@ -298,6 +313,7 @@ class World:
             wanted = settings.Settings(leader_election=False, probe_image="operator:1")
             self.operator = operators.Operator(config, wanted)
             self.operator.gateway._client = self.api  # type: ignore[assignment]
+            self.operator.gateway.exec = self.api.exec  # type: ignore[method-assign]
             self.operator._leading = True
             self.seen: dict[str, Pod] = {}
             self.policies: dict[str, Generic] = {}

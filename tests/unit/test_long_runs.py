@@ -80,6 +80,19 @@ def test_a_pool_that_follows_its_demand_shrinks_again_and_then_is_quiet(world: W
     assert world.api.requests["write"] == before
 
 
+def test_a_change_that_our_own_write_overtakes_is_not_lost(world: World) -> None:
+    """It comes back with the reply; when the watch shows it, it is old already."""
+    world.settle()
+    world.claim("shortened")
+    world.claim("deleted")
+    world.deliver("sandboxes", 10)
+    world.api.change("sandboxes", "shortened", {"spec": {"lifetime": {"seconds": 5}}})
+    world.api.remove(("sandboxes", "deleted"))
+    world.work(100)
+    world.live(10, lambda pod: world.start_pod(name(pod)))
+    assert world.api.all("sandboxes") == []
+
+
 def test_ten_thousand_timers_cost_nothing_while_they_run(world: World) -> None:
     timers = world.operator._timers
     fired: list[str] = []

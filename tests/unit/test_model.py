@@ -7,6 +7,8 @@ run everything is put right, and nothing may be missing, doubled or left.
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -41,6 +43,12 @@ class Cluster(RuleBasedStateMachine):
     def a_user_deletes_a_sandbox(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(b["metadata"]["name"] for b in self.world.api.all("sandboxes"))))
         self.world.api.remove(("sandboxes", name))
+
+    @precondition(lambda self: self.world.api.all("sandboxes"))
+    @rule(data=st.data(), state=st.sampled_from(["Paused", "Running"]))
+    def a_user_pauses_or_resumes(self, data: st.DataObject, state: str) -> None:
+        name = data.draw(st.sampled_from(sorted(b["metadata"]["name"] for b in self.world.api.all("sandboxes"))))
+        self.world.api.change("sandboxes", name, {"spec": {"desiredState": state}})
 
     @rule(replicas=st.integers(0, 4))
     def the_pool_is_scaled(self, replicas: int) -> None:
@@ -119,6 +127,15 @@ class Cluster(RuleBasedStateMachine):
         assert len(pods) == len(set(pods))
 
     @invariant()
+    def what_is_called_paused_stands_still_and_what_is_called_ready_does_not(self) -> None:
+        for sandbox in self.world.api.all("sandboxes"):
+            told = {c["type"]: c["status"] for c in sandbox["status"].get("conditions") or ()}
+            frozen = sandbox["status"].get("podUID") in self.world.api.frozen
+            if sandbox["status"].get("phase") == "Paused" and ready_reason(sandbox) == "Paused":
+                assert frozen, "it says Paused and runs"
+            assert not (frozen and told.get("Ready") == "True"), "it says Ready and stands still"
+
+    @invariant()
     def a_finalizer_goes_only_after_the_pod(self) -> None:
         living = {sandbox["metadata"]["uid"] for sandbox in self.world.api.all("sandboxes")}
         for pod in self.world.pods(going=False):
@@ -134,7 +151,11 @@ class Cluster(RuleBasedStateMachine):
             claimed = [p["metadata"]["labels"][names.LABEL_SANDBOX_UID] for p in world.pods()
                        if names.LABEL_SANDBOX_UID in p["metadata"]["labels"]]  # fmt: skip
             assert len(claimed) == len(set(claimed)), "a Sandbox has two pods"
-            ready = {s["metadata"]["uid"] for s in sandboxes if s["status"].get("phase") == "Ready"}
+            for sandbox in sandboxes:
+                if sandbox["status"].get("readyAt"):
+                    paused = sandbox["spec"].get("desiredState") == "Paused"
+                    assert sandbox["status"]["phase"] == ("Paused" if paused else "Ready"), f"{sandbox}\n{world}"
+            ready = {s["metadata"]["uid"] for s in sandboxes if s["status"].get("phase") in ("Ready", "Paused")}
             assert ready <= set(claimed)
             assert len(ready) == min(len(sandboxes), MAXIMUM), f"a Sandbox waits although there is room\n{world}"
             replicas = world.api.objects["sandboxpools", "pool"]["spec"]["replicas"]
@@ -148,6 +169,11 @@ class Cluster(RuleBasedStateMachine):
             assert left == [], f"left behind: {left}"
         finally:
             world.loop.close()
+
+
+def ready_reason(sandbox: dict[str, Any]) -> str:
+    conditions = sandbox["status"].get("conditions") or ()
+    return next((str(c["reason"]) for c in conditions if c["type"] == "Ready"), "")
 
 
 TestCluster = Cluster.TestCase

@@ -73,6 +73,13 @@ seccompProfile:
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- if .Values.pausing.enabled }}
+# Stopping and continuing the processes of a paused sandbox. Over a websocket an exec is a GET,
+# and since Kubernetes 1.35 it needs create as well.
+- apiGroups: [""]
+  resources: [pods/exec]
+  verbs: [get, create]
+{{- end }}
 {{- end }}
 
 {{- define "sandyard.drainRules" -}}

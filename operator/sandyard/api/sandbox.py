@@ -67,6 +67,13 @@ class SandboxSpec(ApiModel):
 
     pool_ref: Annotated[PoolRef | None, Field(description="Take the sandbox from this pool.")] = None
     template: Annotated[Template | None, Field(description="Start a sandbox of this shape.")] = None
+    desired_state: Annotated[
+        Literal["Running", "Paused"],
+        Field(
+            description="Running, or Paused: every process is stopped and keeps its memory; it needs /bin/sh in the "
+            "image. Its lifetime goes on meanwhile."
+        ),
+    ] = "Running"
     lifetime: Annotated[
         Lifetime | None,
         Field(description="When the sandbox ends by itself; may be changed while it runs. Omitted: never."),
@@ -124,7 +131,7 @@ class SandboxStatus(ApiModel):
         int, Field(ge=-1, description="Generation that this status speaks of; -1 until the operator has seen it.")
     ] = -1
     phase: Annotated[
-        Literal["Pending", "Starting", "Ready", "Terminating", "Expired", "Succeeded", "Failed"],
+        Literal["Pending", "Starting", "Ready", "Paused", "Terminating", "Expired", "Succeeded", "Failed"],
         Field(description="Where the sandbox is in its life; conditions say more."),
     ] = "Pending"
     start: Annotated[

@@ -11,9 +11,11 @@ from typing import Any
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
+from sandyard.engine import records
 from sandyard.engine.records import PoolRecord, SandboxRecord
-from sandyard.kube import errors
+from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
 from sandyard.kube.client import Client, Resource
+from sandyard.podspec.pod import Probe
 
 __all__ = ["NETWORK_POLICIES", "PODS", "POOLS", "SANDBOXES", "Gateway", "NotLeader"]
 
@@ -35,6 +37,8 @@ class Gateway:
     def __init__(self, client: Client, may_write: Callable[[], bool]) -> None:
         self._client = client
         self._may_write = may_write
+        self.probe: Callable[[], Probe]
+        self.overtaken: Callable[[SandboxRecord | PoolRecord], None] = lambda _record: None
 
     # The claim: these two, and nothing else, stand between a Sandbox and Ready.
 
@@ -73,7 +77,7 @@ class Gateway:
             SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
             {"metadata": {"uid": sandbox.uid}, "status": status},
         )
-        _remember(sandbox, reply)
+        self._remember(sandbox, reply)
 
     # Pods
 
@@ -119,6 +123,14 @@ class Gateway:
             {"metadata": {"uid": pod.metadata.uid, "annotations": {names.ANNOTATION_TOUCHED: "true"}}},
         )
 
+    async def exec(self, pod: Pod, command: Sequence[str], stdin: bytes, timeout_seconds: float) -> exec.Completed:
+        """Run *command* in the sandbox, as its own user."""
+        self._check()
+        path = PODS.path(pod.metadata.namespace, pod.metadata.name)
+        return await exec.run(
+            self._client, path, command, container=names.CONTAINER, stdin=stdin, timeout_seconds=timeout_seconds
+        )
+
     # Sandboxes and pools
 
     async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> None:
@@ -127,7 +139,7 @@ class Gateway:
         reply = await self._client.merge_patch(
             POOLS.path(pool.namespace, pool.name, "status"), {"metadata": {"uid": pool.uid}, "status": status}
         )
-        _remember(pool, reply)
+        self._remember(pool, reply)
 
     async def add_finalizer(self, record: SandboxRecord | PoolRecord) -> None:
         """Put our finalizer on, where admission has not done so."""
@@ -194,6 +206,16 @@ class Gateway:
         self._check()
         await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
 
+    def _remember(self, record: SandboxRecord | PoolRecord, reply: Mapping[str, Any]) -> None:
+        """Keep what our own write has made of the object, and what others have made of it before."""
+        others = (
+            record.take_in(records.sandbox(reply))
+            if isinstance(record, SandboxRecord)
+            else record.take_in(records.pool(reply, self.probe()))
+        )
+        if others:
+            self.overtaken(record)
+
     def _check(self) -> None:
         if not self._may_write():
             raise NotLeader("another operator may be the active one by now")
@@ -201,26 +223,15 @@ class Gateway:
     async def _set_finalizers(self, record: SandboxRecord | PoolRecord, wanted: list[str]) -> None:
         self._check()
         body = {"metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}}
-        _remember(record, await self._client.merge_patch(_path(record), body))
+        self._remember(record, await self._client.merge_patch(_path(record), body))
 
     async def _refresh_finalizers(self, record: SandboxRecord | PoolRecord) -> None:
         """Our version is old: read the present one, for the retry that follows."""
         current = await self._client.get(_path(record))
         if current["metadata"]["uid"] == record.uid:
-            _remember(record, current)
+            self._remember(record, current)
 
 
 def _path(record: SandboxRecord | PoolRecord) -> str:
     resource = SANDBOXES if isinstance(record, SandboxRecord) else POOLS
     return resource.path(record.namespace, record.name)
-
-
-def _remember(record: SandboxRecord | PoolRecord, reply: Mapping[str, Any]) -> None:
-    """Keep what our own write has made of the object, until the watch shows something newer."""
-    metadata = reply["metadata"]
-    version = int(metadata["resourceVersion"])
-    if version > record.version and metadata["uid"] == record.uid:
-        record.version = version
-        record.status = dict(reply.get("status") or {})
-        record.finalizers = tuple(metadata.get("finalizers") or ())
-        record.deletion_timestamp = metadata.get("deletionTimestamp")

@@ -26,6 +26,7 @@ from sandyard.engine.lifetimes import Lifetimes
 from sandyard.engine.metrics import Metrics
 from sandyard.engine.nudges import Nudges
 from sandyard.engine.parts import Parts
+from sandyard.engine.pausing import Pausing
 from sandyard.engine.policies import Policies
 from sandyard.engine.provide import Provider
 from sandyard.engine.refill import Refill
@@ -84,7 +85,10 @@ class Operator:
         telling = Telling(parts)
         self._lifetimes = Lifetimes(parts, telling)
         self._provider = Provider(parts, self.claims, self.refill, telling)
-        self._sandboxes = Sandboxes(parts, self.claims, self._provider, self._lifetimes, self._teardown, telling)
+        self._pausing = Pausing(parts, telling)
+        self._sandboxes = Sandboxes(
+            parts, self.claims, self._provider, self._lifetimes, self._pausing, self._teardown, telling
+        )
         self._sweep = Sweep(parts)
         self.sandbox_queue = WorkQueue("sandboxes", self._sandboxes.reconcile, _CLAIM_WORKERS, self._namespace_of)
         self.pool_queue = WorkQueue("pools", self.refill.reconcile, _POOL_WORKERS)
@@ -240,6 +244,8 @@ class Operator:
     # Wiring: who tells whom
 
     def _wire(self) -> None:
+        self.gateway.probe = self.probe
+        self.gateway.overtaken = self._overtaken
         self.policies.changed = self._policy_queue.add
         self.policies.again = self._policy_queue.add_after
         self.claims.going = self.refill.going
@@ -249,7 +255,7 @@ class Operator:
         self.refill.report_in = self._report_queue.add_after
         self.refill.room_found = self.sandbox_queue.add
         self.refill.trouble_changed = self._wake_waiters
-        for part in (self._sandboxes, self._provider, self._lifetimes):
+        for part in (self._sandboxes, self._provider, self._lifetimes, self._pausing):
             part.again = self.sandbox_queue.add_after
         self._lifetimes.expires = self._timers.set
         self._teardown.again = self.sandbox_queue.add_after
@@ -261,6 +267,14 @@ class Operator:
     def _sandbox_found(self, record: records.SandboxRecord) -> None:
         if self.store.put_sandbox(record):
             self.sandbox_queue.add(record.uid)
+
+    def _overtaken(self, record: records.SandboxRecord | records.PoolRecord) -> None:
+        """A reply to our own write showed a change of others: the watch will have no news of it."""
+        if isinstance(record, records.SandboxRecord):
+            self.sandbox_queue.add(record.uid)
+            return
+        self.store.rebuild_warm(record)
+        self._pool_changed(None, record)
 
     def _sandbox_gone(self, uid: str) -> None:
         record = self.store.remove_sandbox(uid)
@@ -277,8 +291,12 @@ class Operator:
             return
         if known is None or known.template_hash != record.template_hash:
             self.store.rebuild_warm(record)
+        self._pool_changed(known, record)
+
+    def _pool_changed(self, known: records.PoolRecord | None, record: records.PoolRecord) -> None:
+        """Tell everybody whom a pool's change may concern; *known* None: it is not known what changed."""
         self.pool_queue.add(record.uid)
-        if known is not None and expiry.terms_of(known.spec) != expiry.terms_of(record.spec):
+        if known is None or expiry.terms_of(known.spec) != expiry.terms_of(record.spec):
             for sandbox in self.store.sandboxes.values():
                 if (sandbox.namespace, sandbox.pool_name) == (record.namespace, record.name):
                     self.sandbox_queue.add(sandbox.uid)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 import pydantic
 
@@ -19,7 +19,13 @@ __all__ = ["PoolRecord", "SandboxRecord"]
 
 @dataclass
 class _Record:
-    """The parts that both kinds share."""
+    """The parts that both kinds share.
+
+    Attributes
+    ----------
+    stamp
+        When a client says that a Sandbox was last used: the annotation, as it stands.
+    """
 
     namespace: str
     name: str
@@ -31,6 +37,7 @@ class _Record:
     finalizers: tuple[str, ...]
     status: dict[str, Any]
     invalid: str = ""
+    stamp: str = ""
     seen_at: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - clocks may be simulated
 
     @property
@@ -38,19 +45,26 @@ class _Record:
         """Whether somebody has asked it to go."""
         return self.deletion_timestamp is not None
 
+    def take_in(self, newer: Self) -> bool:
+        """Become what a reply to our own write shows; says whether others have changed it too.
+
+        Their change will not be news any more when the watch shows it.
+        """
+        if newer.uid != self.uid or newer.version <= self.version:
+            return False
+        others = newer.generation != self.generation or newer.deleting != self.deleting or newer.stamp != self.stamp
+        seen_at = self.seen_at
+        for item in fields(self):
+            setattr(self, item.name, getattr(newer, item.name))
+        self.seen_at = seen_at
+        return others
+
 
 @dataclass
 class SandboxRecord(_Record):
-    """A Sandbox; `spec` is None when it could not be parsed (`invalid` says why).
-
-    Attributes
-    ----------
-    stamp
-        When a client says it was last used: the annotation, as it stands.
-    """
+    """A Sandbox; `spec` is None when it could not be parsed (`invalid` says why)."""
 
     spec: SandboxSpec | None = None
-    stamp: str = ""
 
     @property
     def pool_name(self) -> str | None:

@@ -15,6 +15,7 @@ from sandyard.api.reasons import Phase, Reason, Start
 from sandyard.engine.claims import Claims
 from sandyard.engine.lifetimes import Lifetimes
 from sandyard.engine.parts import Parts
+from sandyard.engine.pausing import Pausing
 from sandyard.engine.provide import Provider
 from sandyard.engine.records import SandboxRecord
 from sandyard.engine.teardown import Teardown
@@ -30,8 +31,8 @@ class Sandboxes:
     """All Sandboxes of this operator."""
 
     def __init__(
-        self, parts: Parts, claims: Claims, provider: Provider, lifetimes: Lifetimes, teardown: Teardown,
-        telling: Telling,
+        self, parts: Parts, claims: Claims, provider: Provider, lifetimes: Lifetimes, pausing: Pausing,
+        teardown: Teardown, telling: Telling,
     ) -> None:  # fmt: skip
         self._parts = parts
         self._store = parts.store
@@ -41,6 +42,7 @@ class Sandboxes:
         self._claims = claims
         self._provider = provider
         self._lifetimes = lifetimes
+        self._pausing = pausing
         self._teardown = teardown
         self._telling = telling
         self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
@@ -100,6 +102,9 @@ class Sandboxes:
         assert proof is not None
         first = not sandbox.status.get("readyAt")
         status = phase.ready(self._telling.facts(sandbox, now=now, ready_at=now), pod, start, proof)
+        if self._pausing.refused(sandbox):
+            message = "pausing is switched off in this installation (pausing.enabled of the chart)"
+            status = phase.refused_state(status, Reason.PAUSING_DISABLED, message)
         await self._telling.write(sandbox, status)
         if not first:
             return
@@ -140,6 +145,9 @@ class Sandboxes:
             return
         if not was_ready and not (observe.is_ready(pod) and observe.proof_of(pod) is not None):
             await self._starting(sandbox, pod, facts)
+        elif was_ready and await self._pausing.enforce(sandbox, pod):
+            # A probe that gets no answer from a paused sandbox says nothing about its health.
+            return
         elif observe.is_ready(pod):
             await self._ready(sandbox, pod)
         else:

@@ -35,6 +35,8 @@ class Settings:
         ``Required`` or ``BestEffort``.
     allow_root
         Whether templates may ask for user id 0.
+    pausing
+        Whether Sandboxes may be paused; it needs the right to exec.
     leader_election
         Whether to take a Lease first; needed for more than one replica.
     lease_duration_seconds
@@ -51,6 +53,7 @@ class Settings:
     isolation_runtime: str = "Required"
     isolation_network: str = "Required"
     allow_root: bool = False
+    pausing: bool = True
     leader_election: bool = True
     lease_duration_seconds: int = 10
     lease_name: str = "sandyard"
@@ -100,6 +103,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",
+        pausing=choice("PAUSING", "true", booleans) == "true",
         leader_election=choice("LEADER_ELECTION", "true", booleans) == "true",
         lease_duration_seconds=number("LEASE_DURATION_SECONDS", "10"),
         lease_name=get("LEASE_NAME", "sandyard"),

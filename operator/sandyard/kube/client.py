@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import aiohttp
@@ -180,6 +181,39 @@ class Client:
                             yield line
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.TransportError(f"watch {path}: {error!r}") from error
+
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, params: Sequence[tuple[str, str]], protocol: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a websocket that speaks *protocol*.
+
+        Raises
+        ------
+        ApiError
+            The server refused, or does not speak the protocol.
+        TransportError
+            No connection.
+        """
+        assert self._watches is not None, "use the client as a context manager"
+        try:
+            socket = await self._watches.ws_connect(
+                self.config.server + path,
+                params=params,
+                protocols=(protocol,),
+                # A stream is no JSON: the API server answers 406 to whoever asks for that.
+                headers={**self._authorization(), "Accept": "*/*"},
+                max_msg_size=0,
+                autoping=True,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise errors.ApiError(error.status, {"message": f"{path}: {error.message}"}) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise errors.TransportError(f"{path}: {error!r}") from error
+        async with socket:
+            if socket.protocol != protocol:
+                raise errors.ApiError(501, {"message": f"the server does not speak {protocol}: Kubernetes >= 1.30"})
+            yield socket
 
     async def request(
         self,

@@ -21,7 +21,10 @@ __all__ = [
     "expired",
     "failed",
     "finished",
+    "held",
     "not_ready",
+    "paused",
+    "pausing",
     "pending",
     "ready",
     "starting",
@@ -148,6 +151,51 @@ def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> dict[str,
         ],
         **_pod_fields(pod),
     )
+
+
+def pausing(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bool = False) -> dict[str, Any]:
+    """Its processes are being stopped or continued; some may be one, some the other."""
+    kept = Phase(facts.before.get("phase") or Phase.READY)
+    return facts.status(
+        kept if kept is Phase.PAUSED else Phase.READY,
+        [
+            Finding(Condition.READY, False, reason, message),
+            Finding(Condition.RECONCILING, not stalled, reason, message),
+            Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
+        ],
+        **_pod_fields(pod),
+    )
+
+
+def paused(facts: Facts, pod: Pod, count: int) -> dict[str, Any]:
+    """Every process is stopped, as was looked up."""
+    message = f"{count} processes are stopped; set desiredState to Running to go on"
+    return facts.status(
+        Phase.PAUSED,
+        [
+            Finding(Condition.READY, False, Reason.PAUSED, message),
+            Finding(Condition.RECONCILING, False, Reason.PAUSED),
+            Finding(Condition.STALLED, False, Reason.PAUSED),
+        ],
+        **_pod_fields(pod),
+    )
+
+
+def held(status: Mapping[str, Any]) -> bool:
+    """Whether some of its processes may be stopped: they must be continued before it is Ready."""
+    found = conditions.find(status.get("conditions"), Condition.READY)
+    return found is not None and found.get("reason") in (
+        Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.PAUSE_FAILED
+    )  # fmt: skip
+
+
+def refused_state(status: Mapping[str, Any], reason: Reason, message: str) -> dict[str, Any]:
+    """*status*, but what was asked for cannot be had."""
+    conditions_ = [dict(condition) for condition in status["conditions"]]
+    for condition in conditions_:
+        if condition["type"] == Condition.STALLED:
+            condition.update(status="True", reason=reason.value, message=message)
+    return {**status, "conditions": conditions_}
 
 
 def expired(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:

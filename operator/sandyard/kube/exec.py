@@ -1,0 +1,221 @@
+"""Runs a process in a container, over the exec websocket (v5.channel.k8s.io).
+
+Bytes in and bytes out, in frames of (channel, data); nothing is decoded and nothing is buffered
+here.  Success is what the server's Status says, never silence: a stream that breaks off has no
+exit code.  Protocol: KEP-4006; closing stdin needs v5 (Kubernetes >= 1.30).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import orjson
+
+from sandyard.kube import errors
+from sandyard.kube.client import Client
+
+__all__ = ["STDERR", "STDIN", "STDOUT", "Completed", "Exec", "Exit", "open_exec", "run"]
+
+STDIN: Final = 0
+STDOUT: Final = 1
+STDERR: Final = 2
+_STATUS: Final = 3
+_RESIZE: Final = 4
+_CLOSE: Final = 255
+_PROTOCOL: Final = "v5.channel.k8s.io"
+# Larger frames are reset by some proxies.
+_FRAME_BYTES: Final = 256 * 1024
+# A resize that changes nothing keeps every idle timer on the way from firing; pings do not
+# reset all of them.
+_KEEP_ALIVE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How the process ended.
+
+    Attributes
+    ----------
+    code
+        Exit code; None when the server could not tell, for example because it could not start it.
+    message
+        What the server said of a failure.
+    """
+
+    code: int | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A process that has run to its end.
+
+    Attributes
+    ----------
+    truncated
+        Whether output beyond the limit was dropped.
+    """
+
+    exit: Exit
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+
+
+class Exec:
+    """A process under way; iterate over it for its output."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._stdin_open = True
+        self.exit: Exit | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Send *data* to the process's standard input."""
+        view = memoryview(data)
+        for start in range(0, len(view), _FRAME_BYTES):
+            await self._send(bytes((STDIN,)) + view[start : start + _FRAME_BYTES])
+
+    async def close_stdin(self) -> None:
+        """End of file on standard input; standard output stays open."""
+        if self._stdin_open:
+            self._stdin_open = False
+            await self._send(bytes((_CLOSE, STDIN)))
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Tell a terminal its size."""
+        await self._send(bytes((_RESIZE,)) + orjson.dumps({"Width": columns, "Height": rows}))
+
+    async def __aiter__(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Output as (channel, data), until the process has ended.
+
+        Raises
+        ------
+        TransportError
+            The stream broke off: whether the process still runs is not known.
+        """
+        while self.exit is None:
+            try:
+                message = await self._socket.receive()
+            except (aiohttp.ClientError, OSError) as error:
+                raise errors.TransportError(f"exec: {error!r}") from error
+            if message.type is aiohttp.WSMsgType.BINARY:
+                channel, data = message.data[0], message.data[1:]
+                if channel == _STATUS:
+                    self.exit = parse_status(data)
+                elif channel in (STDOUT, STDERR) and data:
+                    yield channel, data
+            elif message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED):
+                raise errors.TransportError(f"exec: the stream ended without a status (code {self._socket.close_code})")
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                raise errors.TransportError(f"exec: {self._socket.exception()!r}")
+
+    async def _send(self, frame: bytes) -> None:
+        try:
+            await self._socket.send_bytes(frame)
+        except (aiohttp.ClientError, ConnectionError, RuntimeError) as error:
+            raise errors.TransportError(f"exec: {error!r}") from error
+
+
+@asynccontextmanager
+async def open_exec(
+    client: Client, path: str, command: Sequence[str], *, container: str, stdin: bool = True, tty: bool = False
+) -> AsyncIterator[Exec]:
+    """Start *command* in a container of the pod at *path* (``…/pods/NAME``).
+
+    Keep the command short: it travels in the URL. Send scripts through standard input.
+
+    Raises
+    ------
+    ApiError
+        The server refused; nothing has started.
+    TransportError
+        No connection; nothing has started.
+    """
+    query = [("command", word) for word in command]
+    query += [("container", container), ("stdout", "true"), ("stderr", str(not tty).lower())]
+    query += [("stdin", str(stdin).lower()), ("tty", str(tty).lower())]
+    async with client.websocket(f"{path}/exec", query, _PROTOCOL) as socket:
+        process = Exec(socket)
+        keeper = asyncio.create_task(_keep_alive(process))
+        try:
+            yield process
+        finally:
+            keeper.cancel()
+
+
+async def run(
+    client: Client,
+    path: str,
+    command: Sequence[str],
+    *,
+    container: str,
+    stdin: bytes = b"",
+    timeout_seconds: float,
+    limit_bytes: int = 1024 * 1024,
+) -> Completed:
+    """Run *command* to its end and keep up to *limit_bytes* of each stream.
+
+    Raises
+    ------
+    ApiError
+        The server refused; nothing has started.
+    TransportError
+        The stream broke off, or the process took longer than *timeout_seconds*: it may run on.
+    """
+    kept = {STDOUT: bytearray(), STDERR: bytearray()}
+    truncated = False
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            async with open_exec(client, path, command, container=container) as process:
+                # Side by side: a process that answers while it reads would block us both.
+                feeding = asyncio.create_task(_feed(process, stdin))
+                try:
+                    async for channel, data in process:
+                        room = limit_bytes - len(kept[channel])
+                        kept[channel] += data[:room]
+                        truncated = truncated or len(data) > room
+                finally:
+                    feeding.cancel()
+    except TimeoutError as error:
+        raise errors.TransportError(f"exec: not finished within {timeout_seconds:g} s") from error
+    assert process.exit is not None
+    return Completed(process.exit, bytes(kept[STDOUT]), bytes(kept[STDERR]), truncated)
+
+
+def parse_status(data: bytes) -> Exit:
+    """The exit code from the Status that ends an exec; missing is unknown, never 0."""
+    try:
+        status = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return Exit(None, data[:500].decode(errors="replace"))
+    if status.get("status") == "Success":
+        return Exit(0)
+    message = str(status.get("message", ""))
+    for cause in (status.get("details") or {}).get("causes") or ():
+        if cause.get("reason") == "ExitCode" and str(cause.get("message", "")).isdigit():
+            return Exit(int(cause["message"]), message)
+    return Exit(None, message)
+
+
+async def _feed(process: Exec, data: bytes) -> None:
+    try:
+        await process.write(data)
+        await process.close_stdin()
+    except errors.TransportError:
+        # The process may end without reading its input; its Status tells.
+        return
+
+
+async def _keep_alive(process: Exec) -> None:
+    while True:
+        await asyncio.sleep(_KEEP_ALIVE_SECONDS)
+        try:
+            await process.resize(80, 24)
+        except errors.TransportError:
+            return

@@ -1,0 +1,149 @@
+"""The exec stream: frames, exit codes, and that silence is never success."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from sandyard.kube import errors, exec  # noqa: A004 - the module's name is Kubernetes' word
+from sandyard.kube.client import Client
+from sandyard.kube.config import ClusterConfig
+
+Script = Callable[[web.WebSocketResponse], Awaitable[None]]
+SUCCESS = b"\x03" + json.dumps({"status": "Success"}).encode()
+
+
+def failure(code: str) -> bytes:
+    causes = [{"reason": "ExitCode", "message": code}]
+    return b"\x03" + json.dumps({"status": "Failure", "message": "ended", "details": {"causes": causes}}).encode()
+
+
+@asynccontextmanager
+async def served(script: Script, protocol: str = "v5.channel.k8s.io", refuse: int = 0) -> AsyncIterator[Client]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.headers["Accept"] != "*/*":
+            return web.Response(status=406)
+        if refuse:
+            return web.Response(status=refuse)
+        socket = web.WebSocketResponse(protocols=(protocol,), max_msg_size=0)
+        await socket.prepare(request)
+        await script(socket)
+        await socket.close()
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    try:
+        async with Client(ClusterConfig(server=f"http://127.0.0.1:{port}")) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+async def run(client: Client, stdin: bytes = b"", seconds: float = 5, limit: int = 1 << 20) -> exec.Completed:
+    return await exec.run(
+        client, "/api/v1/namespaces/ns/pods/p", ["x"], container="c", stdin=stdin, timeout_seconds=seconds,
+        limit_bytes=limit,
+    )  # fmt: skip
+
+
+async def test_streams_are_kept_apart_and_bytes_stay_bytes() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        for frame in (b"\x01out\xff\n", b"\x02err", b"\x01", b"\x01\x00more", failure("7")):
+            await socket.send_bytes(frame)
+
+    async with served(script) as client:
+        done = await run(client)
+    assert (done.stdout, done.stderr) == (b"out\xff\n\x00more", b"err")
+    assert done.exit == exec.Exit(7, "ended")
+
+
+async def test_input_arrives_whole_and_its_end_too() -> None:
+    """An echo: it answers while it still reads, and ends at the end of its input."""
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        async for message in socket:
+            assert message.type is WSMsgType.BINARY
+            if message.data == b"\xff\x00":
+                await socket.send_bytes(SUCCESS)
+                return
+            assert message.data[0] == exec.STDIN
+            assert len(message.data) <= 256 * 1024 + 1
+            await socket.send_bytes(b"\x01" + message.data[1:])
+
+    data = bytes(range(256)) * 4096
+    async with served(script) as client:
+        done = await run(client, data, limit=1 << 21)
+    assert done.stdout == data
+    assert done.exit.code == 0
+
+
+async def test_output_beyond_the_limit_is_dropped_and_said() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        for _ in range(100):
+            await socket.send_bytes(b"\x01" + b"y" * 1000)
+        await socket.send_bytes(SUCCESS)
+
+    async with served(script) as client:
+        done = await run(client, limit=2500)
+    assert (len(done.stdout), done.truncated) == (2500, True)
+
+
+async def test_a_stream_that_breaks_off_is_no_success() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_bytes(b"\x01almost")
+
+    async with served(script) as client:
+        with pytest.raises(errors.TransportError, match="without a status"):
+            await run(client)
+
+
+async def test_one_that_takes_too_long_is_cut_off() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        await asyncio.sleep(30)
+
+    async with served(script) as client:
+        with pytest.raises(errors.TransportError, match=r"not finished within 0\.2 s"):
+            await run(client, seconds=0.2)
+
+
+async def test_an_old_server_is_told_by_name() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+
+    async with served(script, protocol="v4.channel.k8s.io") as client:
+        with pytest.raises(errors.ApiError, match=r"v5\.channel\.k8s\.io"):
+            await run(client)
+
+
+async def test_a_refusal_means_that_nothing_has_started() -> None:
+    async with served(lambda _socket: asyncio.sleep(0), refuse=403) as client:
+        with pytest.raises(errors.ApiError) as caught:
+            await run(client)
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b'{"status":"Success"}', 0),
+        (failure("0")[1:], 0),
+        (failure("255")[1:], 255),
+        (failure("many")[1:], None),
+        (b'{"status":"Failure","message":"cannot start"}', None),
+        (b"not json", None),
+        (b"", None),
+    ],
+)
+def test_an_exit_code_is_what_the_server_says_or_unknown(data: bytes, code: int | None) -> None:
+    assert exec.parse_status(data).code == code

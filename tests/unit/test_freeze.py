@@ -1,0 +1,65 @@
+"""Stopping and continuing every process, in a process namespace of the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from sandyard.sandbox import freeze
+
+# Two busy processes and a sleeper; a counter shows whether time goes on for them.
+_INSIDE = """
+set -e
+cd "$(mktemp -d)"
+(n=0; while :; do n=$((n + 1)); echo $n >counter; sleep 0.01; done) &
+(while :; do :; done) &
+sleep 600 &
+until [ -s counter ]; do sleep 0.01; done
+cat >stop <<'STOP'
+{stop}
+STOP
+cat >go <<'GO'
+{go}
+GO
+look() {{ before=$(cat counter); sleep 0.3; [ "$before" = "$(cat counter)" ] && echo still || echo moving; }}
+"""
+
+
+def namespace(text: str, shell: str = "sh") -> str:
+    """Run *text* as a child of process 1 of a new process namespace: process 1 is spared."""
+    stop, go = freeze.script(stopped=True).decode(), freeze.script(stopped=False).decode()
+    whole = _INSIDE.format(stop=stop, go=go) + text
+    # The one who drives must not be stopped with the rest: it is process 1 here.
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", shell, "-c", whole],
+        text=True, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_everything_stops_and_goes_on(shell: str) -> None:
+    said = namespace(f"look; {shell} -s <stop; look; {shell} -s <go; look", shell)
+    first, stopped, second, running, third = said.split("\n")[:5]
+    assert (first, second, third) == ("moving", "still", "moving")
+    report = freeze.read(0, (stopped + "\n").encode(), "")
+    assert report.done
+    assert report.count >= 3
+    assert freeze.read(0, (running + "\n").encode(), "").done
+
+
+def test_a_process_that_forks_as_fast_as_it_can_is_stopped_too() -> None:
+    forks = "(while :; do (exit 0) & wait; done) & (while :; do (sleep 0.001 &); done) &\n"
+    said = namespace(forks + "sh -s <stop; look")
+    assert freeze.read(0, said.encode(), "").done
+    assert "still" in said
+
+
+def test_what_was_not_said_is_not_believed() -> None:
+    assert not freeze.read(None, b"sandyard: stopped 3", "").done
+    assert not freeze.read(0, b"", "").done
+    assert "12, 13" in freeze.read(3, b"sandyard: left 12 13\n", "").why
+    assert "no /bin/sh" in freeze.read(127, b"", "").why
+    assert "no /bin/sh" in freeze.read(None, b"", 'exec: "/bin/sh": stat /bin/sh: no such file or directory').why
