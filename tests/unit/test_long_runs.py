@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandyard.api import model
 from tests.unit.simulation import World
 
 
@@ -83,12 +84,15 @@ def test_a_pool_that_follows_its_demand_shrinks_again_and_then_is_quiet(world: W
 def test_a_change_that_our_own_write_overtakes_is_not_lost(world: World) -> None:
     """It comes back with the reply; when the watch shows it, it is old already."""
     world.settle()
-    world.claim("shortened")
-    world.claim("deleted")
+    for number in ("shortened", "deleted"):
+        # Nothing else makes the operator look at these again.
+        world.claim(number, poolRef={"name": "nowhere"})
     world.deliver("sandboxes", 10)
-    world.api.change("sandboxes", "shortened", {"spec": {"lifetime": {"seconds": 5}}})
+    deadline = model.timestamp(world.now + 5)
+    world.api.change("sandboxes", "shortened", {"spec": {"lifetime": {"deadline": deadline}}})
     world.api.remove(("sandboxes", "deleted"))
     world.work(100)
+    assert {s["status"]["conditions"][0]["reason"] for s in world.api.all("sandboxes")} == {"PoolNotFound"}
     world.live(10, lambda pod: world.start_pod(name(pod)))
     assert world.api.all("sandboxes") == []
 
