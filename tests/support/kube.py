@@ -142,6 +142,19 @@ def wait_for_api(kube: Kube) -> None:
         return True
 
     until("new kinds are admitted", taken, 90, interval=1)
+    labels = {"sandyard.dev/state": "warm"}
+    foreign = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "labels": labels},
+               "spec": {"containers": [{"name": "c", "image": "a"}]}}  # fmt: skip
+
+    def held() -> bool:
+        """Policies take some seconds to hold, too."""
+        try:
+            kube.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(foreign))
+        except Refused as error:
+            return "belong to the operator" in str(error)
+        return False
+
+    until("admission policies hold", held, 60, interval=0.5)
 
 
 def _list(objects: Iterable[dict[str, Any]]) -> str:
