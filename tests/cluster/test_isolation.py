@@ -83,25 +83,6 @@ def test_the_internet_profile_reaches_the_internet_and_nothing_else(kube: Kube, 
     assert reached(kube, pod, *targets, f"{other['podIP']}:8000") == set()
 
 
-def test_an_allow_list_opens_what_it_lists_in_a_warm_sandbox(kube: Kube, installed: Installed) -> None:
-    kube.apply(manifests.pool("closed", 2, allowedEgress=["None", "AllowList"]))
-    kube.wait_for("sandboxpool", "closed", "Ready")
-    lists = {"one": [{"cidr": "203.0.113.10/32", "ports": [{"port": 80}]}], "all": [{"cidr": "0.0.0.0/0"}]}
-    pods = {}
-    for name, allow in lists.items():
-        kube.create(manifests.sandbox(name, "closed", network={"egress": "AllowList", "allow": allow}))
-        status = kube.wait_for("sandbox", name, "Ready")
-        assert status["start"] == "Warm"
-        pods[name] = status["podName"]
-    targets = [target.format(node=installed.cluster.node_address) for target in FORBIDDEN]
-    until("what it lists", lambda: reached(kube, pods["one"], INTERNET), 10)
-    assert reached(kube, pods["one"], *targets) == set()
-    # A private address may be listed; the API server and cloud metadata never open.
-    until("all the rest", lambda: reached(kube, pods["all"], "10.9.9.9:80"), 10)
-    closed = [target for target in targets if not target.startswith("10.9.9.9") and ":10250" not in target]
-    assert reached(kube, pods["all"], *closed) == set()
-
-
 def test_ingress_is_for_those_who_are_named(kube: Kube) -> None:
     peers = [{"podSelector": {"matchLabels": {"role": "proxy"}}, "ports": [{"port": 8000}]}]
     server = manifests.template(
