@@ -185,6 +185,19 @@ def kwok(cluster: paths.Cluster) -> list[str]:
     ]
 
 
+def volumes(cluster: paths.Cluster) -> list[str]:
+    """The provisioner of the default storage class: folders on the node."""
+    program = str(pathlib.Path(__file__).with_name("volumes.py"))
+    return [
+        sys.executable,
+        program,
+        cluster.server,
+        str(cluster.pki),
+        str(cluster.state / "volumes"),
+        cluster.node_name,
+    ]
+
+
 def outside(cluster: paths.Cluster) -> list[str]:
     """The listener of the outside world."""
     del cluster

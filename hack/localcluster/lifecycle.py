@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from localcluster import components, host, images, network, paths, pki, processes, tools
+from localcluster import components, host, images, network, paths, pki, processes, tools, volumes
 
 __all__ = ["Options", "down", "kubectl", "load", "status", "up"]
 
@@ -63,6 +63,8 @@ def up(name: str, options: Options) -> paths.Cluster:
         _start(running, cluster, (*_CONTROL_PLANE[2:], "containerd"), environment)
         running.start("outside", components.outside(cluster), netns=cluster.outside_netns, environment=environment)
         processes.wait_until("containerd ready", lambda: _containerd_ready(cluster), 60)
+        _make_storage_class(cluster)
+        running.start("volumes", components.volumes(cluster), netns=None, environment=environment)
         for archive in (images.pause(), images.busybox()):
             load(cluster, archive)
         _start(running, cluster, _NODE[1:], environment)
@@ -176,6 +178,17 @@ def _enforcing(cluster: paths.Cluster, running: processes.Processes) -> bool:
         log = (cluster.logs / "kube-router.log").read_text().strip().splitlines()
         raise paths.ClusterError(f"kube-router ended: {log[-1] if log else 'no output'}")
     return "KUBE-ROUTER-FORWARD" in network.run_in(cluster.netns, ["iptables-save", "-t", "filter"])
+
+
+def _make_storage_class(cluster: paths.Cluster) -> None:
+    made = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": volumes.CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": volumes.PROVISIONER,
+        "volumeBindingMode": "Immediate",
+    }
+    kubectl(cluster, "apply", "-f", "-", stdin=json.dumps(made))
 
 
 def _simulate_nodes(cluster: paths.Cluster, count: int) -> None:

@@ -24,6 +24,11 @@ _SYSLOG_READ_ALL = 3
 _REFUSALS_IN_A_ROW = 3
 _CONNECT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.08
+# Where nothing that was open has ever answered, silence is believed only after this long.
+_SILENCE_SECONDS = 3.0
+_RESOLV_CONF = pathlib.Path("/etc/resolv.conf")
+# A DNS query for the name servers of the root: 17 octets that every server answers somehow.
+_DNS_QUERY = b"\x53\x59\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
 
 
 def kernel_facts() -> tuple[str, bool]:
@@ -48,8 +53,16 @@ def _crypto_sockets() -> bool:
     return True
 
 
+def name_servers(text: str) -> list[str]:
+    """Destinations ``dns:ADDRESS`` of a resolv.conf."""
+    lines = [line.split() for line in text.splitlines()]
+    return [f"dns:{words[1]}" for words in lines if len(words) > 1 and words[0] == "nameserver"]
+
+
 def reachable(destination: str) -> bool:
-    """Whether a TCP connection to ``host:port`` succeeds within a second."""
+    """Whether a TCP connection to ``host:port`` succeeds, or ``dns:ADDRESS`` answers, within a second."""
+    if destination.startswith("dns:"):
+        return _answers(destination.removeprefix("dns:"))
     host, _, port = destination.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS):
@@ -58,20 +71,39 @@ def reachable(destination: str) -> bool:
         return False
 
 
-def watch_network(forbidden: list[str], timeout_seconds: float) -> dict[str, object]:
-    """Try *forbidden* until all are refused several times in a row, or time is up."""
+def _answers(server: str) -> bool:
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as query:
+            query.settimeout(_CONNECT_SECONDS)
+            query.connect((server, 53))
+            query.send(_DNS_QUERY)
+            return bool(query.recv(512))
+    except OSError:
+        return False
+
+
+def watch_network(forbidden: list[str], timeout_seconds: float, again: bool = False) -> dict[str, object]:
+    """Try *forbidden* until all are refused several times in a row, or time is up.
+
+    With *again*, they are about to be closed: one that answered and does so no more is proof,
+    silence from the start needs longer to be believed.
+    """
     if not forbidden:
         return {"network": "Unknown", "attempts": 0, "openSeconds": 0.0, "reached": []}
     started = time.monotonic()
+    believed_at = started + (_SILENCE_SECONDS if again else 0.0)
     attempts = refused = 0
     open_until = started
     reached: list[str] = []
-    while refused < _REFUSALS_IN_A_ROW and time.monotonic() - started < timeout_seconds:
+    while (refused < _REFUSALS_IN_A_ROW or time.monotonic() < believed_at) and (
+        time.monotonic() - started < timeout_seconds
+    ):
         attempts += 1
         reached = [destination for destination in forbidden if reachable(destination)]
         if reached:
             refused = 0
-            open_until = time.monotonic()
+            open_until = believed_at = time.monotonic()
         else:
             refused += 1
         time.sleep(_PAUSE_SECONDS)
@@ -90,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--network", choices=("Required", "BestEffort"), default="Required")
     parser.add_argument("--timeout-seconds", type=float, default=20.0)
     parser.add_argument("--forbidden", action="append", default=[], metavar="HOST:PORT")
+    parser.add_argument("--after-setup", action="store_true", help="wait until what the setup could reach is closed")
+    parser.add_argument("--closed-again", action="append", default=[], metavar="dns|HOST:PORT")
     options = parser.parse_args(arguments)
     kernel, isolated = kernel_facts()
     report: dict[str, object] = {
@@ -99,7 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
         "kernel": kernel[:200],
     }
     if isolated or options.runtime == "BestEffort":
-        report.update(watch_network(options.forbidden, options.timeout_seconds))
+        again = [item for item in options.closed_again if item != "dns"]
+        if "dns" in options.closed_again:
+            again += name_servers(_RESOLV_CONF.read_text())
+        report.update(watch_network([*options.forbidden, *again], options.timeout_seconds, options.after_setup))
     else:
         # A tenant will never start here: no need to wait for the network.
         report["network"] = "Unknown"

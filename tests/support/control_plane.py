@@ -49,7 +49,8 @@ class ControlPlane:
         until("the API server is ready", lambda: self._ready(keys, port), 60)
         self._run(
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
-            "--controllers=garbage-collector-controller,namespace-controller,resourcequota-controller",
+            "--controllers=garbage-collector-controller,namespace-controller,resourcequota-controller,"
+            "ephemeral-volume-controller,persistentvolumeclaim-protection-controller",
             "--concurrent-gc-syncs=5", "--use-service-account-credentials=true", f"--root-ca-file={keys / 'ca.crt'}",
         )  # fmt: skip
         return Kube(self.kubeconfig)

@@ -36,6 +36,8 @@ class Kubelet:
         Names of images whose pods stay in ImagePullBackOff.
     failing
         Names of images whose probe fails to prove the network.
+    slow_setups, failing_setups
+        Names of images whose setup never ends, or ends with an error.
     hold
         While True, deleted pods stay.
     """
@@ -46,6 +48,8 @@ class Kubelet:
         self._stop = threading.Event()
         self.stuck: set[str] = set()
         self.failing: set[str] = set()
+        self.slow_setups: set[str] = set()
+        self.failing_setups: set[str] = set()
         self.hold = False
         self.created: list[str] = []
 
@@ -102,10 +106,39 @@ class Kubelet:
                 await client.create(f"{path}/binding", binding)
             elif pod.status.phase == "Pending" and not pod.status.container_statuses:
                 full = await client.get(path)
-                await client.merge_patch(f"{path}/status", {"status": self._status(full)})
+                status = self._set_up(full) or self._status(full)
+                if status != full.get("status"):
+                    await client.merge_patch(f"{path}/status", {"status": status})
         except errors.ApiError as error:
             if error.status not in (404, 409):
                 raise
+
+    def _set_up(self, pod: dict[str, Any]) -> dict[str, Any] | None:
+        """The status while the setup runs, or waits for its network to be closed; None when it is over."""
+        names_ = [item["name"] for item in pod["spec"]["initContainers"]]
+        if names.SETUP_CONTAINER not in names_:
+            return None
+        image = pod["spec"]["containers"][0]["image"]
+        common = {"image": image, "imageID": "", "restartCount": 0, "ready": False}
+        proven = {"terminated": {"exitCode": 0, "message": json.dumps(_PROOF)}}
+        states: dict[str, Any] = {names.PROBE_CONTAINER: proven}
+        phase = "Pending"
+        if image in self.slow_setups:
+            told = [item for item in pod["status"].get("initContainerStatuses", ()) if item["name"] != names_[0]]
+            since = told[0]["state"]["running"]["startedAt"] if told else model.timestamp(time.time())[:19] + "Z"
+            states[names.SETUP_CONTAINER] = {"running": {"startedAt": since}}
+        elif image in self.failing_setups:
+            states[names.SETUP_CONTAINER] = {"terminated": {"exitCode": 7, "message": "pip: no such package"}}
+            phase = "Failed"
+        else:
+            states[names.SETUP_CONTAINER] = {"terminated": {"exitCode": 0}}
+            if pod["metadata"]["labels"][names.LABEL_EGRESS] == names.EGRESS_NONE:
+                return None
+            states[names.CLOSED_CONTAINER] = {"waiting": {"reason": "PodInitializing"}}
+        return {
+            "phase": phase,
+            "initContainerStatuses": [{**common, "name": name, "state": state} for name, state in states.items()],
+        }
 
     def _status(self, pod: dict[str, Any]) -> dict[str, Any]:
         image = pod["spec"]["containers"][0]["image"]
@@ -123,13 +156,15 @@ class Kubelet:
             phase, ready, state = "Failed", False, {"waiting": {"reason": "PodInitializing"}}
         ended = {"exitCode": int(image in self.failing), "message": json.dumps(proof), "reason": "Completed"}
         common = {"image": image, "imageID": "", "restartCount": 0}
+        before = [
+            {**common, "name": item["name"], "ready": True, "state": {"terminated": ended}}
+            for item in pod["spec"]["initContainers"]
+        ]
         return {
             "phase": phase,
             "podIP": "10.0.0.1",
             "podIPs": [{"ip": "10.0.0.1"}],
             "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": now[:19] + "Z"}],
-            "initContainerStatuses": [
-                {**common, "name": names.PROBE_CONTAINER, "ready": True, "state": {"terminated": ended}}
-            ],
+            "initContainerStatuses": before,
             "containerStatuses": [{**common, "name": names.CONTAINER, "ready": ready, "state": state}],
         }

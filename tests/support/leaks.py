@@ -17,6 +17,7 @@ _KINDS = {
     "pods": "pods",
     "policies": "networkpolicies",
     "claims": "persistentvolumeclaims",
+    "volumes": "persistentvolumes",
 }
 
 
@@ -29,7 +30,7 @@ def snapshot(kube: Kube, cluster: paths.Cluster) -> Snapshot:
     for name, kind in _KINDS.items():
         items = kube.list(kind, everywhere=True)
         found[name] = frozenset(
-            f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+            f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
             for item in items
             if not _operators(item["metadata"])
         )
@@ -77,7 +78,7 @@ def _names(folder: pathlib.Path) -> list[str]:
 
 
 def _operators(metadata: dict[str, object]) -> bool:
-    return metadata["namespace"] == "sandyard-system"
+    return metadata.get("namespace") == "sandyard-system"
 
 
 def _containers_of_operator(kube: Kube) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandyard.api.template import Dns, Network
+from sandyard.api.network import Dns, Network
 from sandyard.podspec import network, policy
 from sandyard.podspec.network import Reach
 

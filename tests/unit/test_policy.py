@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from sandyard.api.template import IngressPeer, Network
+from sandyard.api.network import IngressPeer, Network
 from sandyard.podspec import policy, proof
 from sandyard.podspec.network import Reach
 from tests.unit import objects

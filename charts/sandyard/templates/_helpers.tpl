@@ -73,8 +73,16 @@ seccompProfile:
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
-{{- if .Values.pausing.enabled }}
-# Stopping and continuing the processes of a paused sandbox. Over a websocket an exec is a GET,
+# Persistent workspaces: made by Kubernetes with the pod, kept and deleted with the Sandbox.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, patch, delete]
+# Whether a sandbox that nobody talks to is at work (idleSeconds), where there is a metrics API.
+- apiGroups: [metrics.k8s.io]
+  resources: [pods]
+  verbs: [get]
+{{- if or .Values.pausing.enabled .Values.scrubbing.enabled }}
+# Stopping and continuing the processes of a paused sandbox, cleaning a used one. Over a websocket an exec is a GET,
 # and since Kubernetes 1.35 it needs create as well.
 - apiGroups: [""]
   resources: [pods/exec]

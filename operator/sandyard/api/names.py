@@ -61,6 +61,15 @@ ANNOTATION_SANDBOX: Final = f"{GROUP}/sandbox"
 ANNOTATION_ACTIVITY: Final = f"{GROUP}/last-activity"
 # The terms of the pool that a pod was claimed under, for when the pool is gone.
 ANNOTATION_TERMS: Final = f"{GROUP}/terms"
+# Whether the network of the setup is still open. What comes after "closed" was written is proof.
+ANNOTATION_SETUP: Final = f"{GROUP}/setup"
+SETUP_OPEN: Final = "open"
+SETUP_CLOSED: Final = "closed"
+SETUP_CLOSING: Final = "closing"
+# PersistentVolumeClaim of the pod's workspace.
+ANNOTATION_WORKSPACE: Final = f"{GROUP}/workspace"
+# How often a scrubbed pod has been handed out before.
+ANNOTATION_USES: Final = f"{GROUP}/uses"
 ANNOTATION_TOUCHED: Final = f"{GROUP}/touched"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
@@ -75,3 +84,6 @@ EGRESS_ALLOW_LIST: Final = "AllowList"
 
 CONTAINER: Final = "sandbox"
 PROBE_CONTAINER: Final = "sandyard-probe"
+SETUP_CONTAINER: Final = "sandyard-setup"
+CLOSED_CONTAINER: Final = "sandyard-closed"
+WORKSPACE_VOLUME: Final = "workspace"

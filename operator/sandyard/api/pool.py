@@ -9,7 +9,8 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api.model import ApiModel, ConditionStatus, rules
-from sandyard.api.template import EgressProfile, Template
+from sandyard.api.network import EgressProfile
+from sandyard.api.template import Template
 
 __all__ = [
     "Autoscale",
@@ -20,6 +21,7 @@ __all__ = [
     "Rollout",
     "SandboxLifetime",
     "SandboxPool",
+    "Scrub",
     "Startup",
     "Warm",
     "WarmProbe",
@@ -71,10 +73,11 @@ class SandboxLifetime(ApiModel):
         ),
     ] = None
     on_expiry: Annotated[
-        Literal["Delete", "Stop"],
+        Literal["Delete", "Stop", "Suspend"],
         Field(
             description="What happens when it expires. Delete: the Sandbox and everything of it is deleted. Stop: its "
-            "pod is deleted, the Sandbox stays, in phase Expired."
+            "pod is deleted, the Sandbox stays, in phase Expired. Suspend: its pod is deleted and its persistent "
+            "workspace kept; it goes on when its lifetime is extended (without workspace.persistent: Stop)."
         ),
     ] = "Delete"
     seconds_after_finished: Annotated[
@@ -165,8 +168,43 @@ class Autoscale(ApiModel):
     max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most warm sandboxes.")]
 
 
+class Scrub(ApiModel):
+    """How used sandboxes are cleaned."""
+
+    timeout_seconds: Annotated[
+        int, Field(ge=1, le=600, description="How long cleaning and looking may take; then the pod is deleted.")
+    ] = 10
+    max_uses: Annotated[
+        int, Field(ge=1, le=10000, description="How often one pod is handed out before it is deleted.")
+    ] = 1
+
+
 class PoolSpec(ApiModel):
     """What a pool should be."""
+
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.recycle) || self.recycle != 'Scrub' || "
+                "(!has(self.template.command) && !has(self.template.args))",
+                "recycle Scrub needs a template without command and args: a main process keeps its memory",
+            ),
+            (
+                "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.setup)",
+                "recycle Scrub needs a template without setup: what it leaves would be cleaned away",
+            ),
+            (
+                "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.workspace) || "
+                "!has(self.template.workspace.persistent)",
+                "recycle Scrub needs a template without workspace.persistent, which belongs to its Sandbox",
+            ),
+            (
+                "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.user) || "
+                "!has(self.template.user.uid) || self.template.user.uid != 0",
+                "recycle Scrub needs a template whose user is not root: root can hide from it",
+            ),
+        )
+    )
 
     replicas: Annotated[
         int, Field(ge=0, le=10000, description="Warm sandboxes to keep: ready, proven isolated, not claimed.")
@@ -179,6 +217,15 @@ class PoolSpec(ApiModel):
     when_empty: Annotated[
         WhenEmpty, Field(default_factory=WhenEmpty, description="What happens to a claim on an empty pool.")
     ]
+    recycle: Annotated[
+        Literal["Delete", "Scrub"],
+        Field(
+            description="What becomes of a used pod. Delete: it is deleted, and a fresh one started. Scrub: every "
+            "process is ended, every writable place and IPC object cleaned, and the result looked at; a pod in which "
+            "anything is left is deleted. Sandboxes of one namespace then share pods, one after the other."
+        ),
+    ] = "Delete"
+    scrub: Annotated[Scrub, Field(default_factory=Scrub, description="How used sandboxes are cleaned.")]
     startup: Annotated[Startup, Field(default_factory=Startup, description="How pods are started.")]
     warm: Annotated[Warm, Field(default_factory=Warm, description="How warm sandboxes are kept well.")]
     rollout: Annotated[Rollout, Field(default_factory=Rollout, description="How a changed template is rolled out.")]
@@ -246,6 +293,9 @@ class PoolStatus(ApiModel):
         int | None, Field(ge=0, description="Unclaimed pods of an earlier template, being replaced.")
     ] = None
     warm_hits: Annotated[int | None, Field(ge=0, description="Claims served by a warm sandbox so far.")] = None
+    scrubbed: Annotated[int | None, Field(ge=0, description="Used pods that were cleaned and given back so far.")] = (
+        None
+    )
     cold_starts: Annotated[int | None, Field(ge=0, description="Claims that had to wait for a start so far.")] = None
     selector: Annotated[
         str | None, Field(max_length=4096, description="Label selector of the warm pods, for autoscalers.")

@@ -8,8 +8,9 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api.model import ApiModel, ConditionStatus, rules
+from sandyard.api.network import Network
 from sandyard.api.pool import SandboxLifetime
-from sandyard.api.template import EnvVar, Network, Template
+from sandyard.api.template import EnvVar, Template
 
 __all__ = ["LastTermination", "Lifetime", "PoolRef", "Sandbox", "SandboxSpec", "SandboxStatus"]
 
@@ -59,8 +60,19 @@ class SandboxSpec(ApiModel):
                 "env cannot be changed in a running sandbox: delete this Sandbox and make a new one",
             ),
             (
-                "has(self.network) == has(oldSelf.network) && (!has(self.network) || self.network == oldSelf.network)",
-                "network cannot be changed in a running sandbox: delete this Sandbox and make a new one",
+                "has(self.network) || !has(oldSelf.network)",
+                "network cannot be taken away again: set it to what the sandbox may talk to, such as egress None",
+            ),
+            (
+                "!has(self.template) || !has(self.desiredState) || self.desiredState != 'Suspended' || "
+                "(has(self.template.workspace) && has(self.template.workspace.persistent))",
+                "desiredState Suspended needs template.workspace.persistent: nothing of the sandbox would be kept",
+            ),
+            (
+                "!has(self.template) || !has(self.lifetime) || !has(self.lifetime.onExpiry) || "
+                "self.lifetime.onExpiry != 'Suspend' || "
+                "(has(self.template.workspace) && has(self.template.workspace.persistent))",
+                "lifetime.onExpiry Suspend needs template.workspace.persistent: nothing of the sandbox would be kept",
             ),
         )
     )
@@ -68,10 +80,11 @@ class SandboxSpec(ApiModel):
     pool_ref: Annotated[PoolRef | None, Field(description="Take the sandbox from this pool.")] = None
     template: Annotated[Template | None, Field(description="Start a sandbox of this shape.")] = None
     desired_state: Annotated[
-        Literal["Running", "Paused"],
+        Literal["Running", "Paused", "Suspended"],
         Field(
-            description="Running, or Paused: every process is stopped and keeps its memory; it needs /bin/sh in the "
-            "image. Its lifetime goes on meanwhile."
+            description="Running. Paused: every process is stopped and keeps its memory; it needs /bin/sh in the "
+            "image. Suspended: its pod is deleted, its persistent workspace (workspace.persistent) is kept for the "
+            "next one. Its lifetime goes on meanwhile; idleSeconds does not while it is suspended."
         ),
     ] = "Running"
     lifetime: Annotated[
@@ -83,7 +96,7 @@ class SandboxSpec(ApiModel):
         Field(
             description="What it may talk to, in place of the template's network and within the pool's allowedEgress. "
             "One that is wider is opened in the claim itself; any other has to be proven closed, so the sandbox is "
-            "started cold."
+            "started cold. It may be changed while the sandbox runs; connections that stand may outlive a narrower one."
         ),
     ] = None
     env: Annotated[
@@ -131,7 +144,7 @@ class SandboxStatus(ApiModel):
         int, Field(ge=-1, description="Generation that this status speaks of; -1 until the operator has seen it.")
     ] = -1
     phase: Annotated[
-        Literal["Pending", "Starting", "Ready", "Paused", "Terminating", "Expired", "Succeeded", "Failed"],
+        Literal["Pending", "Starting", "Ready", "Paused", "Suspended", "Terminating", "Expired", "Succeeded", "Failed"],
         Field(description="Where the sandbox is in its life; conditions say more."),
     ] = "Pending"
     start: Annotated[
@@ -152,6 +165,13 @@ class SandboxStatus(ApiModel):
     last_activity_at: Annotated[
         str | None, _time("When it was last used, as far as lifetime.idleSeconds is concerned.")
     ] = None
+    activity_source: Annotated[
+        Literal["Client", "CPU"] | None,
+        Field(description="What lastActivityAt goes by: a client's stamp, or CPU use as the metrics API tells it."),
+    ] = None
+    workspace_claim: Annotated[
+        str | None, Field(max_length=253, description="PersistentVolumeClaim that holds its workspace.")
+    ] = None
     restarts: Annotated[int | None, Field(ge=0, description="Times that its pod was replaced.")] = None
     last_termination: Annotated[
         LastTermination | None, Field(description="How the main process ended, when it has.")
@@ -160,8 +180,8 @@ class SandboxStatus(ApiModel):
         list[ConditionStatus] | None,
         Field(
             max_length=32,
-            description="Ready, Reconciling, Stalled, Claimed, RuntimeIsolated, NetworkEnforced, Finished, "
-            "TeardownStuck.",
+            description="Ready, Reconciling, Stalled, Claimed, RuntimeIsolated, NetworkEnforced, SetupCompleted, "
+            "Finished, TeardownStuck.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = None

@@ -8,19 +8,15 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api import quantity
-from sandyard.api.model import ApiModel, Selector, rules
+from sandyard.api.model import ApiModel, rules
+from sandyard.api.network import Dns, Network
 
 __all__ = [
-    "AllowPort",
-    "AllowRule",
-    "Dns",
-    "EgressProfile",
     "EnvVar",
-    "IngressPeer",
-    "IngressPort",
-    "Network",
+    "Persistent",
     "Requests",
     "Resources",
+    "Setup",
     "Template",
     "Toleration",
     "User",
@@ -136,8 +132,38 @@ class Volume(ApiModel):
     ] = ""
 
 
+class Persistent(ApiModel):
+    """A PersistentVolumeClaim of the sandbox's own; it goes when the Sandbox is deleted."""
+
+    size: Annotated[
+        quantity.Quantity,
+        Field(description="Storage to ask for.", json_schema_extra=quantity.between("1Mi", "64Ti", "1Gi")),
+    ]
+    storage_class_name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="Default: that of the cluster."),
+    ] = None
+
+
 class Workspace(Volume):
     """The volume at /workspace."""
+
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.persistent) || !has(self.medium) || self.medium == ''",
+                "a persistent workspace cannot be a RAM disk: set persistent or medium Memory",
+            ),
+        )
+    )
+
+    persistent: Annotated[
+        Persistent | None,
+        Field(
+            description="Keep the workspace in a PersistentVolumeClaim, so that the sandbox can be suspended; "
+            "persistent.size then holds in place of sizeLimit."
+        ),
+    ] = None
 
     size_limit: Annotated[
         quantity.Quantity,
@@ -154,104 +180,36 @@ class Tmp(Volume):
     ] = "128Mi"
 
 
-class Dns(ApiModel):
-    """Name resolution of the sandbox."""
-
-    nameservers: Annotated[
-        list[
-            Annotated[
-                str,
-                Field(max_length=45, json_schema_extra=rules(("isIP(self)", "must be an IP address such as 1.1.1.1"))),
-            ]
-        ],
-        Field(min_length=1, max_length=3, description="Name servers to use instead of the cluster's."),
-    ]
-
-
-class IngressPort(ApiModel):
-    """A port that may be reached."""
-
-    port: Annotated[int, Field(ge=1, le=65535, description="Port number.")]
-    protocol: Annotated[Literal["TCP", "UDP", "SCTP"], Field(description="Protocol.")] = "TCP"
-
-
-class IngressPeer(ApiModel):
-    """Who may open connections to the sandbox, and to which ports."""
+class Setup(ApiModel):
+    """A command that prepares the volumes before the main process starts."""
 
     model_config = pydantic.ConfigDict(
         json_schema_extra=rules(
             (
-                "has(self.podSelector) || has(self.namespaceSelector)",
-                "set podSelector, namespaceSelector or both ({} selects all)",
+                "!has(self.network) || !has(self.network.ingressFrom)",
+                "a setup has no ingressFrom: nobody connects to it",
             ),
         )
     )
 
-    pod_selector: Annotated[
-        Selector | None,
-        Field(description="Pods that may connect; of the sandbox's own namespace unless namespaceSelector is set."),
-    ] = None
-    namespace_selector: Annotated[Selector | None, Field(description="Namespaces whose pods may connect.")] = None
-    ports: Annotated[list[IngressPort], Field(min_length=1, max_length=32, description="Ports that may be reached.")]
-
-
-EgressProfile = Literal["None", "DNS", "Internet", "AllowList"]
-
-
-class AllowPort(ApiModel):
-    """A port that may be connected to."""
-
-    port: Annotated[int, Field(ge=1, le=65535, description="Port number.")]
-    protocol: Annotated[Literal["TCP", "UDP", "SCTP"], Field(description="Protocol.")] = "TCP"
-
-
-class AllowRule(ApiModel):
-    """Addresses that may be reached, and on which ports."""
-
-    cidr: Annotated[
-        str,
+    command: Annotated[
+        list[Annotated[str, Field(max_length=32768)]],
         Field(
             min_length=1,
-            max_length=50,
-            description="Addresses, for example 198.51.100.0/24 or 2001:db8::7/128.",
-            json_schema_extra=rules(
-                (
-                    "isCIDR(self) && cidr(self) == cidr(self).masked()",
-                    "must be a range such as 198.51.100.0/24, without host bits (a single address: 198.51.100.7/32)",
-                )
-            ),
+            max_length=128,
+            description="Run with the sandbox's image, user, environment and volumes; exit code 0 is success. What it "
+            "leaves in /workspace and /tmp is kept, anything else is not.",
         ),
     ]
-    ports: Annotated[list[AllowPort] | None, Field(min_length=1, max_length=32, description="Ports; omitted: all.")] = (
-        None
-    )
-
-
-class Network(ApiModel):
-    """What the sandbox may talk to. The API server and cloud metadata are out of reach under every profile."""
-
-    model_config = pydantic.ConfigDict(
-        json_schema_extra=rules(
-            (
-                "(has(self.egress) && self.egress == 'AllowList') == has(self.allow)",
-                "allow belongs to egress AllowList: set both or neither",
-            ),
-        )
-    )
-
-    egress: Annotated[
-        EgressProfile,
+    timeout_seconds: Annotated[
+        int, Field(ge=1, le=86400, description="How long it may take; within the pool's startup.timeoutSeconds.")
+    ] = 120
+    network: Annotated[
+        Network | None,
         Field(
-            description="None: nothing at all, not even DNS. DNS: names are resolved, by the cluster's DNS or "
-            "dns.nameservers; note that data can leave by that way too. Internet: everything but private, link-local, "
-            "metadata and cluster ranges, and DNS. AllowList: what allow lists, and dns.nameservers if set."
+            description="What it may talk to while it runs; default: nothing. It is closed again, and proven closed, "
+            "before the main process starts."
         ),
-    ] = "None"
-    allow: Annotated[
-        list[AllowRule] | None, Field(min_length=1, max_length=64, description="What egress AllowList may reach.")
-    ] = None
-    ingress_from: Annotated[
-        list[IngressPeer] | None, Field(max_length=16, description="Who may connect to the sandbox; default: nobody.")
     ] = None
 
 
@@ -348,6 +306,7 @@ class Template(ApiModel):
     ] = None
     dns: Annotated[Dns | None, Field(description="Name resolution.")] = None
     network: Annotated[Network, Field(default_factory=Network, description="What the sandbox may talk to.")]
+    setup: Annotated[Setup | None, Field(description="What to do before the main process starts.")] = None
     termination_grace_period_seconds: Annotated[
         int, Field(ge=1, le=3600, description="Time for the processes to end after TERM, before KILL.")
     ] = 10

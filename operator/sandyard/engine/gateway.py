@@ -7,7 +7,10 @@ stopped and continued must find out before it writes, not after.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
@@ -15,7 +18,7 @@ from sandyard.engine import records
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
 from sandyard.kube.client import Client, Resource
-from sandyard.podspec.pod import Probe
+from sandyard.podspec.containers import Probe
 
 __all__ = ["NETWORK_POLICIES", "PODS", "POOLS", "SANDBOXES", "Gateway", "NotLeader"]
 
@@ -25,6 +28,8 @@ NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices")
 SANDBOXES = Resource(names.API_VERSION, names.SANDBOXES)
 POOLS = Resource(names.API_VERSION, names.POOLS)
+CLAIMS = Resource("v1", "persistentvolumeclaims")
+POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 
 
 class NotLeader(Exception):
@@ -107,12 +112,42 @@ class Gateway:
             raise
         return True
 
-    async def open_network(self, pod: Pod, egress: str) -> None:
-        """Switch a proven pod to the profile *egress*."""
+    async def relabel_network(
+        self, pod: Pod, labels: Mapping[str, str | None], annotations: Mapping[str, str] = MappingProxyType({})
+    ) -> Pod:
+        """Give *pod* the network that *labels* choose (None removes one); returns it as it is then."""
+        self._check()
+        reply = await self._client.merge_patch(
+            PODS.path(pod.metadata.namespace, pod.metadata.name),
+            {"metadata": {"uid": pod.metadata.uid, "labels": dict(labels), "annotations": dict(annotations)}},
+        )
+        return msgspec.convert(reply, Pod)
+
+    async def return_pod(self, pod: Pod, pool: PoolRecord, uses: int) -> None:
+        """Make a cleaned pod its pool's again, warm.
+
+        Raises
+        ------
+        ApiError
+            409: the pod has changed since it was read; 404: it is gone.
+        """
         self._check()
         await self._client.merge_patch(
             PODS.path(pod.metadata.namespace, pod.metadata.name),
-            {"metadata": {"uid": pod.metadata.uid, "labels": {names.LABEL_EGRESS: egress}}},
+            {
+                "metadata": {
+                    "uid": pod.metadata.uid,
+                    "resourceVersion": pod.metadata.resource_version,
+                    "labels": {names.LABEL_STATE: names.STATE_WARM, names.LABEL_SANDBOX_UID: None},
+                    "annotations": {
+                        names.ANNOTATION_SANDBOX: None,
+                        names.ANNOTATION_TERMS: None,
+                        names.ANNOTATION_SAFE_TO_EVICT: "true",
+                        names.ANNOTATION_USES: str(uses),
+                    },
+                    "ownerReferences": [pool.owner.reference()],
+                }
+            },
         )
 
     async def touch_pod(self, pod: Pod) -> None:
@@ -171,6 +206,67 @@ class Gateway:
         found = []
         for namespace in namespaces:
             found += await self._client.items(resource.path(namespace))
+        return found
+
+    async def pod_metrics(self, pod: Pod) -> dict[str, Any] | None:
+        """What the metrics API says of *pod*; None where there is no such API, or it does not know."""
+        try:
+            return await self._client.get(POD_METRICS.path(pod.metadata.namespace, pod.metadata.name))
+        except errors.ApiError as error:
+            if error.status in (403, 404):
+                return None
+            raise
+
+    # Workspaces
+
+    async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Read a PersistentVolumeClaim; None if it is not there."""
+        try:
+            return await self._client.get(CLAIMS.path(namespace, name))
+        except errors.ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def adopt_claim(self, claim: Mapping[str, Any], sandbox: SandboxRecord) -> None:
+        """Make *claim* the Sandbox's beside its pod's: Kubernetes collects it when both are gone.
+
+        Raises
+        ------
+        ApiError
+            409: it has changed since it was read.
+        """
+        self._check()
+        metadata = claim["metadata"]
+        owners = [item for item in metadata.get("ownerReferences", ()) if item["uid"] != sandbox.uid]
+        own = {**sandbox.owner.reference(), "controller": False}
+        await self._client.merge_patch(
+            CLAIMS.path(sandbox.namespace, metadata["name"]),
+            {
+                "metadata": {
+                    "uid": metadata["uid"],
+                    "resourceVersion": metadata["resourceVersion"],
+                    "labels": {names.LABEL_SANDBOX_UID: sandbox.uid, names.LABEL_MANAGED_BY: names.MANAGED_BY},
+                    "ownerReferences": [*owners, own],
+                }
+            },
+        )
+
+    async def delete_claim(self, claim: Mapping[str, Any]) -> None:
+        """Delete that very PersistentVolumeClaim."""
+        self._check()
+        metadata = claim["metadata"]
+        try:
+            await self._client.delete(CLAIMS.path(metadata["namespace"], metadata["name"]), uid=metadata["uid"])
+        except errors.ApiError as error:
+            if not (error.not_found or error.conflict):
+                raise
+
+    async def list_claims(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+        """PersistentVolumeClaims that belong, or have belonged, to a Sandbox."""
+        found = []
+        for namespace in namespaces or (None,):
+            found += await self._client.items(CLAIMS.path(namespace), {"labelSelector": names.LABEL_SANDBOX_UID})
         return found
 
     # Policies and Events

@@ -10,28 +10,36 @@ import time
 from collections.abc import Callable
 
 from sandyard.api import model
+from sandyard.api.reasons import Phase, Reason
 from sandyard.engine.parts import Parts
 from sandyard.engine.records import SandboxRecord
 from sandyard.engine.telling import Telling, active_at
-from sandyard.sandbox import expiry, phase
+from sandyard.kube import errors
+from sandyard.sandbox import expiry, phase, usage
 
 __all__ = ["Lifetimes"]
 
 # Activity is written into the status at most so often; clients stamp more rarely still.
 _ACTIVITY_INTERVAL_SECONDS = 5.0
+# A metrics API that fails for a moment lets nobody expire.
+_METRICS_PATIENCE_SECONDS = 60.0
 
 
 class Lifetimes:
     """Expiry of all Sandboxes."""
 
     def __init__(self, parts: Parts, telling: Telling) -> None:
+        self._store = parts.store
         self._gateway = parts.gateway
+        self._busy_cores = parts.settings.idle_cpu_cores
         self._recorder = parts.recorder
         self._metrics = parts.metrics
         self._telling = telling
         # The latest stamp of each Sandbox that was taken in, as it was written.
         self._stamps: dict[str, str] = {}
         self.expires: Callable[[str, float | None], None] = lambda _uid, _at: None
+        # Whether a Sandbox has a workspace to be suspended with.
+        self.suspends: Callable[[SandboxRecord], bool] = lambda _sandbox: False
         self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
 
     def forget(self, uid: str) -> None:
@@ -57,8 +65,21 @@ class Lifetimes:
             return True
         await self._take_in_activity(sandbox, now)
         due = self._telling.expiry(sandbox)
+        if due.reason is Reason.IDLE and due.at is not None and due.at <= now:
+            try:
+                await self._look_for_work(sandbox, now)
+            except (errors.ApiError, errors.TransportError):
+                if now < due.at + _METRICS_PATIENCE_SECONDS:
+                    self.again(sandbox.uid, _ACTIVITY_INTERVAL_SECONDS)
+                    return True
+            due = self._telling.expiry(sandbox)
         lifetime = terms.effective(sandbox.spec.lifetime)
-        stops = lifetime is not None and lifetime.on_expiry == "Stop"
+        ending = lifetime.on_expiry if lifetime is not None else "Delete"
+        if ending == "Suspend" and self.suspends(sandbox) and not phase.ended(sandbox.status):
+            waits = due.at is not None and due.at > now
+            self.expires(sandbox.uid, due.at if waits else None)
+            return False
+        stops = ending in ("Stop", "Suspend")
         if stops and phase.ended(sandbox.status):
             # It stays as it is; its pod goes when its time is over.
             self.expires(sandbox.uid, gone_at)
@@ -100,7 +121,24 @@ class Lifetimes:
             self.again(sandbox.uid, wait)
             return
         self._stamps[sandbox.uid] = sandbox.stamp
-        status = {**sandbox.status, "lastActivityAt": model.timestamp(moment)}
+        await self._note_activity(sandbox, moment, "Client")
+
+    async def _look_for_work(self, sandbox: SandboxRecord, now: float) -> None:
+        """Ask the metrics API, where there is one, whether a Sandbox without stamps uses its CPU."""
+        pods = self._store.pods_of_sandbox(sandbox.uid)
+        if not pods or not phase.running(sandbox.status) or sandbox.status.get("phase") != Phase.READY:
+            return
+        used = usage.read(await self._gateway.pod_metrics(pods[0]))
+        known = active_at(sandbox)
+        if used is None or used.cores < self._busy_cores:
+            return
+        moment = min(used.at, now)
+        if known is None or moment > known:
+            await self._note_activity(sandbox, moment, "CPU")
+
+    async def _note_activity(self, sandbox: SandboxRecord, moment: float, source: str) -> None:
+        assert sandbox.spec is not None
+        status = {**sandbox.status, "lastActivityAt": model.timestamp(moment), "activitySource": source}
         ready_at = sandbox.status.get("readyAt")
         due = expiry.expiry(
             sandbox.spec.lifetime, self._telling.terms(sandbox), model.seconds(ready_at) if ready_at else None, moment

@@ -63,6 +63,14 @@ class Metrics:
         self.teardown_stuck = Gauge(
             "sandyard_teardown_stuck", "Sandboxes whose teardown does not get on.", registry=self.registry
         )
+        self.scrubs = Counter(
+            "sandyard_scrubs", "Used pods that were cleaned for the next Sandbox, by result.", ["result"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.scrub_leftovers = Counter(
+            "sandyard_scrub_leftovers", "Things that cleaning could not remove; their pods were deleted.",
+            registry=self.registry,
+        )  # fmt: skip
         self.sweep_removed = Counter(
             "sandyard_sweep_removed", "Leftovers that the sweep removed, by kind.", ["kind"], registry=self.registry
         )

@@ -31,8 +31,11 @@ from sandyard.engine.policies import Policies
 from sandyard.engine.provide import Provider
 from sandyard.engine.refill import Refill
 from sandyard.engine.sandboxes import Sandboxes
+from sandyard.engine.scrubbing import Scrubbing
 from sandyard.engine.settings import Settings
+from sandyard.engine.setups import Setups
 from sandyard.engine.store import Store
+from sandyard.engine.suspending import Suspending
 from sandyard.engine.sweep import Sweep
 from sandyard.engine.teardown import Teardown
 from sandyard.engine.telling import Telling
@@ -43,7 +46,7 @@ from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.informer import Informer
 from sandyard.kube.lease import Lease
-from sandyard.podspec.pod import Probe
+from sandyard.podspec.containers import Probe
 from sandyard.sandbox import expiry
 
 __all__ = ["Operator"]
@@ -76,18 +79,36 @@ class Operator:
         self.policies = Policies(self.store, self.gateway, settings)
         self._recorder = Recorder(self.gateway, settings.identity)
         self._nudges = Nudges(self.gateway)
+        self._setups = Setups(self.gateway)
         parts = Parts(
-            settings, self.store, self.gateway, self.policies, self._recorder, self.metrics, self.probe, self._nudges
+            settings,
+            self.store,
+            self.gateway,
+            self.policies,
+            self._recorder,
+            self.metrics,
+            self.probe,
+            self._nudges,
+            self._setups,
         )
         self.claims = Claims(parts)
         self.refill = Refill(parts, self.claims)
-        self._teardown = Teardown(parts)
         telling = Telling(parts)
         self._lifetimes = Lifetimes(parts, telling)
         self._provider = Provider(parts, self.claims, self.refill, telling)
+        self._scrubbing = Scrubbing(parts, self.refill)
+        self._teardown = Teardown(parts, self._provider, self._scrubbing)
         self._pausing = Pausing(parts, telling)
+        self._suspending = Suspending(parts, self.claims, self._provider, telling)
         self._sandboxes = Sandboxes(
-            parts, self.claims, self._provider, self._lifetimes, self._pausing, self._teardown, telling
+            parts,
+            self.claims,
+            self._provider,
+            self._lifetimes,
+            self._pausing,
+            self._suspending,
+            self._teardown,
+            telling,
         )
         self._sweep = Sweep(parts)
         self.sandbox_queue = WorkQueue("sandboxes", self._sandboxes.reconcile, _CLAIM_WORKERS, self._namespace_of)
@@ -255,9 +276,10 @@ class Operator:
         self.refill.report_in = self._report_queue.add_after
         self.refill.room_found = self.sandbox_queue.add
         self.refill.trouble_changed = self._wake_waiters
-        for part in (self._sandboxes, self._provider, self._lifetimes, self._pausing):
+        for part in (self._sandboxes, self._provider, self._lifetimes, self._pausing, self._suspending):
             part.again = self.sandbox_queue.add_after
         self._lifetimes.expires = self._timers.set
+        self._lifetimes.suspends = self._suspending.possible
         self._teardown.again = self.sandbox_queue.add_after
         self._sweep.sandbox_found = self._sandbox_found
         self._sweep.pool_found = self._pool_found
@@ -330,6 +352,8 @@ class Operator:
             self._touch_pool(pod)
         if after is None:
             self._nudges.forget(pod.metadata.uid)
+            self._setups.forget(pod.metadata.uid)
+            self._scrubbing.forget(pod.metadata.uid)
             self._policy_queue.add_after(pod.metadata.namespace, 1.0)
 
     def _touch_pool(self, pod: Pod) -> None:

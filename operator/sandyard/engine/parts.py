@@ -11,8 +11,9 @@ from sandyard.engine.metrics import Metrics
 from sandyard.engine.nudges import Nudges
 from sandyard.engine.policies import Policies
 from sandyard.engine.settings import Settings
+from sandyard.engine.setups import Setups
 from sandyard.engine.store import Store
-from sandyard.podspec.pod import Probe
+from sandyard.podspec.containers import Probe
 
 __all__ = ["Parts"]
 
@@ -35,3 +36,4 @@ class Parts:
     metrics: Metrics
     probe: Callable[[], Probe]
     nudges: Nudges
+    setups: Setups

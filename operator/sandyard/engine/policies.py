@@ -15,7 +15,7 @@ from sandyard.api.objects import EndpointSlice, Generic
 from sandyard.engine.gateway import Gateway
 from sandyard.engine.settings import Settings
 from sandyard.engine.store import Store
-from sandyard.podspec import policy
+from sandyard.podspec import containers, policy
 from sandyard.podspec.network import Reach
 
 __all__ = ["Policies"]
@@ -80,10 +80,12 @@ class Policies:
 
     # What should stand
 
-    async def ensure(self, namespace: str, reach: Reach) -> None:
-        """Return when everything that a pod with *reach* needs stands in *namespace*."""
-        needed = policy.private(namespace, reach, ())
-        if needed:
+    async def ensure(self, namespace: str, *reaches: Reach) -> None:
+        """Return when everything that a pod with these *reaches* needs stands in *namespace*."""
+        for reach in reaches:
+            needed = policy.private(namespace, reach, ())
+            if not needed:
+                continue
             self._asked[namespace].append((reach, time.monotonic() + _ASKED_SECONDS))
             if any(name not in self._seen.get(namespace, {}) for name in needed):
                 self._settled.discard(namespace)
@@ -148,10 +150,12 @@ class Policies:
         found = []
         for pool in store.pools.values():
             if pool.namespace == namespace and pool.spec is not None:
-                found.append(Reach(pool.spec.template.network, pool.spec.template.dns))
+                found += containers.reaches(pool.spec.template)
         for sandbox in store.sandboxes.values():
             if sandbox.namespace == namespace and (reach := store.own_reach(sandbox)) is not None:
                 found.append(reach)
+                if sandbox.spec is not None and sandbox.spec.template is not None:
+                    found += containers.reaches(sandbox.spec.template)
         now = time.monotonic()
         asked = [(reach, until) for reach, until in self._asked.pop(namespace, ()) if until > now]
         if asked:

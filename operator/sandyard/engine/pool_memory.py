@@ -50,6 +50,7 @@ class PoolMemory:
     proven: bool = False
     warm_hits: int = 0
     cold_starts: int = 0
+    scrubbed: int = 0
     at_maximum: bool = False
     refused: str = ""
     runtime: Finding | None = None
@@ -156,6 +157,7 @@ def remember(pool: PoolRecord) -> PoolMemory:
     memory = PoolMemory(pool.template_hash)
     memory.warm_hits = int(pool.status.get("warmHits") or 0)
     memory.cold_starts = int(pool.status.get("coldStarts") or 0)
+    memory.scrubbed = int(pool.status.get("scrubbed") or 0)
     memory.demand = _measured(pool, time.time())
     if pool.status.get("templateHash") == pool.template_hash:
         memory.runtime = _known(pool, Condition.RUNTIME_ISOLATED)

@@ -110,6 +110,7 @@ def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -
         pending_creates=memory.expectations.pending_creates(time.monotonic()),
         waiting=claims.waiting(pool.uid),
         warm_hits=memory.warm_hits,
+        scrubbed=memory.scrubbed,
         cold_starts=memory.cold_starts,
         paused=pool.spec.paused,
         at_maximum=memory.at_maximum,

@@ -8,21 +8,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sandyard.api import names
+from sandyard.api.network import Network
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason, Start
-from sandyard.api.template import Network, Template
+from sandyard.api.template import Template
 from sandyard.engine.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.engine.refill import Refill, refusal
 from sandyard.engine.telling import Telling
 from sandyard.kube import errors
-from sandyard.podspec import network, rules
+from sandyard.podspec import containers, network, rules
 from sandyard.podspec import pod as podspec
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import expiry, phase, queue
 
-__all__ = ["Provider"]
+__all__ = ["Provider", "not_allowed"]
 
 # A claim that waits says so, but not before it has had a chance to be served at once.
 _TELL_AFTER_SECONDS = 0.5
@@ -86,17 +87,12 @@ class Provider:
     async def _from_pool(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
         assert sandbox.spec is not None and pool.spec is not None
         template, own = pool.spec.template, sandbox.spec.network
-        if own is not None:
-            allowed = pool.spec.allowed_egress
-            allowed = [template.network.egress] if allowed is None else allowed
-            if own.egress not in allowed:
-                message = (
-                    f"spec.network.egress: SandboxPool {pool.name!r} allows {', '.join(allowed) or 'none'}, not "
-                    f"{own.egress}; ask for one of these, or for allowedEgress of the pool to include it"
-                )
-                await self._telling.give_up(sandbox, Reason.EGRESS_NOT_ALLOWED, message)
-                return
-        if sandbox.spec.env or (own is not None and not network.widens(template.network, own)):
+        refused = not_allowed(own, pool)
+        if refused:
+            await self._telling.give_up(sandbox, Reason.EGRESS_NOT_ALLOWED, refused)
+            return
+        resumed = bool(sandbox.status.get("workspaceClaim"))
+        if resumed or sandbox.spec.env or (own is not None and not network.widens(template.network, own)):
             await self._start_from_pool(sandbox, pool, _with_network(template, own))
             return
         if own is not None:
@@ -105,7 +101,7 @@ class Provider:
 
     async def _start_from_pool(self, sandbox: SandboxRecord, pool: PoolRecord, template: Template) -> None:
         assert pool.spec is not None
-        name = podspec.cold_pod_name(sandbox.owner)
+        name = _name(sandbox)
         if self._refill.take_room(pool, sandbox.uid, name):
             try:
                 made = await self._start_own(sandbox, template, pool)
@@ -217,10 +213,10 @@ class Provider:
             reason, why = self._refused.get(sandbox.uid, (Reason.START_TIMEOUT, "no pod could be made"))
             await self._telling.give_up(sandbox, reason, f"not started within {patience} s: {why}")
             return False
-        await self._parts.policies.ensure(sandbox.namespace, Reach(template.network, template.dns))
+        await self._parts.policies.ensure(sandbox.namespace, *containers.reaches(template))
         body = podspec.build(
             template,
-            name=podspec.cold_pod_name(sandbox.owner),
+            name=_name(sandbox),
             namespace=sandbox.namespace,
             owner=sandbox.owner,
             probe=self._parts.probe(),
@@ -229,6 +225,7 @@ class Provider:
             env=sandbox.spec.env or (),
             health=pool.spec.warm.probe if pool and pool.spec else None,
             terms=expiry.terms_of(pool.spec).dump() if pool else "",
+            claim=sandbox.status.get("workspaceClaim") or "",
         )
         wrong = rules.violations(body, allow_root=self._parts.settings.allow_root)
         if wrong:
@@ -263,7 +260,47 @@ class Provider:
         assert sandbox.spec is not None
         if sandbox.spec.wait_seconds is not None:
             return sandbox.spec.wait_seconds
-        return pool.spec.startup.timeout_seconds if pool and pool.spec else _COLD_START_SECONDS
+        if pool and pool.spec:
+            return pool.spec.startup.timeout_seconds
+        setup = sandbox.spec.template.setup if sandbox.spec.template is not None else None
+        return _COLD_START_SECONDS + (setup.timeout_seconds if setup is not None else 0)
+
+    async def unseen_pod(self, sandbox: SandboxRecord) -> bool:
+        """Whether a pod of its own exists that the watch has not shown yet; it is deleted.
+
+        A Sandbox that is deleted right after its cold start was sent would otherwise be let
+        go with a pod on the way. Claimed pods are always seen first: they were warm before.
+        """
+        if sandbox.status.get("podUID"):
+            return False
+        spec = sandbox.spec
+        resumed = bool(sandbox.status.get("workspaceClaim"))
+        if spec is not None and spec.template is None and not spec.env and spec.network is None and not resumed:
+            return False
+        name = _name(sandbox)
+        found = await self._gateway.get_pod(sandbox.namespace, name)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        if found is None or labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
+            return False
+        await self._gateway.delete_pod(sandbox.namespace, name, found["metadata"]["uid"])
+        return True
+
+
+def not_allowed(own: Network | None, pool: PoolRecord) -> str:
+    """Why a Sandbox of *pool* may not have the network *own*; empty if it may."""
+    assert pool.spec is not None
+    allowed = pool.spec.allowed_egress
+    allowed = [pool.spec.template.network.egress] if allowed is None else allowed
+    if own is None or own.egress in allowed:
+        return ""
+    return (
+        f"spec.network.egress: SandboxPool {pool.name!r} allows {', '.join(allowed) or 'none'}, not {own.egress}; "
+        "ask for one of these, or for allowedEgress of the pool to include it"
+    )
+
+
+def _name(sandbox: SandboxRecord) -> str:
+    return podspec.cold_pod_name(sandbox.owner, sandbox.status.get("restarts") or 0)
 
 
 def _with_network(template: Template, own: Network | None) -> Template:

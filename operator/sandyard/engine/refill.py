@@ -10,21 +10,20 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sandyard.api import conditions, names
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
-from sandyard.engine import pool_memory, pool_view
+from sandyard.engine import pool_memory, pool_view, setups
 from sandyard.engine.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.kube import errors
+from sandyard.podspec import containers, rules
 from sandyard.podspec import pod as podspec
-from sandyard.podspec import rules
-from sandyard.podspec.network import Reach
 from sandyard.pool import arithmetic, observe
 from sandyard.pool.observe import PodState, Trouble
 
@@ -84,6 +83,11 @@ class Refill:
             memory.warm_hits += 1
         else:
             memory.cold_starts += 1
+        self.again(pool.uid, 0)
+
+    def scrubbed(self, pool: PoolRecord) -> None:
+        """One more used pod is clean and warm again."""
+        self._memory(pool).scrubbed += 1
         self.again(pool.uid, 0)
 
     def going(self, pool_uid: str) -> frozenset[str]:
@@ -196,6 +200,7 @@ class Refill:
         steps = [self._delete(memory, uid) for uid in decision.delete]
         if decision.create:
             steps.append(self._create(pool, memory, decision.create))
+        steps += self._overdue_setups(pool, memory, now)
         await asyncio.gather(*steps, self._open_networks(pool, memory), self._nudge(pool))
         if pool.spec.autoscale is not None and not memory.demand.idle(now):
             # The load of the past is forgotten with time, without an event.
@@ -266,7 +271,7 @@ class Refill:
         for body in bodies:
             memory.expectations.expect_create(body["metadata"]["name"], time.monotonic())
         try:
-            await self._parts.policies.ensure(pool.namespace, Reach(template.network, template.dns))
+            await self._parts.policies.ensure(pool.namespace, *containers.reaches(template))
         except (errors.ApiError, errors.TransportError) as error:
             for body in bodies:
                 memory.expectations.create_failed(body["metadata"]["name"])
@@ -307,6 +312,24 @@ class Refill:
             _log.warning("delete failed", extra={"pod": pod.metadata.name, "error": str(error)})
             self.again(pod.metadata.labels.get(names.LABEL_POOL_UID, ""), 1.0)
 
+    def _overdue_setups(self, pool: PoolRecord, memory: PoolMemory, now: float) -> list[Coroutine[Any, Any, None]]:
+        """Deletes of pods whose setup takes longer than it may."""
+        assert pool.spec is not None
+        setup = pool.spec.template.setup
+        steps: list[Coroutine[Any, Any, None]] = []
+        if setup is None:
+            return steps
+        for pod in self._store.pods_of_pool(pool.uid):
+            left = setups.seconds_left(pod, setup, now)
+            if left is None or names.LABEL_SANDBOX_UID in pod.metadata.labels:
+                continue
+            if left > 0:
+                self.again(pool.uid, left)
+            else:
+                self._fail(pool, memory, Reason.SETUP_FAILED, setups.overdue(setup), pod.metadata.uid)
+                steps.append(self._delete(memory, pod.metadata.uid))
+        return steps
+
     async def _open_networks(self, pool: PoolRecord, memory: PoolMemory) -> None:
         """Give proven pods the network of their template, before anybody claims them."""
         assert pool.spec is not None
@@ -317,10 +340,12 @@ class Refill:
                 continue
             if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
                 continue
-            if observe.classify(pod, egress) is PodState.PROVEN:
+            if observe.setup_open(pod) and names.LABEL_SANDBOX_UID not in pod.metadata.labels:
+                await self._parts.setups.close(pod, pool.spec.template)
+            elif observe.classify(pod, egress) is PodState.PROVEN:
                 memory.opening.add(uid)
                 try:
-                    await self._gateway.open_network(pod, egress)
+                    await self._gateway.relabel_network(pod, {names.LABEL_EGRESS: egress})
                 except BaseException:
                     memory.opening.discard(uid)
                     raise

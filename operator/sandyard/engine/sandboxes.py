@@ -12,15 +12,18 @@ from collections.abc import Callable
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Phase, Reason, Start
+from sandyard.api.template import Template
+from sandyard.engine import setups
 from sandyard.engine.claims import Claims
 from sandyard.engine.lifetimes import Lifetimes
 from sandyard.engine.parts import Parts
 from sandyard.engine.pausing import Pausing
 from sandyard.engine.provide import Provider
+from sandyard.engine.reaching import Reaching
 from sandyard.engine.records import SandboxRecord
+from sandyard.engine.suspending import Suspending
 from sandyard.engine.teardown import Teardown
 from sandyard.engine.telling import Telling
-from sandyard.podspec.network import Reach
 from sandyard.pool import observe
 from sandyard.sandbox import phase, termination
 
@@ -32,7 +35,7 @@ class Sandboxes:
 
     def __init__(
         self, parts: Parts, claims: Claims, provider: Provider, lifetimes: Lifetimes, pausing: Pausing,
-        teardown: Teardown, telling: Telling,
+        suspending: Suspending, teardown: Teardown, telling: Telling,
     ) -> None:  # fmt: skip
         self._parts = parts
         self._store = parts.store
@@ -43,6 +46,8 @@ class Sandboxes:
         self._provider = provider
         self._lifetimes = lifetimes
         self._pausing = pausing
+        self._suspending = suspending
+        self._reaching = Reaching(parts)
         self._teardown = teardown
         self._telling = telling
         self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
@@ -60,9 +65,9 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(uid)
         if sandbox is None:
             return
-        before = (phase.ended(sandbox.status), sandbox.status.get("readyAt"))
+        before = (phase.ended(sandbox.status), phase.running(sandbox.status))
         await self._step(sandbox)
-        if before != (phase.ended(sandbox.status), sandbox.status.get("readyAt")):
+        if before != (phase.ended(sandbox.status), phase.running(sandbox.status)):
             # What it now lives by (its lifetime from Ready, its time after the end) was not known
             # before, and our own write comes back as no news.
             self.again(uid, 0)
@@ -81,7 +86,7 @@ class Sandboxes:
             status = phase.failed(self._telling.facts(sandbox), Reason.INVALID_SPEC, sandbox.invalid)
             await self._telling.write(sandbox, status)
             return
-        if await self._lifetimes.enforce(sandbox):
+        if await self._lifetimes.enforce(sandbox) or await self._suspending.enforce(sandbox):
             return
         pod = await self._own_pod(sandbox)
         if pod is not None:
@@ -101,17 +106,33 @@ class Sandboxes:
         proof = observe.proof_of(pod)
         assert proof is not None
         first = not sandbox.status.get("readyAt")
-        status = phase.ready(self._telling.facts(sandbox, now=now, ready_at=now), pod, start, proof)
-        if self._pausing.refused(sandbox):
-            message = "pausing is switched off in this installation (pausing.enabled of the chart)"
-            status = phase.refused_state(status, Reason.PAUSING_DISABLED, message)
+        resumed = not first and not sandbox.status.get("claimedAt")
+        facts = self._telling.facts(sandbox, now=now, ready_at=now)
+        status = phase.ready(facts, pod, start, proof, setup=observe.setup_took(pod) is not None)
+        refused = self._refused(sandbox, pod)
+        if refused is not None:
+            status = phase.refused_state(status, *refused)
         await self._telling.write(sandbox, status)
+        if resumed:
+            self._recorder.normal(sandbox, "Resumed", f"in a new pod, {pod.metadata.name}, with its workspace")
         if not first:
             return
         kind = sandbox.status.get("start") or start.value
         self._metrics.claims.labels("ready", kind).inc()
         self._metrics.claim_seconds.labels(kind).observe(time.monotonic() - sandbox.seen_at)
         self._recorder.normal(sandbox, Reason.READY.value, f"{kind} start: pod {pod.metadata.name}")
+
+    def _refused(self, sandbox: SandboxRecord, pod: Pod) -> tuple[Reason, str] | None:
+        """What it asks for and cannot have, though it runs."""
+        if self._pausing.refused(sandbox):
+            message = "pausing is switched off in this installation (pausing.enabled of the chart)"
+            return Reason.PAUSING_DISABLED, message
+        assert sandbox.spec is not None
+        if sandbox.spec.desired_state == "Suspended":
+            message = "desiredState Suspended: its pool's template has no workspace.persistent, nothing would be kept"
+            return Reason.NOT_PERSISTENT, message
+        network = self._reaching.refused(sandbox, pod)
+        return (Reason.EGRESS_NOT_ALLOWED, network) if network else None
 
     async def _own_pod(self, sandbox: SandboxRecord) -> Pod | None:
         """The Sandbox's pod; should it have two (a claim cut off and repeated), only one is kept."""
@@ -132,7 +153,7 @@ class Sandboxes:
                 await self._telling.delete_pod(pod)
             return
         facts = self._telling.facts(sandbox)
-        was_ready = bool(sandbox.status.get("readyAt"))
+        was_ready = phase.running(sandbox.status)
         ended = termination.of(pod) if was_ready or _main_ended(pod) else None
         if ended is not None:
             if await self._telling.write(sandbox, phase.finished(facts, pod, ended)):
@@ -145,10 +166,14 @@ class Sandboxes:
             return
         if not was_ready and not (observe.is_ready(pod) and observe.proof_of(pod) is not None):
             await self._starting(sandbox, pod, facts)
-        elif was_ready and await self._pausing.enforce(sandbox, pod):
+            return
+        await self._reaching.enforce(sandbox, pod)
+        if was_ready:
+            await self._suspending.keep(sandbox, pod)
+        if was_ready and await self._pausing.enforce(sandbox, pod):
             # A probe that gets no answer from a paused sandbox says nothing about its health.
             return
-        elif observe.is_ready(pod):
+        if observe.is_ready(pod):
             await self._ready(sandbox, pod)
         else:
             await self._not_ready(sandbox, pod, facts)
@@ -165,12 +190,6 @@ class Sandboxes:
     async def _ready(self, sandbox: SandboxRecord, pod: Pod) -> None:
         if observe.proof_of(pod) is None:
             return
-        if pod.metadata.labels.get(names.LABEL_STATE) == names.STATE_COLD:
-            template = self._store.template_of(sandbox)
-            reach = self._store.own_reach(sandbox) or (Reach(template.network) if template else None)
-            egress = reach.network.egress if reach else names.EGRESS_NONE
-            if pod.metadata.labels.get(names.LABEL_EGRESS) != egress and not sandbox.status.get("readyAt"):
-                await self._gateway.open_network(pod, egress)
         born_before = model.seconds(pod.metadata.creation_timestamp) < sandbox.created_at
         first = not sandbox.status.get("readyAt")
         await self._hand_out(sandbox, pod, Start.WARM if born_before else Start.COLD)
@@ -188,6 +207,9 @@ class Sandboxes:
         patience = self._provider.start_patience(sandbox, pool)
         age = time.time() - model.seconds(pod.metadata.creation_timestamp)
         trouble = observe.trouble(pod)
+        template = self._store.template_of(sandbox)
+        if template is not None and template.setup is not None and await self._setting_up(sandbox, pod, template):
+            return
         if trouble is not None and pod.status.phase == "Failed":
             await self._telling.give_up(sandbox, trouble.reason, trouble.message)
             self.again(sandbox.uid, 0.01)
@@ -205,6 +227,20 @@ class Sandboxes:
         await self._telling.write(sandbox, status)
         wait = await self._parts.nudges.consider(pod)
         self.again(sandbox.uid, max(0.1, min(patience - age, wait if wait is not None else patience)))
+
+    async def _setting_up(self, sandbox: SandboxRecord, pod: Pod, template: Template) -> bool:
+        """Follow the setup; says whether it took too long and the Sandbox has been given up."""
+        assert template.setup is not None
+        if observe.setup_open(pod):
+            await self._parts.setups.close(pod, template)
+        left = setups.seconds_left(pod, template.setup, time.time())
+        if left is None:
+            return False
+        self.again(sandbox.uid, max(0.1, left))
+        if left > 0:
+            return False
+        await self._telling.give_up(sandbox, Reason.SETUP_FAILED, setups.overdue(template.setup))
+        return True
 
     async def _lost(self, sandbox: SandboxRecord) -> None:
         """It had a pod, and the pod is not in sight: look at the cluster itself before giving up."""

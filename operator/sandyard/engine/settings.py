@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sandyard.api import quantity
+
 __all__ = ["Settings", "SettingsError", "load"]
 
 
@@ -37,6 +39,10 @@ class Settings:
         Whether templates may ask for user id 0.
     pausing
         Whether Sandboxes may be paused; it needs the right to exec.
+    scrubbing
+        Whether pools may scrub and reuse pods; it needs the right to exec.
+    idle_cpu_cores
+        CPU use, in cores, from which on a sandbox is not idle.
     leader_election
         Whether to take a Lease first; needed for more than one replica.
     lease_duration_seconds
@@ -54,6 +60,8 @@ class Settings:
     isolation_network: str = "Required"
     allow_root: bool = False
     pausing: bool = True
+    scrubbing: bool = True
+    idle_cpu_cores: float = 0.05
     leader_election: bool = True
     lease_duration_seconds: int = 10
     lease_name: str = "sandyard"
@@ -90,6 +98,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"SANDYARD_{name}={value!r}: use a whole number")
         return int(value)
 
+    def cores(name: str, default: str) -> float:
+        value = get(name, default)
+        try:
+            return float(quantity.parse(value))
+        except ValueError as error:
+            raise SettingsError(f"SANDYARD_{name}={value!r}: use a quantity of CPU such as 50m") from error
+
     modes = ("Required", "BestEffort")
     booleans = ("true", "false")
     return Settings(
@@ -104,6 +119,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",
         pausing=choice("PAUSING", "true", booleans) == "true",
+        scrubbing=choice("SCRUBBING", "true", booleans) == "true",
+        idle_cpu_cores=cores("IDLE_CPU", "50m"),
         leader_election=choice("LEADER_ELECTION", "true", booleans) == "true",
         lease_duration_seconds=number("LEASE_DURATION_SECONDS", "10"),
         lease_name=get("LEASE_NAME", "sandyard"),

@@ -1,4 +1,4 @@
-"""Finds what belongs to nobody: pods and policies whose Sandbox or pool is gone, by UID.
+"""Finds what belongs to nobody: pods, workspaces and policies whose Sandbox or pool is gone, by UID.
 
 Everything else in the engine is driven by events; this is the net below it, for deletions
 that happened while no operator ran and for events that were never delivered.  Before each
@@ -45,6 +45,7 @@ class Sweep:
         sandboxes, pools = await self.resync()
         for pod in pods_before:
             await self._check(pod, sandboxes, pools)
+        await self._check_claims(sandboxes)
         for namespace in self._policies.namespaces():
             if not self._policies.needed(namespace):
                 await self._policies.reconcile(namespace)
@@ -69,6 +70,21 @@ class Sweep:
         for uid in known_pools.keys() - living_pools:
             self.pool_gone(uid)
         return living_sandboxes, living_pools
+
+    async def _check_claims(self, sandboxes: set[str]) -> None:
+        """Workspaces whose Sandbox is gone, and no pod of theirs left either."""
+        for claim in await self._gateway.list_claims(self._settings.namespaces):
+            metadata = claim["metadata"]
+            owner = metadata["labels"][names.LABEL_SANDBOX_UID]
+            young = time.time() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
+            if young or "deletionTimestamp" in metadata or owner in sandboxes or owner in self._store.sandboxes:
+                continue
+            current = await self._gateway.get_claim(metadata["namespace"], metadata["name"])
+            if current is None or current["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) != owner:
+                continue
+            _log.warning("removing a workspace that belongs to nobody", extra={"claim": metadata["name"]})
+            await self._gateway.delete_claim(current)
+            self._metrics.sweep_removed.labels("claims").inc()
 
     async def _check(self, pod: Pod, sandboxes: set[str], pools: set[str]) -> None:
         labels = pod.metadata.labels

@@ -10,21 +10,26 @@ from collections.abc import Callable
 
 from sandyard.api import conditions, names
 from sandyard.engine.parts import Parts
+from sandyard.engine.provide import Provider
 from sandyard.engine.records import SandboxRecord
+from sandyard.engine.scrubbing import Scrubbing
 from sandyard.kube import errors
-from sandyard.podspec import pod as podspec
 from sandyard.sandbox import phase, teardown
 
 __all__ = ["Teardown"]
 
 _log = logging.getLogger(__name__)
 _DEFAULT_GRACE_SECONDS = 10.0
+# There is no watch on claims: few Sandboxes have one.
+_CLAIM_SECONDS = 0.5
 
 
 class Teardown:
     """Carries out `sandyard.sandbox.teardown`."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, provider: Provider, scrubbing: Scrubbing) -> None:
+        self._provider = provider
+        self._scrubbing = scrubbing
         self._store = parts.store
         self._gateway = parts.gateway
         self._recorder = parts.recorder
@@ -41,7 +46,13 @@ class Teardown:
         """One step of the teardown of *sandbox*."""
         if names.FINALIZER not in sandbox.finalizers:
             return
-        pods = self._store.pods_of_sandbox(sandbox.uid)
+        pods = self._scrubbing.left_of(sandbox)
+        for pod in pods:
+            pool = self._scrubbing.wanted(sandbox, pod)
+            if pool is not None:
+                await self._tell(sandbox, "", "cleaning its pod for the next one")
+                await self._scrubbing.give_back(sandbox, pod, pool)
+        pods = self._scrubbing.left_of(sandbox)
         step = teardown.next_step(pods, self._asked_seconds_ago(sandbox), self._grace_seconds(sandbox))
         if step.release:
             await self._release(sandbox)
@@ -53,34 +64,31 @@ class Teardown:
             self.again(sandbox.uid, step.again_in_seconds)
 
     async def _release(self, sandbox: SandboxRecord) -> None:
-        if await self._unseen_pod(sandbox):
+        if await self._provider.unseen_pod(sandbox):
             self.again(sandbox.uid, 0.2)
+            return
+        if not await self._claim_gone(sandbox):
             return
         await self._gateway.remove_finalizer(sandbox)
         self._metrics.teardowns.labels("done").inc()
         self._metrics.teardown_seconds.observe(max(0.0, self._asked_seconds_ago(sandbox)))
         self.forget(sandbox.uid)
 
-    async def _unseen_pod(self, sandbox: SandboxRecord) -> bool:
-        """Whether a pod of its own exists that the watch has not shown yet.
+    async def _claim_gone(self, sandbox: SandboxRecord) -> bool:
+        """Whether nothing is left of its persistent workspace; what is, is deleted."""
+        name = sandbox.status.get("workspaceClaim")
+        claim = await self._gateway.get_claim(sandbox.namespace, name) if name else None
+        if claim is None:
+            return True
+        late = self._asked_seconds_ago(sandbox) > self._grace_seconds(sandbox) + teardown.STUCK_AFTER_SECONDS
+        if "deletionTimestamp" not in claim["metadata"]:
+            await self._gateway.delete_claim(claim)
+        elif late:
+            await self._tell(sandbox, f"PersistentVolumeClaim {name} is still terminating")
+        self.again(sandbox.uid, _CLAIM_SECONDS if not late else teardown.STUCK_AFTER_SECONDS)
+        return False
 
-        A Sandbox that is deleted right after its cold start was sent would otherwise be let
-        go with a pod on the way. Claimed pods are always seen first: they were warm before.
-        """
-        if sandbox.status.get("podUID"):
-            return False
-        spec = sandbox.spec
-        if spec is not None and spec.template is None and not spec.env and spec.network is None:
-            return False
-        name = podspec.cold_pod_name(sandbox.owner)
-        found = await self._gateway.get_pod(sandbox.namespace, name)
-        labels = (found or {}).get("metadata", {}).get("labels") or {}
-        if found is None or labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
-            return False
-        await self._gateway.delete_pod(sandbox.namespace, name, found["metadata"]["uid"])
-        return True
-
-    async def _tell(self, sandbox: SandboxRecord, stuck: str) -> None:
+    async def _tell(self, sandbox: SandboxRecord, stuck: str, doing: str = "deleting its pod") -> None:
         if stuck and sandbox.uid not in self._stuck:
             self._stuck.add(sandbox.uid)
             self._recorder.warning(sandbox, "TeardownStuck", stuck)
@@ -90,7 +98,7 @@ class Teardown:
             self._stuck.discard(sandbox.uid)
         self._metrics.teardown_stuck.set(len(self._stuck))
         facts = phase.Facts(sandbox.generation, sandbox.status, time.time(), sandbox.pool_name)
-        status = phase.terminating(facts, stuck)
+        status = phase.terminating(facts, stuck, doing)
         if conditions.same(status, sandbox.status):
             return
         try:

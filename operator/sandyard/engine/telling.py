@@ -39,7 +39,10 @@ class Telling:
         assert sandbox.spec is not None
         told = sandbox.status.get("readyAt")
         ready_at = model.seconds(told) if told else ready_at
-        return expiry.expiry(sandbox.spec.lifetime, self.terms(sandbox), ready_at, active_at(sandbox))
+        resting = sandbox.spec.desired_state == "Suspended" or phase.suspended_on_request(sandbox.status)
+        return expiry.expiry(
+            sandbox.spec.lifetime, self.terms(sandbox), ready_at, active_at(sandbox), idle_counts=not resting
+        )
 
     def facts(self, sandbox: SandboxRecord, *, now: float | None = None, ready_at: float | None = None) -> phase.Facts:
         """Facts for `sandyard.sandbox.phase`."""
@@ -63,7 +66,11 @@ class Telling:
         return True
 
     async def give_up(self, sandbox: SandboxRecord, reason: Reason, message: str) -> None:
-        """It could not be started: it ends as Failed."""
+        """It could not be started: it ends as Failed; one that has a workspace to lose is suspended."""
+        if sandbox.status.get("workspaceClaim"):
+            if await self.write(sandbox, phase.suspended(self.facts(sandbox), reason, message, stalled=True)):
+                self._recorder.warning(sandbox, "ResumeFailed", f"{reason.value}: {message}")
+            return
         await self.write(sandbox, phase.failed(self.facts(sandbox), reason, message))
         self._metrics.claims.labels(reason.value, "none").inc()
         self._recorder.warning(sandbox, "Failed", f"{reason.value}: {message}")

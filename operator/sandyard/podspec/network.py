@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandyard.api import names
-from sandyard.api.template import AllowRule, Dns, IngressPeer, Network
+from sandyard.api.network import AllowRule, Dns, IngressPeer, Network
 
 __all__ = ["Allowance", "Reach", "allowance", "ingress_hash", "labels", "widens"]
 

@@ -8,49 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Final
 
-from sandyard.api import names, quantity
+from sandyard.api import names
 from sandyard.api.pool import WarmProbe
-from sandyard.api.template import EnvVar, Resources, Template
-from sandyard.podspec import network
+from sandyard.api.template import EnvVar, Template
+from sandyard.podspec import containers, network
+from sandyard.podspec.containers import Probe
 
 __all__ = ["Owner", "Probe", "build", "cold_pod_name", "pod_name", "template_hash"]
 
 # Raised when the pod of an unchanged template must change, for example for a safety fix:
 # warm pods of an older format are then replaced.
 _FORMAT: Final = 1
-
-# An idle process that ends at once on TERM: it is not process 1 (the pause container is), so
-# the default action of the signal holds. Images whose own command would exit work with it.
-KEEPER: Final = ("sleep", "2147483647")
-_PROBE_MEMORY: Final = "128Mi"
-_PROBE_REQUEST: Final = "32Mi"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """How the init container proves isolation.
-
-    Attributes
-    ----------
-    image
-        The operator's own image.
-    forbidden
-        ``host:port`` of destinations that must be out of reach, the API server's first.
-    runtime, network
-        ``Required`` or ``BestEffort``.
-    """
-
-    image: str
-    pull_policy: str
-    forbidden: tuple[str, ...]
-    runtime: str = "Required"
-    network: str = "Required"
-    timeout_seconds: int = 20
 
 
 @dataclass(frozen=True)
@@ -95,9 +67,13 @@ def pod_name(owner_name: str, suffix: str) -> str:
     return f"{owner_name[: 62 - len(suffix)].rstrip('-.').replace('.', '-')}-{suffix}"
 
 
-def cold_pod_name(sandbox: Owner) -> str:
-    """Name of the pod that is started for *sandbox* alone: the same each time it is tried."""
-    return pod_name(sandbox.name, hashlib.sha256(sandbox.uid.encode()).hexdigest()[:8])
+def cold_pod_name(sandbox: Owner, restarts: int = 0) -> str:
+    """Name of the pod that is started for *sandbox* alone: the same each time it is tried.
+
+    A Sandbox that goes on after it was suspended gets a pod of another name each time.
+    """
+    told = sandbox.uid if restarts == 0 else f"{sandbox.uid} {restarts}"
+    return pod_name(sandbox.name, hashlib.sha256(told.encode()).hexdigest()[:8])
 
 
 def build(
@@ -112,6 +88,7 @@ def build(
     env: Sequence[EnvVar] = (),
     health: WarmProbe | None = None,
     terms: str = "",
+    claim: str = "",
 ) -> dict[str, Any]:
     """The pod of one sandbox.
 
@@ -129,19 +106,21 @@ def build(
         Command that tells whether the sandbox is well (the pool's ``warm.probe``).
     terms
         The pool's terms for a Sandbox that gets the pod at once.
+    claim
+        PersistentVolumeClaim with the workspace that the Sandbox had before.
 
     Returns
     -------
     dict
-        A v1 Pod. Its egress label says None whatever the template allows: it is widened
-        after the pod has proven that closed means closed.
+        A v1 Pod. Its egress label says None whatever the template allows (or what its setup
+        may reach): it is widened after the pod has proven that closed means closed.
     """
     labels = {
         **(template.labels or {}),
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
         names.LABEL_STATE: names.STATE_COLD if sandbox else names.STATE_WARM,
         **network.labels(network.Reach(template.network, template.dns)),
-        names.LABEL_EGRESS: names.EGRESS_NONE,
+        **_open_at_first(template),
         names.LABEL_TEMPLATE_HASH: template_hash(template, probe, health),
     }
     annotations = {**(template.annotations or {}), names.ANNOTATION_SAFE_TO_EVICT: "false" if sandbox else "true"}
@@ -153,6 +132,10 @@ def build(
         annotations[names.ANNOTATION_SANDBOX] = sandbox.name
     if terms:
         annotations[names.ANNOTATION_TERMS] = terms
+    if containers.opened_for_setup(template) is not None:
+        annotations[names.ANNOTATION_SETUP] = names.SETUP_OPEN
+    if claim or template.workspace.persistent is not None:
+        annotations[names.ANNOTATION_WORKSPACE] = claim or f"{name}-{names.WORKSPACE_VOLUME}"
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -163,11 +146,13 @@ def build(
             "annotations": annotations,
             "ownerReferences": [owner.reference()],
         },
-        "spec": _spec(template, probe, env, health),
+        "spec": _spec(template, probe, env, health, _workspace(template, labels, claim)),
     }
 
 
-def _spec(template: Template, probe: Probe, env: Sequence[EnvVar], health: WarmProbe | None) -> dict[str, Any]:
+def _spec(
+    template: Template, probe: Probe, env: Sequence[EnvVar], health: WarmProbe | None, workspace: dict[str, Any]
+) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "runtimeClassName": template.runtime_class_name,
         "restartPolicy": "Never",
@@ -178,12 +163,9 @@ def _spec(template: Template, probe: Probe, env: Sequence[EnvVar], health: WarmP
         "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": template.termination_grace_period_seconds,
         "securityContext": _pod_security(template),
-        "initContainers": [_probe_container(template, probe)],
-        "containers": [_container(template, env, health)],
-        "volumes": [
-            {"name": "workspace", "emptyDir": _empty_dir(template.workspace)},
-            {"name": "tmp", "emptyDir": _empty_dir(template.tmp)},
-        ],
+        "initContainers": _before(template, probe, env),
+        "containers": [containers.main(template, env, health)],
+        "volumes": [workspace, {"name": "tmp", "emptyDir": _empty_dir(template.tmp)}],
         **_dns(template),
     }
     if template.hostname:
@@ -201,65 +183,39 @@ def _spec(template: Template, probe: Probe, env: Sequence[EnvVar], health: WarmP
     return spec
 
 
-def _container(template: Template, env: Sequence[EnvVar], health: WarmProbe | None) -> dict[str, Any]:
-    # A home that the user can write to; uid 1000 has no entry in most images' passwd file.
-    variables = {"HOME": "/workspace"}
-    variables.update({variable.name: variable.value for variable in template.env or ()})
-    variables.update({variable.name: variable.value for variable in env})
-    container: dict[str, Any] = {
-        "name": names.CONTAINER,
-        "image": template.image,
-        "workingDir": template.working_dir,
-        "env": [{"name": name, "value": value.replace("$(", "$$(")} for name, value in variables.items()],
-        "resources": resources(template.resources),
-        "securityContext": _container_security(template, template.read_only_root_filesystem),
-        "volumeMounts": [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}],
+def _open_at_first(template: Template) -> dict[str, str]:
+    """Closed; or, as the API server is out of reach under every profile, what the setup needs."""
+    opened = containers.opened_for_setup(template)
+    return {names.LABEL_EGRESS: names.EGRESS_NONE} if opened is None else network.labels(opened)
+
+
+def _before(template: Template, probe: Probe, env: Sequence[EnvVar]) -> list[dict[str, Any]]:
+    found = [containers.probing(template, probe)]
+    if template.setup is not None:
+        found.append(containers.setting_up(template, env))
+    opened = containers.opened_for_setup(template)
+    if opened is not None:
+        found.append(containers.closing(template, probe, opened.network))
+    return found
+
+
+def _workspace(template: Template, labels: Mapping[str, str], claim: str) -> dict[str, Any]:
+    persistent = template.workspace.persistent
+    if claim:
+        return {"name": names.WORKSPACE_VOLUME, "persistentVolumeClaim": {"claimName": claim}}
+    if persistent is None:
+        return {"name": names.WORKSPACE_VOLUME, "emptyDir": _empty_dir(template.workspace)}
+    # Made and, until a Sandbox has become its owner, collected with the pod by Kubernetes itself.
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": persistent.size}},
     }
-    if health is not None:
-        container["readinessProbe"] = {
-            "exec": {"command": list(health.command)},
-            "periodSeconds": health.period_seconds,
-            "timeoutSeconds": health.timeout_seconds,
-            "failureThreshold": health.failure_threshold,
-        }
-    if template.image_pull_policy:
-        container["imagePullPolicy"] = template.image_pull_policy
-    if template.command:
-        container["command"] = [_literal(word) for word in template.command]
-    elif not template.args:
-        container["command"] = list(KEEPER)
-    if template.args:
-        container["args"] = [_literal(word) for word in template.args]
-    return container
-
-
-def _literal(word: str) -> str:
-    """Kubernetes expands ``$(NAME)`` in commands; what a user writes is taken as it stands."""
-    return word.replace("$(", "$$(")
-
-
-def _probe_container(template: Template, probe: Probe) -> dict[str, Any]:
-    arguments = [f"--forbidden={destination}" for destination in probe.forbidden]
-    return {
-        "name": names.PROBE_CONTAINER,
-        "image": probe.image,
-        "imagePullPolicy": probe.pull_policy,
-        "command": [
-            "/opt/sandyard/bin/python", "-I", "-m", "sandyard.probe",
-            f"--runtime={probe.runtime}", f"--network={probe.network}",
-            f"--timeout-seconds={probe.timeout_seconds}", *arguments,
-        ],
-        "resources": {
-            "limits": {"cpu": template.resources.cpu, "memory": _PROBE_MEMORY, "ephemeral-storage": "16Mi"},
-            "requests": {
-                "cpu": resources(template.resources)["requests"]["cpu"],
-                "memory": _PROBE_REQUEST,
-                "ephemeral-storage": "16Mi",
-            },
-        },
-        "securityContext": _container_security(template, read_only=True),
-        "terminationMessagePolicy": "File",
-    }  # fmt: skip
+    if persistent.storage_class_name is not None:
+        spec["storageClassName"] = persistent.storage_class_name
+    ours = (names.LABEL_MANAGED_BY, names.LABEL_POOL_UID, names.LABEL_SANDBOX_UID)
+    metadata = {"labels": {key: labels[key] for key in ours if key in labels}}
+    template_ = {"metadata": metadata, "spec": spec}
+    return {"name": names.WORKSPACE_VOLUME, "ephemeral": {"volumeClaimTemplate": template_}}
 
 
 def _pod_security(template: Template) -> dict[str, Any]:
@@ -269,35 +225,6 @@ def _pod_security(template: Template) -> dict[str, Any]:
         "runAsGroup": template.user.gid,
         "fsGroup": template.user.gid,
         "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def _container_security(template: Template, read_only: bool) -> dict[str, Any]:
-    context: dict[str, Any] = {
-        "allowPrivilegeEscalation": False,
-        "privileged": False,
-        "readOnlyRootFilesystem": read_only,
-    }
-    if template.user.uid != 0:
-        context["capabilities"] = {"drop": ["ALL"]}
-    return context
-
-
-def resources(wanted: Resources) -> dict[str, Any]:
-    """Limits and requests: memory is set aside whole, CPU to a tenth, unless said otherwise."""
-    requests = wanted.requests
-    tenth = max(1, int(quantity.parse(wanted.cpu) * Fraction(1000, 10)))
-    return {
-        "limits": {
-            "cpu": wanted.cpu,
-            "memory": wanted.memory,
-            "ephemeral-storage": wanted.ephemeral_storage,
-        },
-        "requests": {
-            "cpu": requests.cpu if requests and requests.cpu else f"{tenth}m",
-            "memory": requests.memory if requests and requests.memory else wanted.memory,
-            "ephemeral-storage": "16Mi",
-        },
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sandyard.api import names
-from sandyard.api.template import AllowRule, IngressPeer
+from sandyard.api.network import AllowRule, IngressPeer
 from sandyard.podspec.network import Allowance, Reach, allowance, ingress_hash
 
 __all__ = ["EXCLUDED", "METADATA", "allow", "closed", "dns", "ingress", "internet", "policies", "private"]

@@ -36,13 +36,25 @@ def violations(pod: Mapping[str, Any], *, allow_root: bool = False) -> list[str]
         found.append("spec.runtimeClassName must be set")
     found += _security(spec, allow_root)
     found += _volumes(spec)
-    if pod["metadata"]["labels"].get(names.LABEL_EGRESS) != names.EGRESS_NONE:
-        found.append("a pod starts with egress None")
-    if [container["name"] for container in spec.get("initContainers", ())] != [names.PROBE_CONTAINER]:
-        found.append("the probe must be the only init container")
+    found += _order(pod)
     if [container["name"] for container in spec["containers"]] != [names.CONTAINER]:
         found.append(f"the only container must be called {names.CONTAINER}")
     return found
+
+
+def _order(pod: Mapping[str, Any]) -> list[str]:
+    """What runs before the main process, and what is open meanwhile."""
+    before = tuple(container["name"] for container in pod["spec"].get("initContainers", ()))
+    closed = (names.PROBE_CONTAINER,)
+    setup = (*closed, names.SETUP_CONTAINER)
+    reopened = (*setup, names.CLOSED_CONTAINER)
+    if before not in (closed, setup, reopened):
+        return ["the probe must be the first init container, then setup, and the proof that its network is closed"]
+    opened = pod["metadata"]["labels"].get(names.LABEL_EGRESS) != names.EGRESS_NONE
+    marked = pod["metadata"].get("annotations", {}).get(names.ANNOTATION_SETUP) == names.SETUP_OPEN
+    if (opened or marked) != (before == reopened) or opened != marked:
+        return ["a pod starts with egress None, or with its setup's, which is then proven closed"]
+    return []
 
 
 def _security(spec: Mapping[str, Any], allow_root: bool) -> list[str]:
@@ -75,6 +87,10 @@ def _security(spec: Mapping[str, Any], allow_root: bool) -> list[str]:
 def _volumes(spec: Mapping[str, Any]) -> list[str]:
     found = []
     for volume in spec.get("volumes", ()):
+        if volume.get("name") == names.WORKSPACE_VOLUME and set(volume) in (
+            {"name", "ephemeral"}, {"name", "persistentVolumeClaim"}
+        ):  # fmt: skip
+            continue
         if set(volume) != {"name", "emptyDir"} or not volume["emptyDir"].get("sizeLimit"):
             found.append(f"volume {volume.get('name')}: only emptyDir with a size limit")
     return found

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sandyard.api import model, names
-from sandyard.api.objects import Pod
+from sandyard.api.objects import Pod, Terminated
 from sandyard.api.reasons import Reason
 from sandyard.podspec import proof
 
-__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_of", "ready_at", "sickness",
-           "trouble"]  # fmt: skip
+__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_ended", "proof_of", "ready_at",
+           "setup_open", "setup_since", "setup_took", "sickness", "trouble"]  # fmt: skip
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
                   "ImageInspectError"}  # fmt: skip
@@ -99,16 +99,59 @@ def ready_at(pod: Pod) -> float:
 
 
 def proof_of(pod: Pod) -> proof.Proof | None:
-    """What the pod's probe saw; None while it has not ended."""
+    """What the pod's probe saw; None while it has not ended.
+
+    Where a setup had its network opened, what counts is what was seen after it was closed.
+    """
+    opened = pod.metadata.annotations.get(names.ANNOTATION_SETUP)
+    if opened is not None and opened != names.SETUP_CLOSED:
+        return None
+    last = names.PROBE_CONTAINER if opened is None else names.CLOSED_CONTAINER
+    ended = _ended_before(pod, last)
+    return proof.parse(ended.message) if ended is not None else None
+
+
+def setup_open(pod: Pod) -> bool:
+    """Whether the setup has ended and its network still has to be closed."""
+    return (
+        pod.metadata.annotations.get(names.ANNOTATION_SETUP) in (names.SETUP_OPEN, names.SETUP_CLOSING)
+        and pod.metadata.deletion_timestamp is None
+        and _ended_before(pod, names.SETUP_CONTAINER) is not None
+    )
+
+
+def proof_ended(pod: Pod) -> bool:
+    """Whether the proof that the setup's network is closed has ended."""
+    return _ended_before(pod, names.CLOSED_CONTAINER) is not None
+
+
+def setup_took(pod: Pod) -> int | None:
+    """Exit code of the setup; None if there is none or it has not ended."""
+    ended = _ended_before(pod, names.SETUP_CONTAINER)
+    return ended.exit_code if ended is not None else None
+
+
+def setup_since(pod: Pod) -> float | None:
+    """Since when the setup runs, in seconds since the epoch; None if it does not."""
     for status in pod.status.init_container_statuses:
-        if status.name == names.PROBE_CONTAINER and status.state.terminated is not None:
-            return proof.parse(status.state.terminated.message)
+        running = status.state.running
+        if status.name == names.SETUP_CONTAINER and running is not None and running.started_at:
+            return model.seconds(running.started_at)
+    return None
+
+
+def _ended_before(pod: Pod, container: str) -> Terminated | None:
+    for status in pod.status.init_container_statuses:
+        if status.name == container:
+            return status.state.terminated
     return None
 
 
 def isolation_failure(pod: Pod) -> Trouble | None:
     """Why the pod could not prove its isolation, if that is why it failed."""
-    seen = proof_of(pod)
+    ends = [_ended_before(pod, name) for name in (names.PROBE_CONTAINER, names.CLOSED_CONTAINER)]
+    proofs = [proof.parse(ended.message) for ended in ends if ended is not None]
+    seen = next((item for item in proofs if item is not None and not (item.isolated and item.enforced)), None)
     if seen is None:
         return None
     if not seen.isolated:
@@ -117,14 +160,12 @@ def isolation_failure(pod: Pod) -> Trouble | None:
             f"the RuntimeClass does not run gVisor: the kernel says {seen.kernel[:80]!r}. Check the RuntimeClass's "
             "handler on the nodes",
         )
-    if not seen.enforced:
-        where = ", ".join(seen.reached) or "the API server"
-        return Trouble(
-            Reason.NETWORK_NOT_ENFORCED,
-            f"a sandbox with no network allowed could still reach {where}: install a network plugin that enforces "
-            "NetworkPolicy",
-        )
-    return None
+    where = ", ".join(seen.reached) or "the API server"
+    return Trouble(
+        Reason.NETWORK_NOT_ENFORCED,
+        f"a sandbox with no network allowed could still reach {where}: install a network plugin that enforces "
+        "NetworkPolicy",
+    )
 
 
 def trouble(pod: Pod) -> Trouble | None:
@@ -135,6 +176,9 @@ def trouble(pod: Pod) -> Trouble | None:
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False" and condition.reason == "Unschedulable":
             return Trouble(Reason.UNSCHEDULABLE, condition.message)
+    if pod.metadata.annotations.get(names.ANNOTATION_SETUP, names.SETUP_CLOSED) != names.SETUP_CLOSED and is_ready(pod):
+        text = f"pod {pod.metadata.name}: the network of its setup was closed too late to be proven closed"
+        return Trouble(Reason.NETWORK_NOT_ENFORCED, text)
     for status in [*pod.status.init_container_statuses, *pod.status.container_statuses]:
         waiting = status.state.waiting
         if waiting is not None and waiting.reason in _IMAGE_REASONS:
@@ -153,6 +197,9 @@ def _ended(pod: Pod) -> Trouble:
         ended = status.state.terminated
         if ended is not None and ended.exit_code != 0:
             text = ended.message or ended.reason
+            if status.name == names.SETUP_CONTAINER:
+                told = f"template.setup.command ended with exit code {ended.exit_code}: {text}"
+                return Trouble(Reason.SETUP_FAILED, told)
             return Trouble(Reason.PROBE_FAILED, f"{status.name} ended with exit code {ended.exit_code}: {text}")
     for status in pod.status.container_statuses:
         ended = status.state.terminated

@@ -51,6 +51,7 @@ class PoolFacts:
     network: Finding | None = None
     refused: str = ""
     autoscale: Mapping[str, Any] | None = None
+    scrubbed: int = 0
 
 
 def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str,
         "outdated": outdated,
         "warmHits": facts.warm_hits,
         "coldStarts": facts.cold_starts,
+        "scrubbed": facts.scrubbed or None,
         "selector": f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
         "templateHash": facts.template_hash,
         "autoscale": facts.autoscale,

@@ -70,11 +70,15 @@ def terms_of(pool: PoolSpec | None, annotation: str = "") -> Terms:
         return Terms()
 
 
-def expiry(own: Lifetime | None, terms: Terms, ready_at: float | None, active_at: float | None = None) -> Expiry:
+def expiry(
+    own: Lifetime | None, terms: Terms, ready_at: float | None, active_at: float | None = None, *,
+    idle_counts: bool = True,
+) -> Expiry:  # fmt: skip
     """The earliest of all limits that hold.
 
     ``seconds``, ``idleSeconds`` and the pool's ``maxLifetimeSeconds`` count from Ready, so they
-    say nothing before; ``deadline`` always holds.
+    say nothing before; ``deadline`` always holds.  One that is suspended on request has no
+    means to be active: its idle time does not count.
     """
     lifetime = terms.effective(own)
     limits: list[Expiry] = []
@@ -85,7 +89,7 @@ def expiry(own: Lifetime | None, terms: Terms, ready_at: float | None, active_at
         if lifetime.seconds is not None:
             text = f"its lifetime ({lifetime.seconds} s) is over"
             limits.append(Expiry(ready_at + lifetime.seconds, Reason.EXPIRED, text))
-        if lifetime.idle_seconds is not None:
+        if lifetime.idle_seconds is not None and idle_counts:
             text = f"it was idle for {lifetime.idle_seconds} s"
             limits.append(Expiry(max(ready_at, active_at or 0.0) + lifetime.idle_seconds, Reason.IDLE, text))
     if own is not None and own.deadline is not None:

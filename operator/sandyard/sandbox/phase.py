@@ -27,7 +27,13 @@ __all__ = [
     "pausing",
     "pending",
     "ready",
+    "refused_state",
+    "resuming",
+    "running",
     "starting",
+    "suspended",
+    "suspended_on_request",
+    "suspending",
     "terminating",
 ]
 
@@ -101,8 +107,10 @@ def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: b
     )
 
 
-def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof) -> dict[str, Any]:
-    """It can be used."""
+def ready(
+    facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, *, setup: bool = False
+) -> dict[str, Any]:  # fmt: skip
+    """It can be used; *setup*: its setup has ended well."""
     moment = model.timestamp(facts.now)
     before = facts.before
     fields = _pod_fields(pod)
@@ -135,6 +143,7 @@ def ready(facts: Facts, pod: Pod, start: Start, proof: proofs.Proof) -> dict[str
             Finding(Condition.CLAIMED, True, Reason.CLAIMED, f"pod {pod.metadata.name}"),
             runtime,
             network,
+            *([Finding(Condition.SETUP_COMPLETED, True, Reason.COMPLETED)] if setup else []),
         ],
         **fields,
     )
@@ -179,6 +188,64 @@ def paused(facts: Facts, pod: Pod, count: int) -> dict[str, Any]:
         ],
         **_pod_fields(pod),
     )
+
+
+def suspending(facts: Facts, message: str) -> dict[str, Any]:
+    """Its pod goes; what is in its workspace stays."""
+    kept = Phase(facts.before.get("phase") or Phase.PENDING)
+    return facts.status(
+        kept,
+        [
+            Finding(Condition.READY, False, Reason.SUSPENDING, message),
+            Finding(Condition.RECONCILING, True, Reason.SUSPENDING, message),
+            Finding(Condition.STALLED, False, Reason.SUSPENDING),
+        ],
+    )
+
+
+def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = False) -> dict[str, Any]:
+    """It has no pod, but its workspace is kept. *stalled*: it should go on and could not."""
+    return facts.status(
+        Phase.SUSPENDED,
+        [
+            Finding(Condition.READY, False, reason, message),
+            Finding(Condition.RECONCILING, False, reason),
+            Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
+            Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED),
+        ],
+        podName=None, podUID=None, podIP=None, nodeName=None, claimedAt=None,
+    )  # fmt: skip
+
+
+def resuming(facts: Facts) -> dict[str, Any]:
+    """It goes on after it was suspended: a new pod is on the way."""
+    message = "starting a new pod with its workspace"
+    fields: dict[str, Any] = {}
+    if facts.before.get("workspaceClaim"):
+        fields["restarts"] = (facts.before.get("restarts") or 0) + 1
+    if facts.before.get("readyAt"):
+        # Nobody could use it meanwhile: its idle time starts anew.
+        fields["lastActivityAt"] = model.timestamp(facts.now)
+    return facts.status(
+        Phase.STARTING,
+        [
+            Finding(Condition.READY, False, Reason.STARTING, message),
+            Finding(Condition.RECONCILING, True, Reason.STARTING, message),
+            Finding(Condition.STALLED, False, Reason.STARTING),
+        ],
+        **fields,
+    )
+
+
+def suspended_on_request(status: Mapping[str, Any]) -> bool:
+    """Whether it is suspended because somebody asked for it, not because its time was over."""
+    found = conditions.find(status.get("conditions"), Condition.READY)
+    return status.get("phase") == Phase.SUSPENDED and found is not None and found.get("reason") == Reason.SUSPENDED
+
+
+def running(status: Mapping[str, Any]) -> bool:
+    """Whether its present pod has been Ready."""
+    return bool(status.get("readyAt") and status.get("claimedAt"))
 
 
 def held(status: Mapping[str, Any]) -> bool:
@@ -230,12 +297,15 @@ def failed(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
             "message": conditions.printable(message),
             "finishedAt": model.timestamp(facts.now),
         }
-    return facts.status(Phase.FAILED, _end_findings(reason, message, stalled=True), **fields)
+    findings = _end_findings(reason, message, stalled=True)
+    if reason is Reason.SETUP_FAILED:
+        findings.append(Finding(Condition.SETUP_COMPLETED, False, reason, message))
+    return facts.status(Phase.FAILED, findings, **fields)
 
 
-def terminating(facts: Facts, stuck: str) -> dict[str, Any]:
+def terminating(facts: Facts, stuck: str, doing: str = "deleting its pod") -> dict[str, Any]:
     """It is being torn down."""
-    message = stuck or "deleting its pod"
+    message = stuck or doing
     return facts.status(
         Phase.TERMINATING,
         [

@@ -1,0 +1,92 @@
+"""Gives PersistentVolumeClaims of the default class a folder on the node: a run-alone program.
+
+``volumes.py SERVER PKI-FOLDER VOLUMES-FOLDER NODE``: makes a volume for every claim that asks
+for one, and removes volume and folder when the claim is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+CLASS = "standard"
+PROVISIONER = "sandyard.dev/local"
+_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+_INTERVAL_SECONDS = 0.5
+
+
+class Api:
+    """The few calls that this takes, as the administrator."""
+
+    def __init__(self, server: str, pki: pathlib.Path) -> None:
+        self._server = server
+        self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        self._context.load_cert_chain(str(pki / "admin.crt"), str(pki / "admin.key"))
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self._server + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=10, context=self._context) as reply:
+            answer: dict[str, Any] = json.load(reply)
+            return answer
+
+
+def volume(claim: dict[str, Any], folder: pathlib.Path, node: str) -> dict[str, Any]:
+    """The PersistentVolume for *claim*, at *folder* on *node*."""
+    metadata, spec = claim["metadata"], claim["spec"]
+    on_node = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"pvc-{metadata['uid']}", "annotations": {_PROVISIONED_BY: PROVISIONER}},
+        "spec": {
+            "storageClassName": CLASS,
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "accessModes": spec["accessModes"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "claimRef": {"namespace": metadata["namespace"], "name": metadata["name"], "uid": metadata["uid"]},
+            "local": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
+        },
+    }
+
+
+def step(api: Api, folder: pathlib.Path, node: str) -> None:
+    """Make what is asked for, remove what is released."""
+    volumes = api.call("GET", "/api/v1/persistentvolumes")["items"]
+    known = {item["metadata"]["name"] for item in volumes}
+    for claim in api.call("GET", "/api/v1/persistentvolumeclaims")["items"]:
+        metadata, spec = claim["metadata"], claim["spec"]
+        wanted = spec.get("storageClassName") == CLASS and not spec.get("volumeName")
+        if not wanted or "deletionTimestamp" in metadata or f"pvc-{metadata['uid']}" in known:
+            continue
+        place = folder / metadata["uid"]
+        place.mkdir(parents=True, exist_ok=True)
+        api.call("POST", "/api/v1/persistentvolumes", volume(claim, place, node))
+    for item in volumes:
+        ours = (item["metadata"].get("annotations") or {}).get(_PROVISIONED_BY) == PROVISIONER
+        if ours and item.get("status", {}).get("phase") in ("Released", "Failed"):
+            shutil.rmtree(item["spec"]["local"]["path"], ignore_errors=True)
+            api.call("DELETE", f"/api/v1/persistentvolumes/{item['metadata']['name']}")
+
+
+def main(server: str, pki: str, folder: str, node: str) -> None:
+    """Work until ended."""
+    api = Api(server, pathlib.Path(pki))
+    while True:
+        try:
+            step(api, pathlib.Path(folder), node)
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            print(f"trying again: {error}", flush=True)
+        time.sleep(_INTERVAL_SECONDS)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])

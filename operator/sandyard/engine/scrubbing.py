@@ -1,0 +1,105 @@
+"""Cleans the pod of a Sandbox that is deleted, and gives it back to its pool: ``recycle: Scrub``.
+
+Everything that is not plainly well (late, left, refused, cut off) means that the pod is
+deleted, as without Scrub.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.parts import Parts
+from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.refill import Refill
+from sandyard.kube import errors
+from sandyard.pool import recycle
+from sandyard.pool.recycle import Report
+
+__all__ = ["Scrubbing"]
+
+_log = logging.getLogger(__name__)
+
+
+class Scrubbing:
+    """The way back of pods to their pools."""
+
+    def __init__(self, parts: Parts, refill: Refill) -> None:
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._recorder = parts.recorder
+        self._metrics = parts.metrics
+        self._enabled = parts.settings.scrubbing
+        self._refill = refill
+        # Pods that are given back, though the watch has yet to show it, and whose they were.
+        self._given_back: dict[str, str] = {}
+
+    def left_of(self, sandbox: SandboxRecord) -> list[Pod]:
+        """Pods that are still the Sandbox's."""
+        pods = self._store.pods_of_sandbox(sandbox.uid)
+        return [pod for pod in pods if self._given_back.get(pod.metadata.uid) != sandbox.uid]
+
+    def wanted(self, sandbox: SandboxRecord, pod: Pod) -> PoolRecord | None:
+        """The pool that *pod* may go back to, once it is clean."""
+        pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
+        if not self._enabled or pool is None or pool.spec is None or pool.deleting or pool.spec.paused:
+            return None
+        return None if recycle.obstacle(pod, sandbox.status, pool.spec, pool.template_hash) else pool
+
+    async def give_back(self, sandbox: SandboxRecord, pod: Pod, pool: PoolRecord) -> bool:
+        """Clean *pod* and make it warm again; False: it has to be deleted."""
+        assert pool.spec is not None
+        report = await self._clean(pod, pool.spec.scrub.timeout_seconds)
+        if report.clean:
+            report = await self._return(sandbox, pod, pool)
+        if not report.clean:
+            self._metrics.scrubs.labels("failed").inc()
+            self._metrics.scrub_leftovers.inc(report.leftovers)
+            self._recorder.warning(pool, "ScrubFailed", f"pod {pod.metadata.name} is deleted: {report.why}")
+            _log.info("scrub failed", extra={"pod": pod.metadata.name, "why": report.why})
+            return False
+        self._given_back[pod.metadata.uid] = sandbox.uid
+        self._metrics.scrubs.labels("clean").inc()
+        self._refill.scrubbed(pool)
+        return True
+
+    def forget(self, pod_uid: str) -> None:
+        """The pod is gone."""
+        self._given_back.pop(pod_uid, None)
+
+    async def _clean(self, pod: Pod, timeout_seconds: float) -> Report:
+        report = Report(False)
+        for command in recycle.COMMANDS:
+            try:
+                done = await self._gateway.exec(pod, command, recycle.script(pod), timeout_seconds)
+            except (errors.ApiError, errors.TransportError) as error:
+                return Report(False, f"cleaning was cut off: {error}")
+            report = recycle.read(
+                done.exit.code, done.stdout, done.exit.message or done.stderr.decode(errors="replace")
+            )
+            if done.stdout:
+                return report
+        return Report(False, f"the image has no Python to clean with ({report.why})")
+
+    async def _return(self, sandbox: SandboxRecord, pod: Pod, pool: PoolRecord) -> Report:
+        """Look at the pod once more, as it is now, and change exactly that."""
+        assert pool.spec is not None
+        found = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name)
+        if found is None or found["metadata"]["uid"] != pod.metadata.uid:
+            return Report(False, "it is gone")
+        now = msgspec.convert(found, Pod)
+        if now.metadata.labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
+            return Report(False, "it is no longer its Sandbox's")
+        why = recycle.obstacle(now, sandbox.status, pool.spec, pool.template_hash)
+        if why:
+            return Report(False, why)
+        try:
+            await self._gateway.return_pod(now, pool, recycle.uses(now))
+        except errors.ApiError as error:
+            if not (error.conflict or error.not_found):
+                raise
+            return Report(False, "it has changed while it was cleaned")
+        return Report(True)

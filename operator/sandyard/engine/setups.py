@@ -1,0 +1,60 @@
+"""Closes the network of a setup once it has ended, and ends setups that take too long."""
+
+from __future__ import annotations
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.api.template import Setup, Template
+from sandyard.engine.gateway import Gateway
+from sandyard.podspec import network
+from sandyard.podspec.network import Reach
+from sandyard.pool import observe
+
+__all__ = ["Setups", "overdue", "seconds_left"]
+
+
+def seconds_left(pod: Pod, setup: Setup, now: float) -> float | None:
+    """Time that the setup of *pod* still has; None while it does not run."""
+    since = observe.setup_since(pod)
+    if since is None or pod.metadata.deletion_timestamp is not None:
+        return None
+    return since + setup.timeout_seconds - now
+
+
+def overdue(setup: Setup) -> str:
+    """What is said of a setup that takes too long."""
+    return f"template.setup.command has not ended within timeoutSeconds ({setup.timeout_seconds} s)"
+
+
+class Setups:
+    """The network of setups."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._closing: set[str] = set()
+
+    async def close(self, pod: Pod, template: Template) -> None:
+        """Close the network of *pod*, whose setup has ended.
+
+        The init container that follows finds it closed, or the pod never becomes ready.  Should
+        that proof have ended before the label was changed, it has proven nothing, and the pod
+        stays marked as closing.
+        """
+        uid = pod.metadata.uid
+        if uid in self._closing:
+            return
+        self._closing.add(uid)
+        try:
+            wanted = network.labels(Reach(template.network, template.dns))
+            labels: dict[str, str | None] = {names.LABEL_ALLOW: wanted.get(names.LABEL_ALLOW)}
+            labels[names.LABEL_EGRESS] = names.EGRESS_NONE
+            reply = await self._gateway.relabel_network(pod, labels, {names.ANNOTATION_SETUP: names.SETUP_CLOSING})
+            if not observe.proof_ended(reply):
+                await self._gateway.relabel_network(reply, {}, {names.ANNOTATION_SETUP: names.SETUP_CLOSED})
+        except BaseException:
+            self._closing.discard(uid)
+            raise
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
+        self._closing.discard(uid)

@@ -1,0 +1,209 @@
+"""The containers of a sandbox's pod: the proof, the setup, the proof that its network is closed again, the main one."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from sandyard.api import names, quantity
+from sandyard.api.network import Network
+from sandyard.api.pool import WarmProbe
+from sandyard.api.template import EnvVar, Resources, Template
+from sandyard.podspec import network
+from sandyard.podspec.network import Reach
+
+__all__ = ["KEEPER", "Probe", "closing", "main", "opened_for_setup", "probing", "reaches", "resources",
+           "setting_up"]  # fmt: skip
+
+# An idle process that ends at once on TERM: it is not process 1 (the pause container is), so
+# the default action of the signal holds. Images whose own command would exit work with it.
+KEEPER: Final = ("sleep", "2147483647")
+_PROBE_MEMORY: Final = "128Mi"
+_PROBE_REQUEST: Final = "32Mi"
+_MOUNTS: Final = [
+    {"name": names.WORKSPACE_VOLUME, "mountPath": "/workspace"},
+    {"name": "tmp", "mountPath": "/tmp"},
+]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How the init container proves isolation.
+
+    Attributes
+    ----------
+    image
+        The operator's own image.
+    forbidden
+        ``host:port`` of destinations that must be out of reach, the API server's first.
+    runtime, network
+        ``Required`` or ``BestEffort``.
+    """
+
+    image: str
+    pull_policy: str
+    forbidden: tuple[str, ...]
+    runtime: str = "Required"
+    network: str = "Required"
+    timeout_seconds: int = 20
+
+
+def opened_for_setup(template: Template) -> Reach | None:
+    """The network that is open while the setup runs and has to be closed after it; None if there is none.
+
+    One that is just the template's own stays as it is.
+    """
+    wanted = template.setup.network if template.setup is not None else None
+    if wanted is None or wanted.egress == names.EGRESS_NONE:
+        return None
+    same = network.allowance(Reach(wanted, template.dns)) == network.allowance(Reach(template.network, template.dns))
+    return None if same and wanted.egress == template.network.egress else Reach(wanted, template.dns)
+
+
+def main(template: Template, env: Sequence[EnvVar], health: WarmProbe | None) -> dict[str, Any]:
+    """The sandbox itself."""
+    container: dict[str, Any] = {
+        "name": names.CONTAINER,
+        "image": template.image,
+        "workingDir": template.working_dir,
+        "env": _environment(template, env),
+        "resources": resources(template.resources),
+        "securityContext": security(template, template.read_only_root_filesystem),
+        "volumeMounts": _MOUNTS,
+    }
+    if health is not None:
+        container["readinessProbe"] = {
+            "exec": {"command": list(health.command)},
+            "periodSeconds": health.period_seconds,
+            "timeoutSeconds": health.timeout_seconds,
+            "failureThreshold": health.failure_threshold,
+        }
+    if template.image_pull_policy:
+        container["imagePullPolicy"] = template.image_pull_policy
+    if template.command:
+        container["command"] = [_literal(word) for word in template.command]
+    elif not template.args:
+        container["command"] = list(KEEPER)
+    if template.args:
+        container["args"] = [_literal(word) for word in template.args]
+    return container
+
+
+def _literal(word: str) -> str:
+    """Kubernetes expands ``$(NAME)`` in commands; what a user writes is taken as it stands."""
+    return word.replace("$(", "$$(")
+
+
+def reaches(template: Template) -> list[Reach]:
+    """Every network that a pod of *template* has at some time."""
+    opened = opened_for_setup(template)
+    own = Reach(template.network, template.dns)
+    return [own] if opened is None else [own, opened]
+
+
+def probing(template: Template, probe: Probe) -> dict[str, Any]:
+    """The proof of isolation, before anything of the tenant's runs."""
+    return _probe_container(names.PROBE_CONTAINER, template, probe, [])
+
+
+def closing(template: Template, probe: Probe, setup: Network) -> dict[str, Any]:
+    """The proof that what *setup* had opened is closed again, before the main process starts."""
+    known = {f"--closed-again={destination}" for destination in _examples(setup)}
+    return _probe_container(names.CLOSED_CONTAINER, template, probe, ["--after-setup", *sorted(known)])
+
+
+def setting_up(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
+    """The setup command, in the sandbox's own image and with its volumes."""
+    assert template.setup is not None
+    container: dict[str, Any] = {
+        "name": names.SETUP_CONTAINER,
+        "image": template.image,
+        "command": [_literal(word) for word in template.setup.command],
+        "workingDir": template.working_dir,
+        "env": _environment(template, env),
+        "resources": resources(template.resources),
+        "securityContext": security(template, template.read_only_root_filesystem),
+        "volumeMounts": _MOUNTS,
+        # The end of its output is what tells a person what went wrong.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if template.image_pull_policy:
+        container["imagePullPolicy"] = template.image_pull_policy
+    return container
+
+
+def _examples(opened: Network) -> list[str]:
+    """Destinations that *opened* lets through: they must be refused again."""
+    if opened.egress != names.EGRESS_ALLOW_LIST:
+        return ["dns"]
+    found = []
+    for rule in opened.allow or ():
+        block = ipaddress.ip_network(rule.cidr)
+        address = block.network_address if block.num_addresses == 1 else block.network_address + 1
+        host = f"[{address}]" if address.version == 6 else str(address)
+        found += [f"{host}:{port.port}" for port in rule.ports or () if port.protocol == "TCP"]
+    return found
+
+
+def _environment(template: Template, env: Sequence[EnvVar]) -> list[dict[str, str]]:
+    # A home that the user can write to; uid 1000 has no entry in most images' passwd file.
+    variables = {"HOME": "/workspace"}
+    variables.update({variable.name: variable.value for variable in template.env or ()})
+    variables.update({variable.name: variable.value for variable in env})
+    return [{"name": name, "value": _literal(value)} for name, value in variables.items()]
+
+
+def _probe_container(name: str, template: Template, probe: Probe, further: Sequence[str]) -> dict[str, Any]:
+    arguments = [f"--forbidden={destination}" for destination in probe.forbidden]
+    return {
+        "name": name,
+        "image": probe.image,
+        "imagePullPolicy": probe.pull_policy,
+        "command": [
+            "/opt/sandyard/bin/python", "-I", "-m", "sandyard.probe",
+            f"--runtime={probe.runtime}", f"--network={probe.network}",
+            f"--timeout-seconds={probe.timeout_seconds}", *arguments, *further,
+        ],
+        "resources": {
+            "limits": {"cpu": template.resources.cpu, "memory": _PROBE_MEMORY, "ephemeral-storage": "16Mi"},
+            "requests": {
+                "cpu": resources(template.resources)["requests"]["cpu"],
+                "memory": _PROBE_REQUEST,
+                "ephemeral-storage": "16Mi",
+            },
+        },
+        "securityContext": security(template, read_only=True),
+        "terminationMessagePolicy": "File",
+    }  # fmt: skip
+
+
+def security(template: Template, read_only: bool) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": read_only,
+    }
+    if template.user.uid != 0:
+        context["capabilities"] = {"drop": ["ALL"]}
+    return context
+
+
+def resources(wanted: Resources) -> dict[str, Any]:
+    """Limits and requests: memory is set aside whole, CPU to a tenth, unless said otherwise."""
+    requests = wanted.requests
+    tenth = max(1, int(quantity.parse(wanted.cpu) * Fraction(1000, 10)))
+    return {
+        "limits": {
+            "cpu": wanted.cpu,
+            "memory": wanted.memory,
+            "ephemeral-storage": wanted.ephemeral_storage,
+        },
+        "requests": {
+            "cpu": requests.cpu if requests and requests.cpu else f"{tenth}m",
+            "memory": requests.memory if requests and requests.memory else wanted.memory,
+            "ephemeral-storage": "16Mi",
+        },
+    }

@@ -1,0 +1,106 @@
+"""Whether a used pod may be handed out again, what is run in it before, and what is believed of the answer.
+
+The default answer is no: everything that is not as the pool's template has it, or not seen to
+be clean, means that the pod is deleted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sandyard import scrub
+from sandyard.api import model, names
+from sandyard.api.objects import Pod
+from sandyard.api.pool import PoolSpec
+from sandyard.podspec import network
+from sandyard.podspec.network import Reach
+from sandyard.pool import observe
+
+__all__ = ["COMMANDS", "Report", "obstacle", "read", "script", "uses"]
+
+# Absolute: a template's PATH may name places that a tenant can write to.
+COMMANDS: Final = (
+    ("/usr/local/bin/python3", "-I", "-S", "-"),
+    ("/usr/bin/python3", "-I", "-S", "-"),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes
+    ----------
+    clean
+        Whether everything was cleaned and looked at, and nothing is left.
+    why
+        What is left, or what kept it from looking.
+    leftovers
+        Number of things that are left.
+    """
+
+    clean: bool
+    why: str = ""
+    leftovers: int = 0
+
+
+def uses(pod: Pod) -> int:
+    """How often *pod* has been handed out, this time included."""
+    told = pod.metadata.annotations.get(names.ANNOTATION_USES, "0")
+    return (int(told) if told.isdigit() else 10**6) + 1
+
+
+def obstacle(pod: Pod, status: Mapping[str, Any], pool: PoolSpec, template_hash: str) -> str:
+    """Why *pod*, of a Sandbox with *status*, is not to be used again; empty if it may be cleaned."""
+    if pool.recycle != "Scrub":
+        return "the pool does not recycle"
+    if pod.metadata.labels.get(names.LABEL_STATE) != names.STATE_CLAIMED:
+        return "it was started for its Sandbox alone"
+    if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != template_hash:
+        return "its template has changed"
+    wanted = network.labels(Reach(pool.template.network, pool.template.dns))
+    labels = pod.metadata.labels
+    if any(labels.get(key) != wanted.get(key) for key in (names.LABEL_EGRESS, names.LABEL_ALLOW, names.LABEL_INGRESS)):
+        return "its network was widened, and cannot be proven closed in time"
+    if uses(pod) >= pool.scrub.max_uses:
+        return f"it was handed out {uses(pod)} times (scrub.maxUses)"
+    if not status.get("readyAt") or pod.metadata.deletion_timestamp is not None or not observe.is_ready(pod):
+        return "it is not ready"
+    if _since(pod) is None or any(item.restart_count for item in pod.status.container_statuses):
+        return "its main process has ended"
+    return ""
+
+
+def script(pod: Pod) -> bytes:
+    """What is sent to the standard input of one of `COMMANDS`."""
+    source = inspect.getsource(scrub)
+    body, _, _ = source.rpartition('if __name__ == "__main__":')
+    return f"{body}\nsys.exit(main({_since(pod)!r}))\n".encode()
+
+
+def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
+    """Understand the answer; nothing is clean unless it says so in every way."""
+    lines = stdout.decode(errors="replace").splitlines()
+    told = lines[-1] if lines else ""
+    try:
+        content = json.loads(told.removeprefix(scrub.MARK)) if told.startswith(scrub.MARK) else {}
+        left = [str(item) for item in content["left"]]
+    except (ValueError, KeyError, TypeError):
+        return Report(False, f"cleaning ended with exit code {exit_code}: {message[:300] or 'no message'}")
+    if left:
+        return Report(False, f"left behind: {', '.join(left)[:500]}", len(left))
+    if exit_code != 0:
+        return Report(False, f"cleaning ended with exit code {exit_code}")
+    return Report(True)
+
+
+def _since(pod: Pod) -> float | None:
+    for status in pod.status.container_statuses:
+        running = status.state.running
+        if status.name == names.CONTAINER and running is not None and running.started_at:
+            return model.seconds(running.started_at)
+    return None
