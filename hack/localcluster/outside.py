@@ -6,6 +6,7 @@ TCP 80 and 443 reply with one line that names the address that was reached; UDP 
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 
 async def _tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -24,8 +25,8 @@ async def _tcp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 class _Echo(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        # Not every Python's transport says that it is a DatagramTransport.
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.transport.sendto(data, addr)

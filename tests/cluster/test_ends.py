@@ -1,0 +1,62 @@
+"""What happens to a real pod is what its Sandbox says, whoever ended it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from localcluster import lifecycle, processes
+from tests.cluster.conftest import Installed
+from tests.support import manifests
+from tests.support.kube import Kube, until
+
+
+def test_a_full_disk_means_eviction_and_says_so(kube: Kube) -> None:
+    template = manifests.template(workspace={"sizeLimit": "16Mi"})
+    kube.create(manifests.sandbox("s", template=template))
+    pod = kube.wait_for("sandbox", "s", "Ready")["podName"]
+    kube.kubectl("exec", pod, "-c", "sandbox", "--", "dd", "if=/dev/zero", "of=/workspace/big", "bs=1M", "count=48")
+    until("it was evicted", lambda: kube.status("sandbox", "s")["phase"] == "Failed", 120)
+    ended = kube.status("sandbox", "s")["lastTermination"]
+    assert ended["reason"] == "Evicted"
+    assert "16Mi" in ended["message"]
+    kube.delete("sandbox", "s")
+
+
+def test_one_that_is_evicted_by_the_api_is_lost_and_says_so(kube: Kube) -> None:
+    kube.create(manifests.sandbox("s", template=manifests.template()))
+    pod = kube.wait_for("sandbox", "s", "Ready")["podName"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    kube.run("kubectl", "create", "--raw", f"/api/v1/namespaces/{kube.namespace}/pods/{pod}/eviction", "-f", "-",
+             stdin=json.dumps(eviction))  # fmt: skip
+    started = time.monotonic()
+    until("it says so", lambda: kube.status("sandbox", "s")["phase"] == "Failed", 20)
+    assert time.monotonic() - started < 5
+    assert kube.condition("sandbox", "s", "Ready")["reason"] == "PodLost"  # type: ignore[index]
+    kube.delete("sandbox", "s")
+
+
+def test_a_lost_node_is_told_and_a_node_that_comes_back_heals(kube: Kube, installed: Installed) -> None:
+    kube.create(manifests.sandbox("s", template=manifests.template()))
+    kube.wait_for("sandbox", "s", "Ready")
+    running = processes.Processes(installed.cluster)
+    running.stop("kubelet")
+    try:
+        kube.wait_reason("sandbox", "s", "Ready", ["NodeLost"], 120)
+        assert kube.status("sandbox", "s")["phase"] == "Starting"
+    finally:
+        lifecycle.up(installed.cluster.name, lifecycle.Options())
+    kube.wait_for("sandbox", "s", "Ready", timeout=60)
+    kube.delete("sandbox", "s")
+
+
+def test_a_broken_image_costs_few_pods_in_three_minutes(kube: Kube) -> None:
+    kube.apply(manifests.pool("broken", 5, manifests.template(image="registry.invalid/nothing/here:1"),
+                              startup={"timeoutSeconds": 5}))  # fmt: skip
+    made: set[str] = set()
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        made |= {pod["metadata"]["uid"] for pod in kube.list("pods")}
+        time.sleep(0.5)  # as often as is needed to see each pod
+    assert 1 <= len(made) <= 10
+    kube.delete("sandboxpool", "broken")
