@@ -56,10 +56,13 @@ class ApiServer:
         await self._turns()
         return copy.deepcopy(self._find(_key(path)))
 
-    async def items(self, path: str, _params: Any = None) -> list[dict[str, Any]]:
+    async def items(self, path: str, params: Any = None) -> list[dict[str, Any]]:
         await self._turns()
+        wanted = (params or {}).get("labelSelector")
         return [
-            copy.deepcopy(body) for (resource, _), body in self.objects.items() if resource == path.rpartition("/")[2]
+            copy.deepcopy(body)
+            for body in self.all(path.rpartition("/")[2])
+            if wanted is None or wanted in (body["metadata"].get("labels") or {})
         ]
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +111,8 @@ class ApiServer:
         body.setdefault("status", {})
         self.objects[resource, metadata["name"]] = body
         self._tell("ADDED", resource, body)
+        if resource == "pods":
+            self._make_claims(body)
         return copy.deepcopy(body)
 
     def change(self, resource: str, name: str, changes: dict[str, Any]) -> None:
@@ -161,6 +166,29 @@ class ApiServer:
             self._drop(key)
         return copy.deepcopy(found)
 
+    def _make_claims(self, pod: dict[str, Any]) -> None:
+        """What Kubernetes does for ephemeral volumes: a claim that its pod owns."""
+        for volume in pod["spec"].get("volumes", ()):
+            if "ephemeral" in volume:
+                name = f"{pod['metadata']['name']}-{volume['name']}"
+                labels = volume["ephemeral"]["volumeClaimTemplate"]["metadata"]["labels"]
+                owner = {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+                metadata = {"name": name, "labels": labels, "ownerReferences": [owner]}
+                self.put("persistentvolumeclaims", {"metadata": metadata, "spec": {}})
+            elif "persistentVolumeClaim" in volume:
+                name = volume["persistentVolumeClaim"]["claimName"]
+                assert ("persistentvolumeclaims", name) in self.objects, "a pod starts without its workspace"
+
+    def _collect_garbage(self, uid: str) -> None:
+        """Claims go with the last of their owners."""
+        for claim in self.all("persistentvolumeclaims"):
+            owners = [owner for owner in claim["metadata"]["ownerReferences"] if owner["uid"] != uid]
+            if not owners:
+                self._drop(("persistentvolumeclaims", claim["metadata"]["name"]))
+            elif owners != claim["metadata"]["ownerReferences"]:
+                claim["metadata"]["ownerReferences"] = owners
+                self._bump("persistentvolumeclaims", claim)
+
     def _watch_owner(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         """The promise itself: a pod belongs to one Sandbox, from its claim to its end."""
         owner = (after["metadata"].get("labels") or {}).get(names.LABEL_SANDBOX_UID)
@@ -185,6 +213,8 @@ class ApiServer:
         body = self.objects.pop(key)
         self._version += 1
         self._tell("DELETED", key[0], body)
+        if key[0] in ("pods", "sandboxes"):
+            self._collect_garbage(body["metadata"]["uid"])
 
     def _tell(self, kind: str, resource: str, body: dict[str, Any]) -> None:
         self.events[resource].append(Event(kind, resource, copy.deepcopy(body)))

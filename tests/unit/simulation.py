@@ -67,6 +67,7 @@ class World:
     """A cluster with one pool, and an operator that may crash."""
 
     maximum: int = 6
+    persistent: bool = False
     now: float = START
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
@@ -74,13 +75,18 @@ class World:
         self.api = ApiServer(lambda: self.now)
         self.crashes = 0
         self.numbers = itertools.count(1)
-        template = {"image": "a"}
+        template = self.template("a")
         self.api.put("sandboxpools", {
             "metadata": {"name": "pool", "finalizers": [names.FINALIZER]},
             "spec": {"replicas": 2, "maxSandboxes": self.maximum, "template": template,
                      "whenEmpty": {"action": "ColdStart", "waitSeconds": 80000}},
         })  # fmt: skip
         self.start()
+
+    def template(self, image: str) -> dict[str, Any]:
+        """The pool's template."""
+        workspace = {"workspace": {"persistent": {"size": "1Gi"}}} if self.persistent else {}
+        return {"image": image, **workspace}
 
     def __str__(self) -> str:
         """What is there, for the message of a failed test."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sandyard.api import names
 from tests.unit.simulation import World
@@ -26,8 +26,12 @@ class Cluster(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(MAXIMUM)
         self.made = 0
+        self.kept: dict[str, str] = {}
+
+    @initialize(persistent=st.booleans())
+    def a_cluster(self, persistent: bool) -> None:
+        self.world = World(MAXIMUM, persistent)
 
     # Users
 
@@ -45,8 +49,8 @@ class Cluster(RuleBasedStateMachine):
         self.world.api.remove(("sandboxes", name))
 
     @precondition(lambda self: self.world.api.all("sandboxes"))
-    @rule(data=st.data(), state=st.sampled_from(["Paused", "Running"]))
-    def a_user_pauses_or_resumes(self, data: st.DataObject, state: str) -> None:
+    @rule(data=st.data(), state=st.sampled_from(["Paused", "Running", "Suspended"]))
+    def a_user_pauses_suspends_or_resumes(self, data: st.DataObject, state: str) -> None:
         name = data.draw(st.sampled_from(sorted(b["metadata"]["name"] for b in self.world.api.all("sandboxes"))))
         self.world.api.change("sandboxes", name, {"spec": {"desiredState": state}})
 
@@ -56,7 +60,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(image=st.sampled_from(["a", "b"]))
     def the_template_changes(self, image: str) -> None:
-        self.world.api.change("sandboxpools", "pool", {"spec": {"template": {"image": image}}})
+        self.world.api.change("sandboxpools", "pool", {"spec": {"template": self.world.template(image)}})
 
     # The node
 
@@ -136,6 +140,23 @@ class Cluster(RuleBasedStateMachine):
             assert not (frozen and told.get("Ready") == "True"), "it says Ready and stands still"
 
     @invariant()
+    def a_workspace_that_is_named_is_never_lost(self) -> None:
+        for sandbox in self.world.api.all("sandboxes"):
+            name = sandbox["status"].get("workspaceClaim")
+            if name and "deletionTimestamp" not in sandbox["metadata"]:
+                assert self.kept.setdefault(sandbox["metadata"]["uid"], name) == name, "it has another workspace"
+                claim = self.world.api.objects.get(("persistentvolumeclaims", name))
+                assert claim is not None, "its workspace is gone"
+                owners = {owner["uid"] for owner in claim["metadata"]["ownerReferences"]}
+                assert sandbox["metadata"]["uid"] in owners
+
+    @invariant()
+    def what_is_called_suspended_has_no_pod(self) -> None:
+        for sandbox in self.world.api.all("sandboxes"):
+            if sandbox["status"].get("phase") == "Suspended":
+                assert "podUID" not in sandbox["status"]
+
+    @invariant()
     def a_finalizer_goes_only_after_the_pod(self) -> None:
         living = {sandbox["metadata"]["uid"] for sandbox in self.world.api.all("sandboxes")}
         for pod in self.world.pods(going=False):
@@ -151,8 +172,14 @@ class Cluster(RuleBasedStateMachine):
             claimed = [p["metadata"]["labels"][names.LABEL_SANDBOX_UID] for p in world.pods()
                        if names.LABEL_SANDBOX_UID in p["metadata"]["labels"]]  # fmt: skip
             assert len(claimed) == len(set(claimed)), "a Sandbox has two pods"
+            # Without a persistent workspace nobody is suspended: it runs on, and says why.
+            resting = [s for s in sandboxes if world.persistent and s["spec"].get("desiredState") == "Suspended"]
+            for sandbox in resting:
+                assert sandbox["status"]["phase"] == "Suspended", f"{sandbox}\n{world}"
+                assert sandbox["metadata"]["uid"] not in claimed, "a suspended Sandbox has a pod"
+            sandboxes = [sandbox for sandbox in sandboxes if sandbox not in resting]
             for sandbox in sandboxes:
-                if sandbox["status"].get("readyAt"):
+                if sandbox["status"].get("claimedAt"):
                     paused = sandbox["spec"].get("desiredState") == "Paused"
                     assert sandbox["status"]["phase"] == ("Paused" if paused else "Ready"), f"{sandbox}\n{world}"
             ready = {s["metadata"]["uid"] for s in sandboxes if s["status"].get("phase") in ("Ready", "Paused")}
@@ -178,7 +205,7 @@ def ready_reason(sandbox: dict[str, Any]) -> str:
 
 TestCluster = Cluster.TestCase
 TestCluster.settings = settings(
-    max_examples=110,
+    max_examples=130,
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=list(HealthCheck),

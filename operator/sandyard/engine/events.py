@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from sandyard.api import conditions, model, names
+from sandyard.api.events import Event
 from sandyard.engine.gateway import Gateway, NotLeader
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.kube import errors
@@ -17,6 +18,7 @@ __all__ = ["Recorder"]
 
 _log = logging.getLogger(__name__)
 _QUEUE_LIMIT = 1000
+_NORMAL_LIMIT = 200
 _SAME_AGAIN_SECONDS = 60.0
 
 
@@ -32,13 +34,10 @@ class Recorder:
     def __len__(self) -> int:
         return self._queue.qsize()
 
-    def normal(self, record: SandboxRecord | PoolRecord, reason: str, message: str) -> None:
-        """Something went as it should."""
-        self._put(record, "Normal", reason, message)
-
-    def warning(self, record: SandboxRecord | PoolRecord, reason: str, message: str) -> None:
-        """Something a person may want to look at."""
-        self._put(record, "Warning", reason, message)
+    def tell(self, record: SandboxRecord | PoolRecord, event: Event, message: str) -> None:
+        """Say what has happened to *record*; never waits, and under load leaves out what went well."""
+        if event.type == "Warning" or len(self) < _NORMAL_LIMIT:
+            self._put(record, event, message)
 
     async def run(self) -> None:
         """Post until cancelled."""
@@ -51,16 +50,16 @@ class Recorder:
             except (errors.ApiError, errors.TransportError) as error:
                 _log.debug("event dropped", extra={"error": str(error)})
 
-    def _put(self, record: SandboxRecord | PoolRecord, kind: str, reason: str, message: str) -> None:
+    def _put(self, record: SandboxRecord | PoolRecord, event: Event, message: str) -> None:
         now = time.monotonic()
-        key = (record.uid, reason, message)
+        key = (record.uid, event.reason, message)
         if now - self._posted.get(key, float("-inf")) < _SAME_AGAIN_SECONDS:
             return
         if len(self._posted) > 4 * _QUEUE_LIMIT:
             self._posted = {k: at for k, at in self._posted.items() if now - at < _SAME_AGAIN_SECONDS}
         self._posted[key] = now
         moment = model.timestamp(time.time())
-        event = {
+        body = {
             "metadata": {"name": f"{record.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": record.namespace},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
@@ -69,15 +68,15 @@ class Recorder:
                 "name": record.name,
                 "uid": record.uid,
             },
-            "type": kind,
-            "reason": reason,
+            "type": event.type,
+            "reason": event.reason,
             "message": conditions.printable(message),
             "eventTime": moment,
-            "action": reason,
+            "action": event.reason,
             "reportingComponent": names.FINALIZER.partition("/")[0],
             "reportingInstance": self._identity[:128],
         }
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait(body)
         except asyncio.QueueFull:
             _log.debug("event dropped: the queue is full")

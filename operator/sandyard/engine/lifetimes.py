@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from sandyard.api import model
+from sandyard.api.events import Event
 from sandyard.api.reasons import Phase, Reason
 from sandyard.engine.parts import Parts
 from sandyard.engine.records import SandboxRecord
@@ -60,7 +61,7 @@ class Lifetimes:
         terms = self._telling.terms(sandbox)
         gone_at = expiry.deleted_at(sandbox.spec.lifetime, terms, sandbox.status)
         if gone_at is not None and gone_at <= now:
-            self._recorder.normal(sandbox, "Deleted", "it ended, and secondsAfterFinished is over")
+            self._recorder.tell(sandbox, Event.DELETED, "it ended, and secondsAfterFinished is over")
             await self._gateway.delete_sandbox(sandbox)
             return True
         await self._take_in_activity(sandbox, now)
@@ -87,7 +88,7 @@ class Lifetimes:
         if due.at is not None and due.at <= now:
             if stops:
                 return await self._stop(sandbox, due)
-            self._recorder.normal(sandbox, due.reason.value, f"{due.message}: deleting it")
+            self._recorder.tell(sandbox, Event.EXPIRED, f"{due.message}: deleting it")
             self._metrics.expired.labels(due.reason.value, "Delete").inc()
             await self._gateway.delete_sandbox(sandbox)
             return True
@@ -98,7 +99,7 @@ class Lifetimes:
     async def _stop(self, sandbox: SandboxRecord, due: expiry.Expiry) -> bool:
         status = phase.expired(self._telling.facts(sandbox), due.reason, due.message)
         if await self._telling.write(sandbox, status):
-            self._recorder.normal(sandbox, due.reason.value, f"{due.message}: its pod goes, the Sandbox stays")
+            self._recorder.tell(sandbox, Event.EXPIRED, f"{due.message}: its pod goes, the Sandbox stays")
             self._metrics.expired.labels(due.reason.value, "Stop").inc()
         return True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Phase, Reason
 from sandyard.engine.parts import Parts
@@ -67,7 +68,7 @@ class Pausing:
         facts = self._telling.facts(sandbox)
         if report.done:
             if await self._telling.write(sandbox, phase.paused(facts, pod, report.count)):
-                self._recorder.normal(sandbox, Reason.PAUSED.value, f"{report.count} processes are stopped")
+                self._recorder.tell(sandbox, Event.PAUSED, f"{report.count} processes are stopped")
             return
         await self._failed(sandbox, pod, report)
 
@@ -76,7 +77,7 @@ class Pausing:
         await self._telling.write(sandbox, phase.pausing(facts, pod, Reason.RESUMING, "continuing its processes"))
         report = await self._run(pod, stopped=False)
         if report.done:
-            self._recorder.normal(sandbox, "Resumed", f"{report.count} processes go on")
+            self._recorder.tell(sandbox, Event.RESUMED, f"{report.count} processes go on")
             return True
         await self._failed(sandbox, pod, report)
         return False
@@ -85,7 +86,7 @@ class Pausing:
         facts = self._telling.facts(sandbox)
         status = phase.pausing(facts, pod, Reason.PAUSE_FAILED, report.why, stalled=True)
         if await self._telling.write(sandbox, status):
-            self._recorder.warning(sandbox, Reason.PAUSE_FAILED.value, report.why)
+            self._recorder.tell(sandbox, Event.PAUSE_FAILED, report.why)
         self.again(sandbox.uid, _RETRY_SECONDS)
 
     async def _run(self, pod: Pod, *, stopped: bool) -> Report:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sandyard.api import names
+from sandyard.api.events import Event
 from sandyard.api.network import Network
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason, Start
@@ -196,7 +197,7 @@ class Provider:
         if await self._telling.write(
             sandbox, phase.pending(self._telling.facts(sandbox), reason, message, stalled=True)
         ):
-            self._recorder.warning(sandbox, reason.value, message)
+            self._recorder.tell(sandbox, Event.WAITING, f"{reason.value}: {message}")
         if deadline is not None:
             self.again(sandbox.uid, deadline - waited)
 
@@ -243,7 +244,7 @@ class Provider:
             await self._telling.write(
                 sandbox, phase.pending(self._telling.facts(sandbox), reason, message, stalled=True)
             )
-            self._recorder.warning(sandbox, reason.value, message)
+            self._recorder.tell(sandbox, Event.WAITING, f"{reason.value}: {message}")
             self.again(sandbox.uid, min(_REFRESH_SECONDS, max(0.1, patience - waited)))
             return False
         self._refused.pop(sandbox.uid, None)

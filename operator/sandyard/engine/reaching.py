@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandyard.api import names
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.engine.parts import Parts
 from sandyard.engine.provide import not_allowed
@@ -44,7 +45,7 @@ class Reaching:
         labels: dict[str, str | None] = {names.LABEL_ALLOW: None, names.LABEL_INGRESS: None, **network.labels(wanted)}
         await self._gateway.relabel_network(pod, labels)
         if phase.running(sandbox.status):
-            self._recorder.normal(sandbox, "NetworkChanged", f"egress {wanted.network.egress}")
+            self._recorder.tell(sandbox, Event.NETWORK_CHANGED, f"egress {wanted.network.egress}")
 
     def refused(self, sandbox: SandboxRecord, pod: Pod) -> str:
         """Why the network that a running Sandbox asks for is not given to it; empty if it is."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sandyard.api import conditions, names
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine import pool_memory, pool_view, setups
@@ -235,7 +236,7 @@ class Refill:
         now = time.time()
         memory.fail(reason, message, now, pod_uid)
         self._parts.metrics.pod_starts.labels("failed").inc()
-        self._parts.recorder.warning(pool, "StartFailed", f"{reason.value}: {message}")
+        self._parts.recorder.tell(pool, Event.START_FAILED, f"{reason.value}: {message}")
         self.again(pool.uid, max(0.05, memory.backoff.until - now))
         self.trouble_changed(pool.uid)
 
@@ -378,7 +379,7 @@ class Refill:
         before = conditions.find(pool.status.get("conditions"), Condition.READY)
         after = conditions.find(status["conditions"], Condition.READY)
         if after is not None and after["status"] == "True" and (before is None or before["status"] != "True"):
-            self._parts.recorder.normal(pool, Reason.READY.value, str(after["message"]))
+            self._parts.recorder.tell(pool, Event.READY, str(after["message"]))
 
 
 def refusal(error: errors.ApiError) -> tuple[Reason, str]:

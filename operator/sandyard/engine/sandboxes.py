@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from sandyard.api import model, names
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Phase, Reason, Start
 from sandyard.api.template import Template
@@ -114,13 +115,13 @@ class Sandboxes:
             status = phase.refused_state(status, *refused)
         await self._telling.write(sandbox, status)
         if resumed:
-            self._recorder.normal(sandbox, "Resumed", f"in a new pod, {pod.metadata.name}, with its workspace")
+            self._recorder.tell(sandbox, Event.RESUMED, f"in a new pod, {pod.metadata.name}, with its workspace")
         if not first:
             return
         kind = sandbox.status.get("start") or start.value
         self._metrics.claims.labels("ready", kind).inc()
         self._metrics.claim_seconds.labels(kind).observe(time.monotonic() - sandbox.seen_at)
-        self._recorder.normal(sandbox, Reason.READY.value, f"{kind} start: pod {pod.metadata.name}")
+        self._recorder.tell(sandbox, Event.READY, f"{kind} start: pod {pod.metadata.name}")
 
     def _refused(self, sandbox: SandboxRecord, pod: Pod) -> tuple[Reason, str] | None:
         """What it asks for and cannot have, though it runs."""
@@ -159,7 +160,7 @@ class Sandboxes:
             if await self._telling.write(sandbox, phase.finished(facts, pod, ended)):
                 self._metrics.ended.labels(ended["reason"]).inc()
                 told = f"{ended['reason']}, exit code {ended.get('exitCode')}"
-                self._recorder.normal(sandbox, "Finished", told)
+                self._recorder.tell(sandbox, Event.FINISHED, told)
             return
         if pod.metadata.deletion_timestamp is not None:
             await self._fail_lost(sandbox, f"pod {pod.metadata.name} is being deleted, not by Sandyard")
@@ -200,7 +201,7 @@ class Sandboxes:
     async def _not_ready(self, sandbox: SandboxRecord, pod: Pod, facts: phase.Facts) -> None:
         why = observe.sickness(pod)
         if await self._telling.write(sandbox, phase.not_ready(facts, pod, why.reason, why.message)):
-            self._recorder.warning(sandbox, why.reason.value, why.message)
+            self._recorder.tell(sandbox, Event.NOT_READY, f"{why.reason.value}: {why.message}")
 
     async def _starting(self, sandbox: SandboxRecord, pod: Pod, facts: phase.Facts) -> None:
         pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
@@ -253,7 +254,7 @@ class Sandboxes:
     async def _fail_lost(self, sandbox: SandboxRecord, message: str) -> None:
         if await self._telling.write(sandbox, phase.failed(self._telling.facts(sandbox), Reason.POD_LOST, message)):
             self._metrics.ended.labels(Reason.POD_LOST.value).inc()
-            self._recorder.warning(sandbox, Reason.POD_LOST.value, message)
+            self._recorder.tell(sandbox, Event.POD_LOST, message)
 
     async def _keep_ended(self, sandbox: SandboxRecord) -> None:
         """An ended Sandbox stays as it is; only a changed spec is acknowledged."""

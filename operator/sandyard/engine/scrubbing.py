@@ -11,6 +11,7 @@ import logging
 import msgspec
 
 from sandyard.api import names
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.engine.parts import Parts
 from sandyard.engine.records import PoolRecord, SandboxRecord
@@ -58,11 +59,12 @@ class Scrubbing:
         if not report.clean:
             self._metrics.scrubs.labels("failed").inc()
             self._metrics.scrub_leftovers.inc(report.leftovers)
-            self._recorder.warning(pool, "ScrubFailed", f"pod {pod.metadata.name} is deleted: {report.why}")
+            self._recorder.tell(pool, Event.SCRUB_FAILED, f"pod {pod.metadata.name} is deleted: {report.why}")
             _log.info("scrub failed", extra={"pod": pod.metadata.name, "why": report.why})
             return False
         self._given_back[pod.metadata.uid] = sandbox.uid
         self._metrics.scrubs.labels("clean").inc()
+        self._recorder.tell(pool, Event.SCRUBBED, f"pod {pod.metadata.name} is warm again")
         self._refill.scrubbed(pool)
         return True
 

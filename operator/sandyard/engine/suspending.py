@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from sandyard.api import conditions, model, names
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Phase, Reason
 from sandyard.engine.claims import Claims
@@ -104,7 +105,7 @@ class Suspending:
             return
         # What a stalled attempt to go on has left is overwritten: now it is as asked for.
         if await self._telling.write(sandbox, phase.suspended(self._telling.facts(sandbox), reason, message)):
-            self._recorder.normal(sandbox, Reason.SUSPENDED.value, message)
+            self._recorder.tell(sandbox, Event.SUSPENDED, message)
             if reason is not Reason.SUSPENDED:
                 self._metrics.expired.labels(reason.value, "Suspend").inc()
 

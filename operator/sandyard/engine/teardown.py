@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from sandyard.api import conditions, names
+from sandyard.api.events import Event
 from sandyard.engine.parts import Parts
 from sandyard.engine.provide import Provider
 from sandyard.engine.records import SandboxRecord
@@ -70,6 +71,7 @@ class Teardown:
         if not await self._claim_gone(sandbox):
             return
         await self._gateway.remove_finalizer(sandbox)
+        self._recorder.tell(sandbox, Event.CLEANED, "nothing of it is left")
         self._metrics.teardowns.labels("done").inc()
         self._metrics.teardown_seconds.observe(max(0.0, self._asked_seconds_ago(sandbox)))
         self.forget(sandbox.uid)
@@ -91,7 +93,7 @@ class Teardown:
     async def _tell(self, sandbox: SandboxRecord, stuck: str, doing: str = "deleting its pod") -> None:
         if stuck and sandbox.uid not in self._stuck:
             self._stuck.add(sandbox.uid)
-            self._recorder.warning(sandbox, "TeardownStuck", stuck)
+            self._recorder.tell(sandbox, Event.TEARDOWN_STUCK, stuck)
             self._metrics.teardowns.labels("stuck").inc()
             _log.warning("teardown stuck", extra={"sandbox": sandbox.name, "why": stuck})
         elif not stuck:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from sandyard.api import conditions, model, names
+from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason
 from sandyard.engine.parts import Parts
@@ -69,11 +70,11 @@ class Telling:
         """It could not be started: it ends as Failed; one that has a workspace to lose is suspended."""
         if sandbox.status.get("workspaceClaim"):
             if await self.write(sandbox, phase.suspended(self.facts(sandbox), reason, message, stalled=True)):
-                self._recorder.warning(sandbox, "ResumeFailed", f"{reason.value}: {message}")
+                self._recorder.tell(sandbox, Event.RESUME_FAILED, f"{reason.value}: {message}")
             return
         await self.write(sandbox, phase.failed(self.facts(sandbox), reason, message))
         self._metrics.claims.labels(reason.value, "none").inc()
-        self._recorder.warning(sandbox, "Failed", f"{reason.value}: {message}")
+        self._recorder.tell(sandbox, Event.FAILED, f"{reason.value}: {message}")
 
     async def delete_pod(self, pod: Pod) -> None:
         """Ask *pod* to go, unless it is on its way."""
