@@ -197,3 +197,31 @@ def answers(process: OperatorProcess) -> bool:
         return process.fetch("/readyz") == "ok"
     except OSError:
         return False
+
+
+def test_suspend_against_delete(kube: Kube, operator: OperatorProcess) -> None:
+    """With real garbage collection and claim protection: no workspace outlives its Sandbox."""
+    rng = random.Random(5)
+    pool(kube, 10, template={**TEMPLATE, "workspace": {"persistent": {"size": "1Gi"}}})
+
+    async def act(users: Swarm) -> None:
+        async def one(number: int) -> None:
+            name = f"s{number}"
+            await users.create(name)
+            await users.phase(name, "Ready")
+            await users.change(name, {"desiredState": "Suspended"})
+            await asyncio.sleep(rng.uniform(0, 0.4))  # the moment is the point
+            if number % 3 == 0:
+                await users.change(name, {"desiredState": "Running"})
+                await asyncio.sleep(rng.uniform(0, 0.2))  # and this one
+            await users.delete(name)
+            await users.phase(name, "", timeout=60)
+
+        await rounds(ROUNDS, one)
+        await users.until("no pod is claimed", lambda: not users.claimed())
+
+    swarm.run(kube.kubeconfig, kube.namespace, act)
+    nothing_left(kube, 10)
+    pods = {f"{pod['metadata']['name']}-workspace" for pod in kube.list("pods")}
+    until("only the pool's workspaces are left",
+          lambda: {item["metadata"]["name"] for item in kube.list("persistentvolumeclaims")} == pods, 60)  # fmt: skip

@@ -82,6 +82,9 @@ def test_a_sandboxs_environment_overrides_the_templates() -> None:
         (lambda pod: pod["spec"]["containers"].append({"name": "x"}), "only container"),
         (lambda pod: pod["metadata"]["labels"].update({names.LABEL_EGRESS: "Internet"}), "egress None"),
         (lambda pod: pod["spec"]["containers"][0].update(envFrom=[{}]), "envFrom"),
+        (lambda pod: pod["spec"]["initContainers"].insert(0, {"name": names.SETUP_CONTAINER}), "first init"),
+        (lambda pod: pod["metadata"]["annotations"].update({names.ANNOTATION_SETUP: "open"}), "egress None"),
+        (lambda pod: pod["spec"]["volumes"].append({"name": "tmp", "persistentVolumeClaim": {}}), "emptyDir"),
     ],
 )
 def test_a_pod_that_breaks_a_rule_is_found_out(change: Any, told: str) -> None:
@@ -115,3 +118,23 @@ def test_a_tenth_of_the_cpu_and_all_of_the_memory_is_set_aside() -> None:
     made = build(objects.template(resources={"cpu": "1500m", "memory": "1Gi"}))
     requests = made["spec"]["containers"][0]["resources"]["requests"]
     assert (requests["cpu"], requests["memory"]) == ("150m", "1Gi")
+
+
+def test_a_setup_with_the_templates_own_network_needs_no_closing() -> None:
+    network = {"egress": "Internet"}
+    made = build(objects.template(network=network, setup={"command": ["true"], "network": network}))
+    assert [item["name"] for item in made["spec"]["initContainers"]] == [names.PROBE_CONTAINER, names.SETUP_CONTAINER]
+    assert made["metadata"]["labels"][names.LABEL_EGRESS] == names.EGRESS_NONE
+
+
+def test_a_sandbox_that_goes_on_takes_its_workspace_along() -> None:
+    template = objects.template(workspace={"persistent": {"size": "1Gi"}})
+    first = build(template, name="a")
+    assert first["metadata"]["annotations"][names.ANNOTATION_WORKSPACE] == "a-workspace"
+    again = build(template, name="b", owner=SANDBOX, sandbox=SANDBOX, claim="a-workspace")
+    assert again["metadata"]["annotations"][names.ANNOTATION_WORKSPACE] == "a-workspace"
+    assert again["spec"]["volumes"][0] == {
+        "name": "workspace", "persistentVolumeClaim": {"claimName": "a-workspace"},
+    }  # fmt: skip
+    pods = {podspec.cold_pod_name(SANDBOX, restarts) for restarts in range(5)}
+    assert len(pods) == 5
