@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from sandyard.api import model
 from tests.api.lives import claim, end_pod, patch, pool, states
@@ -139,6 +142,45 @@ def test_an_idle_sandbox_expires_and_one_that_is_used_does_not(kube: Kube, opera
     status = kube.status("sandbox", "busy")
     assert status["phase"] == "Ready"
     assert time.time() - model.seconds(status["lastActivityAt"]) < 4
+    gone(kube, "busy", 15)
+
+
+def metrics(kube: Kube, pod: str, cpu: str) -> dict[str, Any]:
+    """What a metrics server would say of a pod just now."""
+    return {
+        "apiVersion": "metrics.k8s.io/v1beta1", "kind": "PodMetrics", "metadata": {"name": pod},
+        "timestamp": model.timestamp(time.time())[:19] + "Z", "window": "15s",
+        "containers": [{"name": "sandbox", "usage": {"cpu": cpu, "memory": "10Mi"}}],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def metrics_api(admin: Kube) -> Iterator[None]:
+    """The metrics API, its objects written by the test."""
+    group = "metrics.k8s.io"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    admin.apply_as_is({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"pods.{group}", "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
+        "spec": {"group": group, "scope": "Namespaced", "versions": [version],
+                 "names": {"plural": "pods", "singular": "pod", "kind": "PodMetrics"}},
+    })  # fmt: skip
+    admin.kubectl("wait", "--for=condition=Established", f"crd/pods.{group}", "--timeout=30s")
+    yield
+    admin.kubectl("delete", "crd", f"pods.{group}")
+
+
+def test_one_that_works_without_a_client_is_not_idle(kube: Kube, operator: OperatorProcess, metrics_api: None) -> None:
+    pool(kube, 2)
+    pods = {name: claim(kube, name, lifetime={"idleSeconds": 5})["podName"] for name in ("idle", "busy")}
+    deadline = time.monotonic() + 9
+    while time.monotonic() < deadline:
+        kube.apply(metrics(kube, pods["idle"], "3m"), metrics(kube, pods["busy"], "812345678n"))
+        time.sleep(0.7)  # a metrics server at work
+    assert kube.get("sandbox", "idle") is None
+    status = kube.status("sandbox", "busy")
+    assert (status["phase"], status["activitySource"]) == ("Ready", "CPU")
     gone(kube, "busy", 15)
 
 

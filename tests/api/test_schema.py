@@ -36,7 +36,8 @@ T = "spec.template"
         (CLAIM, "spec.poolRef.name", "Not_A_Name", "spec.poolRef.name"),
         (CLAIM, "spec.poolRef.namespace", "other", "unknown field"),
         (CLAIM, "spec.colour", "red", 'unknown field "spec.colour"'),
-        (CLAIM, "spec.desiredState", "Suspended", "spec.desiredState"),
+        (OWN, "spec.desiredState", "Suspended", "needs template.workspace.persistent"),
+        (OWN, "spec.lifetime", {"onExpiry": "Suspend"}, "needs template.workspace.persistent"),
         (CLAIM, "spec.desiredState", "Napping", "spec.desiredState"),
         (CLAIM, "spec.waitSeconds", 0, "spec.waitSeconds"),
         (CLAIM, "spec.lifetime", {"seconds": -5}, "spec.lifetime.seconds"),
@@ -76,7 +77,23 @@ T = "spec.template"
         (OWN, f"{T}.terminationGracePeriodSeconds", 0, "terminationGracePeriodSeconds"),
         *[(OWN, f"{T}.{field}", True, "unknown field") for field in
           ("privileged", "hostNetwork", "hostPID", "hostIPC", "nodeName", "serviceAccountName",
-           "securityContext", "volumes", "automountServiceAccountToken", "setup")],
+           "securityContext", "volumes", "automountServiceAccountToken")],
+        (OWN, f"{T}.setup", {}, "spec.template.setup.command"),
+        (OWN, f"{T}.setup", {"command": []}, "spec.template.setup.command"),
+        (OWN, f"{T}.setup", {"command": ["a"], "timeoutSeconds": 0}, "timeoutSeconds"),
+        (OWN, f"{T}.setup", {"command": ["a"], "network": {"ingressFrom": [
+            {"podSelector": {}, "ports": [{"port": 1}]}]}}, "a setup has no ingressFrom"),
+        (OWN, f"{T}.workspace", {"persistent": {}}, "spec.template.workspace.persistent.size"),
+        (OWN, f"{T}.workspace", {"persistent": {"size": "none"}}, "size"),
+        (OWN, f"{T}.workspace", {"persistent": {"size": "1Gi"}, "medium": "Memory"}, "cannot be a RAM disk"),
+        (POOL, "spec.recycle", "Wash", "spec.recycle"),
+        (POOL, "spec.scrub", {"timeoutSeconds": 0}, "spec.scrub.timeoutSeconds"),
+        (POOL, "spec.scrub", {"maxUses": 0}, "spec.scrub.maxUses"),
+        *[(POOL, "spec", {"recycle": "Scrub", "template": {"image": "a", **fields}}, f"recycle Scrub needs {told}")
+          for told, fields in {"a template without command": {"command": ["serve"]},
+                               "a template without setup": {"setup": {"command": ["a"]}},
+                               "a template without workspace": {"workspace": {"persistent": {"size": "1Gi"}}},
+                               "a template whose user": {"user": {"uid": 0}}}.items()],
         (POOL, "spec.replicas", -1, "spec.replicas"),
         (POOL, "spec.replicas", 10**6, "spec.replicas"),
         (POOL, "spec.maxSandboxes", 0, "spec.maxSandboxes"),
@@ -136,13 +153,13 @@ def test_good_input_is_taken_and_filled_with_defaults(kube: Kube) -> None:
 
 
 def test_what_cannot_change_in_a_running_sandbox_does_not(kube: Kube) -> None:
-    kube.apply(changed(CLAIM, "spec.env", [{"name": "A", "value": "1"}]))
+    kube.apply(changed(changed(CLAIM, "spec.env", [{"name": "A", "value": "1"}]), "spec.network", {"egress": "DNS"}))
     told = {
         '{"spec":{"poolRef":{"name":"other"}}}': "poolRef cannot be changed",
         '{"spec":{"poolRef":null,"template":{"image":"a"}}}': "poolRef cannot be changed",
         '{"spec":{"env":[{"name":"A","value":"2"}]}}': "env cannot be changed",
         '{"spec":{"env":null}}': "env cannot be changed",
-        '{"spec":{"network":{"egress":"DNS"}}}': "network cannot be changed",
+        '{"spec":{"network":null}}': "network cannot be taken away again",
     }
     for patch, message in told.items():
         with pytest.raises(Refused, match=message):

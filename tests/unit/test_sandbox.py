@@ -14,7 +14,7 @@ from sandyard.api.pool import SandboxLifetime
 from sandyard.api.reasons import Condition, Reason, Start
 from sandyard.api.sandbox import Lifetime
 from sandyard.podspec import proof
-from sandyard.sandbox import expiry, phase, queue, teardown, termination
+from sandyard.sandbox import expiry, phase, queue, teardown, termination, usage
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")
@@ -226,3 +226,26 @@ def test_what_does_not_go_is_called_stuck_with_its_reason() -> None:
     assert step.again_in_seconds
     status = phase.terminating(facts(), step.stuck)
     assert condition(status, Condition.TEARDOWN_STUCK)[0] == "True"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "cores"),
+    [
+        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "sandbox", "usage": {"cpu": "812345678n"}}]}, 0.81),
+        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "sandbox", "usage": {"cpu": "2"}}]}, 2.0),
+        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "other", "usage": {"cpu": "2"}}]}, None),
+        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "sandbox", "usage": {}}]}, None),
+        ({"timestamp": "yesterday", "containers": [{"name": "sandbox", "usage": {"cpu": "2"}}]}, None),
+        ({}, None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_what_the_metrics_api_says_is_understood_or_left_alone(metrics: Any, cores: float | None) -> None:
+    found = usage.read(metrics)
+    assert (found is None) if cores is None else (found is not None and abs(found.cores - cores) < 0.01)
+
+
+def test_idle_time_does_not_count_while_it_is_suspended() -> None:
+    lifetime = Lifetime.model_validate({"idleSeconds": 60, "seconds": 3600})
+    assert expiry.expiry(lifetime, expiry.Terms(), 1000.0).at == 1060.0
+    assert expiry.expiry(lifetime, expiry.Terms(), 1000.0, idle_counts=False).at == 4600.0

@@ -12,9 +12,12 @@ __all__ = ["PATTERN", "Quantity", "between", "parse"]
 
 # The grammar of k8s.io/apimachinery/pkg/api/resource, without a sign: no size is negative.
 PATTERN: Final = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e[0-9]{1,2})?$"
-_PARTS = re.compile(r"^([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e[0-9]{1,2})?$")
+# What others write may be smaller: the metrics API counts in billionths of a core.
+_PARTS = re.compile(r"^([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(n|u|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e[0-9]{1,2})?$")
 _SCALE: Final[dict[str | None, Fraction]] = {
     None: Fraction(1),
+    "n": Fraction(1, 10**9),
+    "u": Fraction(1, 10**6),
     "m": Fraction(1, 1000),
     **{letter: Fraction(1000**power) for power, letter in enumerate("kMGTP", start=1)},
     **{f"{letter}i": Fraction(1024**power) for power, letter in enumerate("KMGTP", start=1)},
