@@ -228,13 +228,16 @@ def test_what_does_not_go_is_called_stuck_with_its_reason() -> None:
     assert condition(status, Condition.TEARDOWN_STUCK)[0] == "True"
 
 
+MOMENT = {"timestamp": "2026-01-01T00:00:00Z"}
+
+
 @pytest.mark.parametrize(
     ("metrics", "cores"),
     [
-        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "sandbox", "usage": {"cpu": "812345678n"}}]}, 0.81),
-        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "sandbox", "usage": {"cpu": "2"}}]}, 2.0),
-        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "other", "usage": {"cpu": "2"}}]}, None),
-        ({"timestamp": "2026-01-01T00:00:00Z", "containers": [{"name": "sandbox", "usage": {}}]}, None),
+        ({**MOMENT, "containers": [{"name": "sandbox", "usage": {"cpu": "812345678n"}}]}, 0.81),
+        ({**MOMENT, "containers": [{"name": "sandbox", "usage": {"cpu": "2"}}]}, 2.0),
+        ({**MOMENT, "containers": [{"name": "other", "usage": {"cpu": "2"}}]}, None),
+        ({**MOMENT, "containers": [{"name": "sandbox", "usage": {}}]}, None),
         ({"timestamp": "yesterday", "containers": [{"name": "sandbox", "usage": {"cpu": "2"}}]}, None),
         ({}, None),
         (None, None),
