@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from tests.cluster.conftest import Installed
 from tests.support import manifests
 from tests.support.kube import Kube
 
@@ -62,6 +64,18 @@ def test_a_pod_that_fits_nowhere(kube: Kube) -> None:
     few_pods_were_made(kube)
     change(kube, "huge", manifests.template())
     heals(kube, "huge")
+
+
+def test_fifty_that_fit_nowhere_do_not_make_it_spin(kube: Kube, installed: Installed) -> None:
+    huge = manifests.template(resources={"cpu": "500", "memory": "1Gi", "requests": {"cpu": "400"}})
+    kube.apply(manifests.pool("huge", 50, huge, startup={"parallelism": 50}))
+    pool_tells(kube, "huge", "Unschedulable")
+    audit = installed.audit()
+    time.sleep(30)  # the time over which it is counted
+    calls = [call for call in audit.calls() if call.resource not in ("leases", "events")]
+    assert len([call for call in calls if call.verb == "create"]) <= 3
+    assert len(calls) <= 20, f"it spins: {calls}"
+    few_pods_were_made(kube)
 
 
 def test_a_quota_that_is_exceeded(kube: Kube) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 __all__ = ["Timers"]
 
 # Wall-clock times may jump; look again at least this often.
+_SLACK = 64
 _LONGEST_SLEEP_SECONDS = 30.0
 
 
@@ -34,6 +35,10 @@ class Timers:
             return
         self._due[key] = at
         heapq.heappush(self._heap, (at, key))
+        # A timer that is moved again and again would otherwise fill the heap with its past.
+        if len(self._heap) > 2 * len(self._due) + _SLACK:
+            self._heap = [(at, key) for key, at in self._due.items()]
+            heapq.heapify(self._heap)
         if self._heap[0] == (at, key):
             self._changed.set()
 
