@@ -1,7 +1,24 @@
 """Sandyard: isolated sandboxes in milliseconds from warm pools of gVisor pods.
 
-This package's own import is kept empty: ``python -m sandyard.probe`` runs it in every
-sandbox before the tenant's process, so each import here would be paid at every pod start.
+``from sandyard import Sandbox, AsyncSandbox`` gives the client.  It is imported only when it is
+asked for: ``python -m sandyard.probe`` runs this package in every sandbox before the tenant's
+process, so each import here would be paid at every pod start.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandyard.client import AsyncSandbox, CommandResult, Sandbox
+
+__all__ = ["AsyncSandbox", "CommandResult", "Sandbox"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from sandyard import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

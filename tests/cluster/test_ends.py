@@ -60,3 +60,27 @@ def test_a_broken_image_costs_few_pods_in_three_minutes(kube: Kube) -> None:
         time.sleep(0.5)  # as often as is needed to see each pod
     assert 1 <= len(made) <= 10
     kube.delete("sandboxpool", "broken")
+
+
+def test_a_warm_pod_that_falls_sick_is_replaced(kube: Kube) -> None:
+    probe = {"command": ["test", "!", "-e", "/workspace/sick"], "periodSeconds": 2, "timeoutSeconds": 5}
+    kube.apply(manifests.pool("well", 1, warm={"probe": probe}))
+    kube.wait_for("sandboxpool", "well", "Ready", timeout=90)
+    (before,) = kube.list("pods")
+    name = before["metadata"]["name"]
+    kube.kubectl("exec", name, "-c", "sandbox", "--", "touch", "/workspace/sick")
+    until("it is taken out", lambda: (kube.get("pod", name) or {"metadata": {"deletionTimestamp": ""}})["metadata"].get(
+        "deletionTimestamp") is not None, 20)  # fmt: skip
+    kube.wait_for("sandboxpool", "well", "Ready", timeout=60)
+    (after,) = [pod for pod in kube.list("pods") if "deletionTimestamp" not in pod["metadata"]]
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
+def test_a_busy_one_is_stopped_when_its_time_is_over(kube: Kube) -> None:
+    busy = manifests.template(command=["python3", "-c", "while True: pass"])
+    kube.create(manifests.sandbox("s", template=busy, lifetime={"seconds": 3, "onExpiry": "Stop"}))
+    kube.wait_for("sandbox", "s", "Ready")
+    until("expired", lambda: kube.status("sandbox", "s")["phase"] == "Expired", 15)
+    until("its pod is gone", lambda: kube.list("pods") == [], 30)
+    assert kube.status("sandbox", "s")["lastTermination"]["reason"] == "Expired"
+    kube.delete("sandbox", "s")

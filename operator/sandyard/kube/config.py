@@ -33,6 +33,8 @@ class ClusterConfig:
         PEM files, where they are used.
     token_file
         File that holds a bearer token and is read again every minute.
+    namespace
+        Namespace to work in unless another is named: the context's, or the pod's own.
     source
         A `kubernetes.client.Configuration` that knows how to renew a token (exec plugins).
     """
@@ -44,6 +46,7 @@ class ClusterConfig:
     verify: bool = True
     token_file: pathlib.Path | None = None
     source: Any = None
+    namespace: str = "default"
     _token: str | None = field(default=None, repr=False)
     _token_read_at: float = field(default=float("-inf"), repr=False)
 
@@ -86,12 +89,14 @@ def load() -> ClusterConfig:
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         bracketed = f"[{host}]" if ":" in host else host
         return ClusterConfig(
-            f"https://{bracketed}:{port}", ca_file=str(_ACCOUNT / "ca.crt"), token_file=_ACCOUNT / "token"
-        )
+            f"https://{bracketed}:{port}", ca_file=str(_ACCOUNT / "ca.crt"), token_file=_ACCOUNT / "token",
+            namespace=(_ACCOUNT / "namespace").read_text().strip(),
+        )  # fmt: skip
     source = Configuration()
     try:
         # Told explicitly: the library reads the variable only once, when it is imported.
         kubernetes_config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=source)
+        _, context = kubernetes_config.list_kube_config_contexts(os.environ.get("KUBECONFIG"))
     except kubernetes_config.ConfigException as error:
         raise errors.ConfigError(
             f"no service account and no usable kubeconfig ({error}); set KUBECONFIG to a kubeconfig file"
@@ -103,4 +108,5 @@ def load() -> ClusterConfig:
         key_file=source.key_file,
         verify=bool(source.verify_ssl),
         source=source,
+        namespace=context["context"].get("namespace") or "default",
     )

@@ -1,0 +1,181 @@
+"""One cluster, as the client uses it: requests that fail in the client's own words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import orjson
+
+from sandyard.api import names
+from sandyard.client.errors import (
+    InvalidArgument,
+    SandboxError,
+    SandboxExists,
+    SandboxNotFound,
+    Unauthorized,
+    Unavailable,
+)
+from sandyard.kube import config as kube_config
+from sandyard.kube import errors
+from sandyard.kube.client import Client, Resource
+
+__all__ = ["PODS", "POOLS", "SANDBOXES", "Cluster", "explain"]
+
+PODS = Resource("v1", "pods")
+SANDBOXES = Resource(names.API_VERSION, names.SANDBOXES)
+POOLS = Resource(names.API_VERSION, names.POOLS)
+_WATCH_SILENCE_SECONDS = 70.0
+_ATTEMPTS = 3
+
+
+class Cluster:
+    """A connection to one cluster; use it as an asynchronous context manager.
+
+    Parameters
+    ----------
+    namespace
+        Default: that of the kubeconfig's context, or the pod's own.
+    request_timeout
+        Seconds that one request may take.
+    connections
+        Requests at the same time.
+    """
+
+    def __init__(
+        self, *, namespace: str | None = None, request_timeout: float = 30.0, connections: int = 64,
+        config: kube_config.ClusterConfig | None = None,
+    ) -> None:  # fmt: skip
+        try:
+            config = config or kube_config.load()
+        except errors.ConfigError as error:
+            raise Unauthorized(str(error)) from error
+        self.namespace = namespace or config.namespace
+        self.client = Client(
+            config, timeout_seconds=request_timeout, connections=connections, user_agent="sandyard-client"
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.client.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.__aexit__()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """Read an object; a read may be repeated, so it is when no answer comes."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self.client.get(resource.path(namespace, name))
+            except errors.TransportError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise explain(error, name) from error
+                await asyncio.sleep(0.2 * 2**attempt)
+            except errors.ApiError as error:
+                raise explain(error, name) from error
+        raise AssertionError
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; when no answer comes, look whether it is there."""
+        name = str(body["metadata"]["name"])
+        try:
+            return await self.client.create(resource.path(namespace), body)
+        except errors.TransportError as error:
+            try:
+                return await self.client.get(resource.path(namespace, name))
+            except errors.ApiError as missing:
+                if missing.not_found:
+                    raise explain(error, name) from error
+                raise explain(missing, name) from missing
+            except errors.TransportError as again:
+                raise explain(again, name) from again
+        except errors.ApiError as error:
+            raise explain(error, name) from error
+
+    async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge *body* into an object; doing so twice is no harm."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self.client.merge_patch(resource.path(namespace, name), body)
+            except errors.TransportError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise explain(error, name) from error
+                await asyncio.sleep(0.2 * 2**attempt)
+            except errors.ApiError as error:
+                raise explain(error, name) from error
+        raise AssertionError
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
+        """Delete an object; False if it was gone already."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                await self.client.delete(resource.path(namespace, name), uid=uid)
+                return True
+            except errors.TransportError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise explain(error, name) from error
+                await asyncio.sleep(0.2 * 2**attempt)
+            except errors.ApiError as error:
+                if error.not_found or error.conflict:
+                    return False
+                raise explain(error, name) from error
+        raise AssertionError
+
+    @asynccontextmanager
+    async def follow(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[AsyncIterator[Any]]:
+        """Iterate over the states of one object, the present one first; None when it is gone."""
+        states = self._states(resource, namespace, name)
+        try:
+            yield states
+        finally:
+            await states.aclose()  # type: ignore[attr-defined]
+
+    async def _states(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
+        selector = {"fieldSelector": f"metadata.name={name}"}
+        uid = None
+        while True:
+            try:
+                found = orjson.loads(await self.client.request("GET", resource.path(namespace), params=selector))
+            except (errors.TransportError, errors.ApiError) as error:
+                raise explain(error, name) from error
+            items = found["items"]
+            if not items or (uid is not None and items[0]["metadata"]["uid"] != uid):
+                yield None
+                return
+            uid = items[0]["metadata"]["uid"]
+            yield items[0]
+            params = {**selector, "resourceVersion": found["metadata"]["resourceVersion"]}
+            try:
+                async for line in self.client.watch(
+                    resource.path(namespace), params, inactivity_seconds=_WATCH_SILENCE_SECONDS
+                ):
+                    event = orjson.loads(line)
+                    if event["type"] == "DELETED":
+                        yield None
+                        return
+                    if event["type"] in ("ADDED", "MODIFIED"):
+                        yield event["object"]
+                    elif event["type"] == "ERROR":
+                        break
+            except (errors.TransportError, errors.ApiError):
+                # Broken off or too old: look anew.
+                await asyncio.sleep(0.2)
+
+
+def explain(error: errors.ApiError | errors.TransportError, name: str = "") -> SandboxError:
+    """The client's error for one of the API server's."""
+    if isinstance(error, errors.TransportError):
+        return Unavailable(f"the API server gave no answer: {error}", sandbox=name)
+    if error.status == 401:
+        return Unauthorized(f"the API server does not know you: {error.message}", sandbox=name, reason=error.reason)
+    if error.status == 404:
+        return SandboxNotFound(error.message, sandbox=name, reason=error.reason)
+    if error.already_exists:
+        return SandboxExists(error.message, sandbox=name, reason=error.reason)
+    if error.status == 403:
+        return Unauthorized(error.message, sandbox=name, reason=error.reason)
+    if error.status in (400, 405, 409, 422):
+        return InvalidArgument(error.message, sandbox=name, reason=error.reason)
+    return Unavailable(error.message or str(error), sandbox=name, reason=error.reason)

@@ -1,0 +1,423 @@
+"""A sandbox, as a program uses it: made, found, used, and always ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from sandyard.api import model, names
+from sandyard.client.cluster import PODS, SANDBOXES, Cluster, explain
+from sandyard.client.commands import Commands
+from sandyard.client.errors import (
+    InvalidArgument,
+    PoolExhausted,
+    SandboxCreateError,
+    SandboxDeleted,
+    SandboxEnded,
+    SandboxError,
+    SandboxExpired,
+    SandboxNotFound,
+    SandboxNotReady,
+    SandboxRestarted,
+)
+from sandyard.kube import errors
+
+__all__ = ["AsyncSandbox", "SandboxInfo"]
+
+# A client stamps what it uses so often at most.
+_STAMP_SECONDS = 20.0
+_DEFAULT_LIFETIME = 300
+
+
+class SandboxInfo(dict[str, Any]):
+    """A Sandbox as the API server tells it: ``info["status"]["phase"]``, and the most used parts by name."""
+
+    @property
+    def name(self) -> str:
+        """Name of the Sandbox."""
+        return str(self["metadata"]["name"])
+
+    @property
+    def phase(self) -> str:
+        """``status.phase``."""
+        return str(self.get("status", {}).get("phase", "Pending"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return dict(self["metadata"].get("labels") or {})
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it expires, in seconds since the epoch."""
+        told = self.get("status", {}).get("expiresAt")
+        return model.seconds(told) if told else None
+
+
+class AsyncSandbox:
+    """One sandbox. Make it with `create` or `connect`; leaving the context it was made in deletes it.
+
+    Attributes
+    ----------
+    commands
+        Runs commands in it.
+    """
+
+    def __init__(self, cluster: Cluster, body: Mapping[str, Any], *, own_cluster: bool, ends: bool) -> None:
+        self._cluster = cluster
+        self._own_cluster = own_cluster
+        self._ends = ends
+        self._body = SandboxInfo(body)
+        self._stamped = 0.0
+        self.commands = Commands(self)
+
+    # Making and finding
+
+    @classmethod
+    async def create(
+        cls,
+        pool: str | None = None,
+        *,
+        template: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        namespace: str | None = None,
+        timeout: int | None = _DEFAULT_LIFETIME,
+        idle_timeout: int | None = None,
+        env: Mapping[str, str] | None = None,
+        network: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        wait_seconds: int | None = None,
+        wait: bool = True,
+        cluster: Cluster | None = None,
+    ) -> Self:
+        """Take a sandbox from *pool*, or start one of *template*.
+
+        Parameters
+        ----------
+        timeout
+            Seconds from Ready until it is deleted, whatever becomes of this program; None: what
+            its pool says, or never.
+        idle_timeout
+            Seconds without use until it is deleted.
+        env
+            Further variables; with *pool* the sandbox is then started cold.
+        wait_seconds
+            How long to wait for a sandbox; None: what the pool says.
+        wait
+            False: return at once; use `wait_until_ready` later.
+
+        Raises
+        ------
+        PoolExhausted
+            The pool had none left in time.
+        SandboxCreateError
+            It could not be started; ``reason`` says why.
+        """
+        if (pool is None) == (template is None):
+            raise InvalidArgument("give either a pool or a template")
+        spec: dict[str, Any] = {"poolRef": {"name": pool}} if pool is not None else {"template": dict(template or {})}
+        lifetime = {"seconds": timeout, "idleSeconds": idle_timeout}
+        lifetime = {key: value for key, value in lifetime.items() if value is not None}
+        if lifetime:
+            spec["lifetime"] = lifetime
+        if env:
+            spec["env"] = [{"name": key, "value": value} for key, value in env.items()]
+        if network is not None:
+            spec["network"] = dict(network)
+        if wait_seconds is not None:
+            spec["waitSeconds"] = wait_seconds
+        made_name = name or f"{(pool or 'sandbox')[:40].rstrip('-.')}-{secrets.token_hex(4)}"
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.SANDBOX_KIND,
+            "metadata": {"name": made_name, **({"labels": dict(labels)} if labels else {})},
+            "spec": spec,
+        }
+        async with _entered(cluster, namespace) as (opened, own):
+            found = await opened.create(SANDBOXES, namespace or opened.namespace, body)
+            sandbox = cls(opened, found, own_cluster=own, ends=True)
+            if wait:
+                try:
+                    await sandbox.wait_until_ready()
+                except BaseException:
+                    # Also when we are cancelled: nobody else knows of it.
+                    with contextlib.suppress(SandboxError):
+                        await asyncio.shield(sandbox._delete())
+                    raise
+            return sandbox
+
+    @classmethod
+    async def connect(cls, name: str, *, namespace: str | None = None, cluster: Cluster | None = None) -> Self:
+        """Use a Sandbox that is there; leaving its context does not delete it.
+
+        Raises
+        ------
+        SandboxNotFound
+            There is none of that name.
+        """
+        async with _entered(cluster, namespace) as (opened, own):
+            found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
+            sandbox = cls(opened, found, own_cluster=own, ends=False)
+            await sandbox.wait_until_ready()
+            return sandbox
+
+    @classmethod
+    async def list(
+        cls, *, labels: Mapping[str, str] | None = None, pool: str | None = None, namespace: str | None = None,
+        cluster: Cluster | None = None,
+    ) -> list[SandboxInfo]:  # fmt: skip
+        """Sandboxes of a namespace, by labels and by pool."""
+        query: dict[str, str] = {}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        if pool is not None:
+            query["fieldSelector"] = f"spec.poolRef.name={pool}"
+        opened = cluster or Cluster(namespace=namespace)
+        async with contextlib.AsyncExitStack() as stack:
+            if cluster is None:
+                await stack.enter_async_context(opened)
+            try:
+                path = SANDBOXES.path(namespace or opened.namespace)
+                found = await opened.client.items(path, query)
+            except (errors.ApiError, errors.TransportError) as error:
+                raise explain(error) from error
+            return [SandboxInfo(item) for item in found]
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        """Name of the Sandbox."""
+        return self._body.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return str(self._body["metadata"]["namespace"])
+
+    @property
+    def uid(self) -> str:
+        """Its UID."""
+        return str(self._body["metadata"]["uid"])
+
+    @property
+    def pod_name(self) -> str:
+        """Name of its pod."""
+        return str(self._body.get("status", {}).get("podName", ""))
+
+    async def get_info(self) -> SandboxInfo:
+        """The Sandbox as it is now.
+
+        Raises
+        ------
+        SandboxNotFound
+            It is gone.
+        """
+        found = await self._cluster.get(SANDBOXES, self.namespace, self.name)
+        if found["metadata"]["uid"] != self.uid:
+            raise SandboxNotFound(
+                f"Sandbox {self.name!r} is gone; there is another one of that name", sandbox=self.name
+            )
+        self._body = SandboxInfo(found)
+        return self._body
+
+    async def is_running(self) -> bool:
+        """Whether it is Ready now."""
+        try:
+            return (await self.get_info()).phase == "Ready"
+        except SandboxNotFound:
+            return False
+
+    # Its life
+
+    async def wait_until_ready(self, timeout: float | None = None) -> None:
+        """Return when it is Ready.
+
+        Raises
+        ------
+        SandboxCreateError, PoolExhausted, SandboxEnded, SandboxExpired, SandboxDeleted
+            It will not be.
+        SandboxNotReady
+            Not within *timeout*.
+        """
+        if await self._reaches("Ready", timeout):
+            return
+        raise self._trouble() or SandboxNotReady(
+            f"Sandbox {self.name!r} is not Ready within {timeout} s: {self._told('Ready')}",
+            phase=self._body.phase, sandbox=self.name, reason=self._reason("Ready"),
+        )  # fmt: skip
+
+    async def set_timeout(self, seconds: int | None) -> None:
+        """Let it live for so many seconds from now; None: without end, as far as its pool allows."""
+        deadline = model.timestamp(time.time() + seconds) if seconds is not None else None
+        await self._change({"lifetime": {"seconds": None, "deadline": deadline}})
+
+    async def pause(self) -> None:
+        """Stop every process; memory is kept. Returns when all of them stand still."""
+        await self._enter("Paused")
+
+    async def suspend(self) -> None:
+        """Delete its pod and keep its persistent workspace."""
+        await self._enter("Suspended")
+
+    async def resume(self) -> None:
+        """Go on after `pause` or `suspend`."""
+        await self._change({"desiredState": "Running"})
+        await self.wait_until_ready()
+
+    async def restart(self) -> None:
+        """Go on in a new pod with the same persistent workspace."""
+        await self.suspend()
+        await self.resume()
+
+    async def kill(self) -> bool:
+        """Delete it and everything of it; returns when that is done. False if it was gone already."""
+        there = await self._delete()
+        async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+            async for state in states:
+                if state is None or state["metadata"]["uid"] != self.uid:
+                    break
+        return there
+
+    async def close(self) -> None:
+        """End the connection; the sandbox stays."""
+        if self._own_cluster:
+            await self._cluster.__aexit__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._ends:
+                await asyncio.shield(self._delete())
+        finally:
+            await self.close()
+
+    # For the parts
+
+    def _exec_path(self) -> str:
+        return PODS.path(self.namespace, self.pod_name)
+
+    def _check_usable(self) -> None:
+        """Raise if the last known state does not allow a command."""
+        if not self.pod_name or self._body.phase != "Ready":
+            raise self._trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} is {self._body.phase}: {self._told('Ready')}", phase=self._body.phase,
+                sandbox=self.name, reason=self._reason("Ready"),
+            )  # fmt: skip
+
+    async def _stamp(self) -> None:
+        """Tell that it is used, where an idle time asks for it; once in a while is enough."""
+        lifetime = self._body.get("spec", {}).get("lifetime") or {}
+        if "idleSeconds" not in lifetime:
+            return
+        if time.monotonic() - self._stamped < min(_STAMP_SECONDS, lifetime["idleSeconds"] / 4):
+            return
+        self._stamped = time.monotonic()
+        stamp = {names.ANNOTATION_ACTIVITY: model.timestamp(time.time())}
+        await self._cluster.patch(SANDBOXES, self.namespace, self.name, {"metadata": {"annotations": stamp}})
+
+    async def _lost(self) -> SandboxError:
+        """Return why it can no longer be used, as soon as that is so; runs beside every command."""
+        pod_uid = self._body["status"]["podUID"]
+        async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+            async for state in states:
+                if state is None or state["metadata"]["uid"] != self.uid or "deletionTimestamp" in state["metadata"]:
+                    return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+                self._body = SandboxInfo(state)
+                trouble = self._trouble()
+                if trouble is not None:
+                    return trouble
+                now = state.get("status", {}).get("podUID")
+                if now != pod_uid:
+                    text = f"Sandbox {self.name!r} has another pod now" if now else f"Sandbox {self.name!r} has no pod"
+                    return SandboxRestarted(text, sandbox=self.name, reason=self._reason("Ready"))
+        return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+
+    async def _enter(self, state: str) -> None:
+        await self._change({"desiredState": state})
+        if not await self._reaches(state, None):
+            raise self._trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} cannot be {state.lower()}: {self._told('Stalled') or self._told('Ready')}",
+                phase=self._body.phase, sandbox=self.name, reason=self._reason("Stalled"),
+            )  # fmt: skip
+
+    async def _change(self, spec: Mapping[str, Any]) -> None:
+        body = {"metadata": {"uid": self.uid}, "spec": spec}
+        self._body = SandboxInfo(await self._cluster.patch(SANDBOXES, self.namespace, self.name, body))
+
+    async def _delete(self) -> bool:
+        return await self._cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
+
+    async def _reaches(self, phase: str, timeout: float | None) -> bool:
+        """Wait for *phase*, told of the present spec; False when it will not come, or not in time."""
+        try:
+            async with asyncio.timeout(timeout), self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+                async for state in states:
+                    if state is None or state["metadata"]["uid"] != self.uid:
+                        raise SandboxDeleted(f"Sandbox {self.name!r} is gone", sandbox=self.name)
+                    self._body = SandboxInfo(state)
+                    seen = state.get("status", {}).get("observedGeneration", -1)
+                    current = seen >= state["metadata"].get("generation", 0)
+                    if current and self._body.phase == phase:
+                        return True
+                    refused = current and phase in ("Paused", "Suspended") and self._is("Stalled")
+                    if (current and self._trouble() is not None) or refused:
+                        return False
+        except TimeoutError:
+            return False
+        return False
+
+    def _trouble(self) -> SandboxError | None:
+        """Why it will never be Ready (again), by the last known state."""
+        phase, reason = self._body.phase, self._reason("Ready")
+        text = f"Sandbox {self.name!r}: {reason}: {self._told('Ready')}"
+        ended = self._body.get("status", {}).get("lastTermination")
+        if phase == "Terminating":
+            return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+        if phase == "Expired":
+            return SandboxExpired(text, sandbox=self.name, reason=reason)
+        if phase == "Failed" and not ended:
+            kind = PoolExhausted if reason == "PoolExhausted" else SandboxCreateError
+            return kind(text, sandbox=self.name, reason=reason)
+        if phase in ("Failed", "Succeeded"):
+            if reason == "PodLost":
+                return SandboxDeleted(text, sandbox=self.name, reason=reason)
+            return SandboxEnded(text, sandbox=self.name, reason=reason)
+        return None
+
+    def _condition(self, kind: str) -> Mapping[str, Any]:
+        conditions: Sequence[Mapping[str, Any]] = self._body.get("status", {}).get("conditions") or ()
+        return next((item for item in conditions if item["type"] == kind), {})
+
+    def _is(self, kind: str) -> bool:
+        return self._condition(kind).get("status") == "True"
+
+    def _reason(self, kind: str) -> str:
+        return str(self._condition(kind).get("reason", ""))
+
+    def _told(self, kind: str) -> str:
+        return str(self._condition(kind).get("message", ""))
+
+
+@contextlib.asynccontextmanager
+async def _entered(cluster: Cluster | None, namespace: str | None) -> AsyncIterator[tuple[Cluster, bool]]:
+    """The given cluster, or one of the sandbox's own, which is closed again if something goes wrong."""
+    if cluster is not None:
+        yield cluster, False
+        return
+    opened = Cluster(namespace=namespace)
+    await opened.__aenter__()
+    try:
+        yield opened, True
+    except BaseException:
+        await opened.__aexit__()
+        raise

@@ -1,0 +1,247 @@
+"""The Python client on real gVisor pods."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from sandyard import AsyncSandbox, Sandbox
+from sandyard.client import Cluster, errors
+from tests.support import manifests
+from tests.support.kube import Kube, until
+
+
+@pytest.fixture
+def pool(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
+    """A pool called python, in the namespace that the client works in."""
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    kube.apply(manifests.pool("python", 1))
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
+    yield kube
+
+
+@pytest.fixture
+async def sandbox(pool: Kube) -> AsyncIterator[AsyncSandbox]:
+    async with await AsyncSandbox.create("python", namespace=pool.namespace) as made:
+        yield made
+
+
+async def processes(sandbox: AsyncSandbox) -> list[str]:
+    """Command lines of everything that runs in it, but for the keeper and this look."""
+    look = (
+        "import os\nfor pid in os.listdir('/proc'):\n  if pid.isdigit() and int(pid) not in (1, os.getpid()):\n"
+        "    print(open(f'/proc/{pid}/cmdline').read().replace(chr(0), ' '))"
+    )
+    lines = (await sandbox.commands.run(["python3", "-c", look])).stdout_text.splitlines()
+    ours = ("sandyard run", "2147483647", "-c import")
+    return [line for line in lines if not any(word in line for word in ours)]
+
+
+def test_leaving_the_context_leaves_nothing(pool: Kube) -> None:
+    with Sandbox.create("python", namespace=pool.namespace) as sandbox:
+        result = sandbox.commands.run("echo hello; echo $A >&2", env={"A": "x"}, check=True)
+        assert (result.stdout, result.stderr, result.exit_code) == (b"hello\n", b"x\n", 0)
+        status = pool.status("sandbox", sandbox.name)
+        assert (status["start"], status["phase"]) == ("Warm", "Ready")
+    until("gone", lambda: pool.get("sandbox", sandbox.name) is None, 30)
+
+
+def test_leaving_it_by_an_error_does_so_too(pool: Kube) -> None:
+    with pytest.raises(ZeroDivisionError), Sandbox.create("python", namespace=pool.namespace) as sandbox:
+        _ = 1 / 0
+    until("gone", lambda: pool.get("sandbox", sandbox.name) is None, 30)
+
+
+async def test_codes_streams_and_folders(sandbox: AsyncSandbox) -> None:
+    run = sandbox.commands.run
+    for code in (0, 1, 2, 126, 127, 130, 137, 255):
+        assert (await run(f"exit {code}")).exit_code == code
+    assert (await run("printf 'a\\000'; printf 'b\\n\\n' >&2")).stderr == b"b\n\n"
+    assert (await run("pwd")).stdout == b"/workspace\n"
+    assert (await run(["pwd"], cwd="/usr")).stdout == b"/usr\n"
+    assert (await run(["printf", "%s|", "a b", "$HOME", "'", "\n"])).stdout == b"a b|$HOME|'|\n|"
+    assert (await run(["no-such-program"])).exit_code == 127
+    assert (await run("true", cwd="/no/such")).exit_code == 125
+    # Standard input ends; a command that reads none does not mind.
+    assert (await run("cat", stdin=b"")).stdout == b""
+    assert (await run("true", stdin=b"x" * 10**6)).exit_code == 0
+    with pytest.raises(errors.CommandFailed, match="exit code 3: no") as caught:
+        await run("echo no >&2; exit 3", check=True)
+    assert caught.value.result.exit_code == 3
+
+
+async def test_bytes_are_exact_in_every_direction(sandbox: AsyncSandbox) -> None:
+    for size in (0, 1, 4095, 32767, 32768, 32769, 10**6, 5 * 10**7):
+        data = os.urandom(min(size, 10**6)) * (size // 10**6 or 1)
+        out, err = hashlib.sha256(), hashlib.sha256()
+        done = await sandbox.commands.run(
+            "tee /dev/stderr", stdin=data, on_stdout=out.update, on_stderr=err.update, timeout=120
+        )
+        assert done.exit_code == 0
+        assert out.digest() == err.digest() == hashlib.sha256(data).digest(), size
+        assert done.omitted_bytes == 2 * max(0, len(data) - 10 * 1024 * 1024)
+
+
+async def test_a_firehose_is_bounded_and_ended(sandbox: AsyncSandbox) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    with pytest.raises(errors.CommandTimeout) as caught:
+        await sandbox.commands.run("yes", timeout=2, max_output=2**20)
+    assert time.monotonic() - started < 4
+    result = caught.value.result
+    assert result.timed_out and result.truncated
+    assert len(result.stdout) == 2**20
+    assert result.stdout.startswith(b"y\ny\n")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024, "KiB of memory"
+    assert await processes(sandbox) == []
+
+
+async def test_a_timeout_ends_all_that_was_started_and_keeps_what_was_said(sandbox: AsyncSandbox) -> None:
+    command = "echo begun; sleep 300 & setsid sleep 300 & (trap '' TERM; sleep 300; sleep 300) & wait"
+    with pytest.raises(errors.CommandTimeout) as caught:
+        await sandbox.commands.run(command, timeout=1)
+    assert caught.value.result.stdout == b"begun\n"
+    assert await processes(sandbox) == []
+
+
+async def test_a_child_that_lives_on_is_not_waited_for(sandbox: AsyncSandbox) -> None:
+    started = time.monotonic()
+    assert (await sandbox.commands.run("sleep 100 & echo done")).stdout == b"done\n"
+    assert time.monotonic() - started < 5
+    assert await processes(sandbox) == ["sleep 100 "]
+
+
+async def test_a_command_that_nobody_waits_for_any_more_does_not_run_on(sandbox: AsyncSandbox) -> None:
+    task = asyncio.create_task(sandbox.commands.run("sleep 300", timeout=None))
+    await asyncio.sleep(1.5)  # it runs
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await processes(sandbox) == []
+
+
+async def test_sixty_four_at_once_on_one_client(sandbox: AsyncSandbox) -> None:
+    results = await asyncio.gather(*(sandbox.commands.run(f"echo {n}; echo {n} >&2", timeout=120) for n in range(64)))
+    assert [int(result.stdout) for result in results] == list(range(64))
+    assert [int(result.stderr) for result in results] == list(range(64))
+
+
+async def ends_with(sandbox: AsyncSandbox, kind: type[errors.SandboxError], act: Any) -> errors.SandboxError:
+    """Let *act* end the sandbox during a call; the call says so within five seconds."""
+    call = asyncio.create_task(sandbox.commands.run("echo begun; sleep 300", timeout=None))
+    await asyncio.sleep(1.5)  # it runs
+    await asyncio.to_thread(act)
+    started = time.monotonic()
+    with pytest.raises(kind) as caught:
+        await call
+    assert time.monotonic() - started < 5
+    return caught.value
+
+
+async def test_one_that_is_deleted_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
+    delete = ("delete", "sandbox", sandbox.name, "--wait=false")
+    await ends_with(sandbox, errors.SandboxDeleted, lambda: pool.kubectl(*delete))
+    with pytest.raises(errors.SandboxDeleted):
+        await sandbox.commands.run("true")
+
+
+async def test_one_whose_pod_is_deleted_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
+    error = await ends_with(
+        sandbox, errors.SandboxDeleted, lambda: pool.kubectl("delete", "pod", sandbox.pod_name, "--wait=false")
+    )
+    assert error.reason == "PodLost"
+
+
+async def test_one_whose_main_process_ends_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
+    kill = "for p in /proc/[0-9]*; do grep -q 2147483647 $p/cmdline && kill ${p#/proc/}; done"
+    error = await ends_with(
+        sandbox, errors.SandboxEnded,
+        lambda: pool.kubectl("exec", sandbox.pod_name, "-c", "sandbox", "--", "sh", "-c", f"{kill}; true"),
+    )  # fmt: skip
+    assert error.code == "Ended"
+
+
+async def test_errors_that_name_their_reason(pool: Kube) -> None:
+    namespace = pool.namespace
+    with pytest.raises(errors.SandboxNotFound):
+        await AsyncSandbox.connect("nobody", namespace=namespace)
+    with pytest.raises(errors.SandboxCreateError) as caught:
+        await AsyncSandbox.create("nowhere", namespace=namespace, wait_seconds=2)
+    assert caught.value.reason == "PoolNotFound"
+    until("it is not left behind", lambda: pool.list("sandboxes") == [], 20)
+    with pytest.raises(errors.InvalidArgument, match=r"spec\.template\.image"):
+        await AsyncSandbox.create(template={"image": ""}, namespace=namespace)
+    with pytest.raises(errors.InvalidArgument, match="either a pool or a template"):
+        await AsyncSandbox.create()
+    pool.kubectl("patch", "sandboxpool", "python", "--type=merge", "-p",
+                 json.dumps({"spec": {"maxSandboxes": 1, "whenEmpty": {"action": "Wait"}}}))  # fmt: skip
+    async with await AsyncSandbox.create("python", namespace=namespace):
+        with pytest.raises(errors.PoolExhausted) as exhausted:
+            await AsyncSandbox.create("python", namespace=namespace, wait_seconds=2)
+    assert exhausted.value.retryable
+
+
+async def test_its_life(pool: Kube) -> None:
+    async with Cluster(namespace=pool.namespace) as cluster:
+        labels = {"example.org/owner": "x"}
+        made = await AsyncSandbox.create("python", cluster=cluster, labels=labels, timeout=600)
+        (found,) = await AsyncSandbox.list(labels=labels, cluster=cluster)
+        assert (found.name, found.phase) == (made.name, "Ready")
+        assert await AsyncSandbox.list(labels={"example.org/owner": "y"}, cluster=cluster) == []
+        again = await AsyncSandbox.connect(made.name, cluster=cluster)
+        await again.commands.run("sleep 1000 & echo $! > /workspace/pid")
+        await again.pause()
+        assert not await made.is_running()
+        with pytest.raises(errors.SandboxNotReady) as caught:
+            await again.commands.run("true")
+        assert caught.value.phase == "Paused"
+        await again.resume()
+        assert (await made.get_info()).phase == "Ready"
+        assert (await made.commands.run("kill -0 $(cat /workspace/pid)")).ok
+        await made.set_timeout(3000)
+        expires = (await made.get_info()).expires_at
+        assert expires is not None and abs(expires - time.time() - 3000) < 20
+        with pytest.raises(errors.SandboxNotReady, match=r"workspace\.persistent"):
+            await made.suspend()
+        assert await made.kill()
+        assert not await made.kill()
+        assert pool.get("sandbox", made.name) is None
+
+
+def test_a_client_that_is_killed_leaves_nothing_beyond_the_lifetime(pool: Kube) -> None:
+    code = (
+        "from sandyard import Sandbox; import sys\n"
+        f"s = Sandbox.create('python', namespace={pool.namespace!r}, timeout=6)\n"
+        "print(s.name, flush=True); s.commands.run('sleep 300', timeout=None)"
+    )
+    environment = {**os.environ, "PYTHONPATH": "operator"}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as client:
+        assert client.stdout is not None
+        name = client.stdout.readline().strip()
+        assert pool.status("sandbox", name)["phase"] == "Ready"
+        client.send_signal(signal.SIGKILL)
+    until("gone", lambda: pool.get("sandbox", name) is None, 30)
+
+
+async def test_a_small_command_is_no_slower_than_by_kubectl(pool: Kube, sandbox: AsyncSandbox) -> None:
+    ours, theirs = [], []
+    for _ in range(8):
+        started = time.monotonic()
+        assert (await sandbox.commands.run(["true"])).ok
+        ours.append(time.monotonic() - started)
+        started = time.monotonic()
+        await asyncio.to_thread(pool.kubectl, "exec", sandbox.pod_name, "-c", "sandbox", "--", "true")
+        theirs.append(time.monotonic() - started)
+    print(f"client {sorted(ours)[4] * 1000:.0f} ms, kubectl {sorted(theirs)[4] * 1000:.0f} ms")
+    assert sorted(ours)[4] <= sorted(theirs)[4]

@@ -1,0 +1,153 @@
+"""What runs around each command, on real shells; and the end of a stream, however it is cut."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandyard.client import script
+from sandyard.client.script import Tail
+
+SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
+ID = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass
+class Done:
+    code: int | None
+    out: bytes
+    err: bytes
+    seconds: float
+
+
+def run(
+    shell: str, command: str | Sequence[str], *, env: dict[str, str] | None = None, watch: int = 0, stdin: bytes = b""
+) -> Done:
+    words = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch)
+    started = time.monotonic()
+    # In a process namespace of its own: it looks at every process there is.
+    namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    done = subprocess.run(
+        [*namespace, *shell.split(), *words[1:]], input=stdin, capture_output=True, timeout=30, check=False
+    )
+    seconds = time.monotonic() - started
+    out, err = Tail(ID, 10**6), Tail(ID, 10**6)
+    out.feed(done.stdout)
+    err.feed(done.stderr)
+    assert out.exit_code == err.exit_code == done.returncode
+    return Done(out.exit_code, out.value(), err.value(), seconds)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_streams_are_apart_and_bytes_are_exact(shell: str) -> None:
+    done = run(shell, "printf '\\000\\377a'; printf 'b\\n\\n' >&2; exit 7")
+    assert (done.code, done.out, done.err) == (7, b"\x00\xffa", b"b\n\n")
+    data = bytes(range(256)) * 50
+    assert run(shell, ["cat"], stdin=data).out == data
+    assert run(shell, "cat", stdin=b"").out == b""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("code", [0, 1, 2, 126, 127, 128, 130, 137, 255])
+def test_every_exit_code_comes_back(shell: str, code: int) -> None:
+    assert run(shell, f"exit {code}").code == code
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_words_are_taken_as_they_stand(shell: str) -> None:
+    words = ["printf", "%s|", "a b", "$HOME", "`id`", "'", '"', "\n", "-n", "*", ""]
+    assert run(shell, words).out == "|".join([*words[2:], ""]).encode()
+    text = 'it\'s "x"\n$A;`b`'
+    assert run(shell, ["printenv", "A"], env={"A": text}).out == text.encode() + b"\n"
+    assert run(shell, ["--", "x"]).code == 127
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_signal_is_told_as_the_shell_does_and_nothing_is_added(shell: str) -> None:
+    done = run(shell, ["sh", "-c", "kill -9 $$"])
+    assert (done.code, done.out, done.err) == (137, b"", b"")
+    assert run(shell, ["no-such-program"]).code == 127
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_child_that_lives_on_does_not_hide_the_end(shell: str) -> None:
+    words = script.run(ID, "sleep 5 & echo done", folder="/", env={}, watch_seconds=0)
+    process = subprocess.Popen([*shell.split(), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    tail, started = Tail(ID, 1000), time.monotonic()
+    while not tail.ended:
+        tail.feed(process.stdout.read1(100))  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 3
+    assert tail.value() == b"done\n"
+    process.stdout.close()
+    process.wait()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_watch_inside_ends_everything_when_the_client_is_gone(shell: str) -> None:
+    done = run(shell, "sleep 300 & setsid sleep 300 & (sleep 300 &) ; wait", watch=1)
+    assert done.code == 143
+    assert done.seconds < 5
+    stubborn = run(shell, "trap '' TERM INT HUP; while :; do sleep 1; done", watch=1)
+    assert stubborn.code == 137
+    assert stubborn.seconds < 15
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_watch_goes_with_its_command(shell: str) -> None:
+    assert run(shell, "true", watch=20).seconds < 5
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_folder_that_is_not_there_is_told(shell: str) -> None:
+    words = script.run(ID, "true", folder="/no/such", env={}, watch_seconds=0)
+    done = subprocess.run([*shell.split(), *words[1:]], capture_output=True, check=False)
+    assert done.returncode == 125
+    assert b"/no/such" in done.stderr
+
+
+@given(data=st.binary(max_size=200), cuts=st.lists(st.integers(1, 60), max_size=40), code=st.integers(0, 255))
+def test_the_mark_is_found_wherever_the_stream_is_cut(data: bytes, cuts: list[int], code: int) -> None:
+    stream = data + b"\x00" + ID.encode() + b":" + str(code).encode() + b"\x00" + b"of others"
+    tail, seen, place = Tail(ID, 1000), b"", 0
+    for cut in [*cuts, len(stream)]:
+        seen += tail.feed(stream[place : place + cut])
+        place += cut
+    assert (seen, tail.value(), tail.exit_code) == (data, data, code)
+
+
+@given(data=st.binary(max_size=300), cuts=st.lists(st.integers(1, 60), max_size=40))
+def test_without_a_mark_nothing_is_lost_and_nothing_is_believed(data: bytes, cuts: list[int]) -> None:
+    data += b"\x00" + ID.encode()[:10]
+    tail, seen, place = Tail(ID, 1000), b"", 0
+    for cut in [*cuts, len(data)]:
+        seen += tail.feed(data[place : place + cut])
+        place += cut
+    assert seen + tail.rest() == data
+    assert not tail.ended
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=60), limit=st.integers(2, 100))
+def test_of_much_output_the_beginning_and_the_end_are_kept(sizes: list[int], limit: int) -> None:
+    whole = b""
+    tail = Tail(ID, limit)
+    for number, size in enumerate(sizes):
+        piece = bytes([65 + number % 26]) * size
+        whole += piece
+        tail.feed(piece)
+        assert len(tail.value()) <= 2 * limit
+    tail.close()
+    half = limit // 2
+    kept = tail.value()
+    assert len(kept) + tail.omitted == len(whole)
+    if tail.omitted:
+        assert kept == whole[:half] + whole[-half:]
+    else:
+        assert kept == whole
