@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,12 +23,12 @@ from tests.support.kube import Kube, until
 
 
 @pytest.fixture
-def pool(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
+def pool(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Kube:
     """A pool called python, in the namespace that the client works in."""
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
     kube.apply(manifests.pool("python", 1))
     kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
-    yield kube
+    return kube
 
 
 @pytest.fixture

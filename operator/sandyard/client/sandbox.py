@@ -25,6 +25,7 @@ from sandyard.client.errors import (
     SandboxNotReady,
     SandboxRestarted,
 )
+from sandyard.client.files import Files
 from sandyard.kube import errors
 
 __all__ = ["AsyncSandbox", "SandboxInfo"]
@@ -66,6 +67,8 @@ class AsyncSandbox:
     ----------
     commands
         Runs commands in it.
+    files
+        Reads and writes its files.
     """
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any], *, own_cluster: bool, ends: bool) -> None:
@@ -75,6 +78,7 @@ class AsyncSandbox:
         self._body = SandboxInfo(body)
         self._stamped = 0.0
         self.commands = Commands(self)
+        self.files = Files(self)
 
     # Making and finding
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sandyard.client.commands import Output
+from sandyard.client.files import FileInfo
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox, SandboxInfo
 
@@ -77,6 +78,61 @@ class SyncCommands:
         )  # fmt: skip
 
 
+class SyncFiles:
+    """`sandyard.client.files.Files`, without ``await``."""
+
+    def __init__(self, sandbox: AsyncSandbox) -> None:
+        self._files = sandbox.files
+
+    def read(self, path: str, *, max_bytes: int = 100 * 1024 * 1024) -> bytes:
+        """The whole file."""
+        return _loop.run(self._files.read(path, max_bytes=max_bytes))
+
+    def read_text(self, path: str) -> str:
+        """The whole file as UTF-8."""
+        return _loop.run(self._files.read_text(path))
+
+    def write(self, path: str, data: bytes | str) -> None:
+        """Write the whole file in one step."""
+        _loop.run(self._files.write(path, data))
+
+    def append(self, path: str, data: bytes | str) -> None:
+        """Add to the end of the file."""
+        _loop.run(self._files.append(path, data))
+
+    def edit(self, path: str, changes: list[tuple[str, str]], *, replace_all: bool = False) -> int:
+        """Replace each old text by its new one, exactly; either all of them or none."""
+        return _loop.run(self._files.edit(path, changes, replace_all=replace_all))
+
+    def list(self, path: str = ".") -> list[FileInfo]:
+        """What is in the folder, sorted by name."""
+        return _loop.run(self._files.list(path))
+
+    def stat(self, path: str) -> FileInfo:
+        """What the file is; a link is not followed."""
+        return _loop.run(self._files.stat(path))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something of that name."""
+        return _loop.run(self._files.exists(path))
+
+    def mkdir(self, path: str) -> None:
+        """Make a folder and those above it."""
+        _loop.run(self._files.mkdir(path))
+
+    def remove(self, path: str, *, recursive: bool = False) -> None:
+        """Remove a file, or with *recursive* a folder and all that is in it."""
+        _loop.run(self._files.remove(path, recursive=recursive))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give it another name."""
+        _loop.run(self._files.rename(old, new))
+
+    def copy(self, old: str, new: str) -> None:
+        """Copy a file, or a folder and all that is in it."""
+        _loop.run(self._files.copy(old, new))
+
+
 class Sandbox:
     """One sandbox; see `AsyncSandbox` for what each call does.
 
@@ -88,6 +144,7 @@ class Sandbox:
     def __init__(self, sandbox: AsyncSandbox) -> None:
         self._sandbox = sandbox
         self.commands = SyncCommands(sandbox)
+        self.files = SyncFiles(sandbox)
 
     @classmethod
     def create(cls, pool: str | None = None, **options: Any) -> Self:

@@ -1,0 +1,1 @@
+"""The command line ``sandyard``, also as ``kubectl sandyard``."""

@@ -1,0 +1,91 @@
+"""Tables for terminals and pipes: the same text for both, no colours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sandyard.api import conditions, model
+
+__all__ = ["POOLS", "SANDBOXES", "Column", "Columns", "age", "table"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; *wide* ones are shown on request."""
+
+    title: str
+    value: Callable[[Mapping[str, Any]], object]
+    wide: bool = False
+
+
+Columns = Sequence[Column]
+
+
+def age(seconds: float) -> str:
+    """A time span as kubectl writes it: ``42s``, ``5m``, ``3h``, ``2d``."""
+    for unit, length, most in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172800)):
+        if seconds < most:
+            return f"{max(0, int(seconds / length))}{unit}"
+    return f"{int(seconds / 86400)}d"
+
+
+def table(items: Sequence[Mapping[str, Any]], columns: Columns, *, wide: bool = False) -> str:
+    """Rows of *items* under the titles, as wide as need be."""
+    shown = [column for column in columns if wide or not column.wide]
+    rows = [[column.title for column in shown]]
+    # What a cluster tells may hold anything; a terminal would obey it.
+    rows += [[conditions.printable(str(column.value(item) or "")) for column in shown] for item in items]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(shown))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _status(field: str) -> Callable[[Mapping[str, Any]], object]:
+    return lambda item: item.get("status", {}).get(field)
+
+
+def _ready(field: str) -> Callable[[Mapping[str, Any]], object]:
+    def value(item: Mapping[str, Any]) -> object:
+        told = item.get("status", {}).get("conditions") or ()
+        return next((entry.get(field) for entry in told if entry["type"] == "Ready"), "")
+
+    return value
+
+
+def _age(item: Mapping[str, Any]) -> str:
+    return age(time.time() - model.seconds(item["metadata"]["creationTimestamp"]))
+
+
+def _left(item: Mapping[str, Any]) -> str:
+    told = item.get("status", {}).get("expiresAt")
+    return age(model.seconds(told) - time.time()) if told else ""
+
+
+SANDBOXES: Columns = (
+    Column("NAME", lambda item: item["metadata"]["name"]),
+    Column("PHASE", lambda item: item.get("status", {}).get("phase", "Pending")),
+    Column("REASON", _ready("reason")),
+    Column("START", _status("start")),
+    Column("POOL", _status("poolName")),
+    Column("POD", _status("podName")),
+    Column("EXPIRES", _left),
+    Column("AGE", _age),
+    Column("IP", _status("podIP"), wide=True),
+    Column("NODE", _status("nodeName"), wide=True),
+    Column("MESSAGE", _ready("message"), wide=True),
+)
+POOLS: Columns = (
+    Column("NAME", lambda item: item["metadata"]["name"]),
+    Column("DESIRED", lambda item: str(item["spec"].get("replicas", ""))),
+    Column("WARM", lambda item: str(item.get("status", {}).get("replicas", 0))),
+    Column("STARTING", lambda item: str(item.get("status", {}).get("starting", 0))),
+    Column("CLAIMED", lambda item: str(item.get("status", {}).get("claimed", 0))),
+    Column("READY", _ready("status")),
+    Column("REASON", _ready("reason")),
+    Column("AGE", _age),
+    Column("IMAGE", lambda item: item["spec"]["template"]["image"], wide=True),
+    Column("MESSAGE", _ready("message"), wide=True),
+)
