@@ -119,10 +119,11 @@ def _wanted(pool: str | None, image: str | None, ttl: int, idle: int | None, **o
 @click.pass_obj
 def create(context: _Context, /, name: str | None, no_wait: bool, **options: Any) -> None:
     """Make a sandbox and print its name."""
+    wanted = _wanted(**options)
 
     async def job() -> str:
         async with context.cluster() as cluster:
-            made = await AsyncSandbox.create(**_wanted(**options), name=name, wait=not no_wait, cluster=cluster)
+            made = await AsyncSandbox.create(**wanted, name=name, wait=not no_wait, cluster=cluster)
             return made.name
 
     click.echo(context.run(job()))
@@ -217,10 +218,11 @@ def exec_(
 @click.pass_obj
 def run(context: _Context, /, command: Sequence[str], interactive: bool, timeout: float | None, **options: Any) -> None:
     """Make a sandbox, run a command in it, and delete it."""
+    wanted = _wanted(**options)
 
     async def job() -> int | None:
         async with context.cluster() as cluster, await AsyncSandbox.create(
-            **_wanted(**options), cluster=cluster
+            **wanted, cluster=cluster
         ) as sandbox:  # fmt: skip
             done = await sandbox.commands.run(
                 list(command), stdin=_stdin(interactive), timeout=timeout, on_stdout=_out, on_stderr=_err, max_output=2

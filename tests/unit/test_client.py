@@ -1,0 +1,115 @@
+"""The client's own small parts: the tree of errors, results, tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from sandyard.cli import show
+from sandyard.cli.main import main
+from sandyard.client import errors
+from sandyard.client.cluster import explain
+from sandyard.client.files import _infos
+from sandyard.client.result import CommandResult
+from sandyard.client.sandbox import AsyncSandbox
+from sandyard.kube import errors as kube_errors
+
+
+def kinds(root: type[errors.SandboxError] = errors.SandboxError) -> list[type[errors.SandboxError]]:
+    return [root, *(kind for child in root.__subclasses__() for kind in kinds(child))]
+
+
+def test_every_error_has_a_code_of_its_own_and_is_exported() -> None:
+    codes = [kind.code for kind in kinds()]
+    assert len(set(codes)) == len(codes)
+    assert {kind.__name__ for kind in kinds()} == set(errors.__all__)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind", "retryable"),
+    [
+        (401, "Unauthorized", errors.Unauthorized, False),
+        (403, "Forbidden", errors.Unauthorized, False),
+        (404, "NotFound", errors.SandboxNotFound, False),
+        (409, "AlreadyExists", errors.SandboxExists, False),
+        (409, "Conflict", errors.InvalidArgument, False),
+        (422, "Invalid", errors.InvalidArgument, False),
+        (429, "TooManyRequests", errors.Unavailable, True),
+        (500, "InternalError", errors.Unavailable, True),
+        (503, "ServiceUnavailable", errors.Unavailable, True),
+    ],
+)
+def test_each_refusal_has_its_error(status: int, reason: str, kind: type[errors.SandboxError], retryable: bool) -> None:
+    found = explain(kube_errors.ApiError(status, {"reason": reason, "message": "why"}), "s")
+    assert type(found) is kind
+    assert (found.retryable, found.sandbox, "why" in str(found)) == (retryable, "s", True)
+    assert explain(kube_errors.TransportError("cut"), "s").retryable
+
+
+def test_only_what_has_not_started_is_retryable() -> None:
+    assert errors.ExecTransportError("x", started=False).retryable
+    assert not errors.ExecTransportError("x", started=True).retryable
+
+
+def test_a_result_reads_as_of_subprocess() -> None:
+    result = CommandResult(137, b"\xff", b"e\n", omitted_bytes=3)
+    assert (result.ok, result.signal, result.truncated, result.stdout_text) == (False, 9, True, "\ufffd")
+    assert CommandResult(0).ok
+    assert CommandResult(None).signal is None
+
+
+def test_names_of_files_may_hold_anything_but_a_zero() -> None:
+    told = b"a\nb\x0081a4 3 1700000000 1000 1000\n\xff\x0041ed 0 1700000000 0 0\n"
+    first, second = _infos(told)
+    assert (first.name, first.is_file, first.size, first.uid) == ("a\nb", True, 3, 1000)
+    assert (second.name, second.is_dir) == ("\udcff", True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (-5, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200000, "2d")],
+)
+def test_time_spans_read_as_kubectl_writes_them(seconds: float, text: str) -> None:
+    assert show.age(seconds) == text
+
+
+def test_a_table_obeys_no_escape_sequences() -> None:
+    item = {"metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"phase": "Ready", "poolName": "\x1b[31mred\n"}}  # fmt: skip
+    text = show.table([item], show.SANDBOXES)
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["create"], "give either --pool or --image"),
+        (["create", "--pool", "a", "--image", "b"], "give either --pool or --image"),
+        (["create", "--pool", "a", "-e", "broken"], "is not NAME=VALUE"),
+        (["rm"], "name a sandbox, or give --label or --all"),
+        (["exec", "s"], "Missing argument 'COMMAND...'"),
+        (["ttl", "s", "0"], "0 is not in the range"),
+        (["nothing"], "No such command"),
+    ],
+)
+def test_wrong_use_says_what_is_wrong(words: list[str], told: str) -> None:
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert told in done.output
+
+
+@pytest.mark.parametrize("words", [[], ["create"], ["exec"], ["run"], ["ls"], ["pool", "ls"], ["rm"], ["cat"], ["ttl"]])
+def test_everything_has_help(words: list[str]) -> None:
+    done = CliRunner().invoke(main, [*words, "--help"])
+    assert done.exit_code == 0
+    assert "Usage:" in done.output
+
+
+async def test_neither_or_both_sources_are_refused_before_anything_is_sent() -> None:
+    options: list[dict[str, Any]] = [{}, {"pool": "a", "template": {"image": "b"}}]
+    for wrong in options:
+        with pytest.raises(errors.InvalidArgument, match="either a pool or a template"):
+            await AsyncSandbox.create(**wrong)
