@@ -19,7 +19,7 @@ import pytest
 from sandyard import AsyncSandbox, Sandbox
 from sandyard.client import Cluster, errors
 from tests.support import manifests
-from tests.support.kube import Kube, until
+from tests.support.kube import Kube, Refused, until
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ async def sandbox(pool: Kube) -> AsyncIterator[AsyncSandbox]:
 async def processes(sandbox: AsyncSandbox) -> list[str]:
     """Command lines of everything that runs in it, but for the keeper and this look."""
     look = (
-        "import os\nfor pid in os.listdir('/proc'):\n  if pid.isdigit() and int(pid) not in (1, os.getpid()):\n"
-        "    print(open(f'/proc/{pid}/cmdline').read().replace(chr(0), ' '))"
+        "import json, os\nfound = []\nfor pid in os.listdir('/proc'):\n"
+        "  if pid.isdigit() and int(pid) not in (1, os.getpid()):\n"
+        "    found.append(open(f'/proc/{pid}/cmdline').read().replace(chr(0), ' '))\nprint(json.dumps(found))"
     )
-    lines = (await sandbox.commands.run(["python3", "-c", look])).stdout_text.splitlines()
-    ours = ("sandyard run", "2147483647", "-c import")
-    return [line for line in lines if not any(word in line for word in ours)]
+    lines = json.loads((await sandbox.commands.run(["python3", "-c", look], timeout=None)).stdout)
+    return [line for line in lines if "sandyard run" not in line and "2147483647" not in line]
 
 
 def test_leaving_the_context_leaves_nothing(pool: Kube) -> None:
@@ -165,10 +165,13 @@ async def test_one_whose_pod_is_deleted_during_a_call(pool: Kube, sandbox: Async
 
 async def test_one_whose_main_process_ends_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
     kill = "for p in /proc/[0-9]*; do grep -q 2147483647 $p/cmdline && kill ${p#/proc/}; done"
-    error = await ends_with(
-        sandbox, errors.SandboxEnded,
-        lambda: pool.kubectl("exec", sandbox.pod_name, "-c", "sandbox", "--", "sh", "-c", f"{kill}; true"),
-    )  # fmt: skip
+
+    def act() -> None:
+        # It dies with what it kills.
+        with pytest.raises(Refused, match=r"137|143"):
+            pool.kubectl("exec", sandbox.pod_name, "-c", "sandbox", "--", "sh", "-c", f"{kill}; sleep 60")
+
+    error = await ends_with(sandbox, errors.SandboxEnded, act)
     assert error.code == "Ended"
 
 

@@ -176,12 +176,20 @@ def _err(data: bytes) -> None:
     _write(b"", data)
 
 
+def _words(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> list[str]:
+    """A command as it stands, without the dashes that part it from our own options."""
+    found = list(values[1:] if values[:1] == ("--",) else values)
+    if not found:
+        raise click.UsageError("Missing argument 'COMMAND...'.")
+    return found
+
+
 _FOREVER = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 @main.command("exec", context_settings=_FOREVER)
 @click.argument("name")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_words)
 @click.option("-i", "--stdin", "interactive", is_flag=True, help="Send standard input.")
 @click.option("--timeout", type=float, help="Seconds after which it is ended; then the exit code is 124.")
 @click.option("-w", "--cwd", default=".", help="Folder to run it in.")
@@ -211,7 +219,7 @@ def exec_(
 
 
 @main.command("run", context_settings=_FOREVER)
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, callback=_words)
 @_making
 @click.option("-i", "--stdin", "interactive", is_flag=True, help="Send standard input.")
 @click.option("--timeout", type=float, help="Seconds after which it is ended; then the exit code is 124.")
@@ -286,11 +294,10 @@ def pause(context: _Context, name: str) -> None:
 @click.pass_obj
 def resume(context: _Context, name: str) -> None:
     """Let a paused or suspended sandbox go on."""
-    _change(context, name, {"desiredState": "Running"})
 
     async def job() -> None:
         async with context.cluster() as cluster:
-            await AsyncSandbox.connect(name, cluster=cluster)
+            await (await AsyncSandbox.connect(name, cluster=cluster)).resume()
 
     context.run(job())
 

@@ -173,10 +173,13 @@ class _Call:
         """The stream has ended, well or not; if not, the sandbox's state says more."""
         failure = reading.exception()
         ended = any(tail.ended for tail, _ in self._streams.values())
-        if failure is None and (ended or (self.exit is not None and self.exit.code is not None)):
+        if failure is None and ended:
             return
+        # Without its mark the script was ended from outside: by a KILL, or with its pod.
         with contextlib.suppress(TimeoutError):
             self.error = await asyncio.wait_for(asyncio.shield(losing), _REASON_SECONDS)
+            return
+        if failure is None:
             return
         if isinstance(failure, errors.ApiError):
             self.error = explain(failure, self._sandbox.name)
@@ -184,7 +187,7 @@ class _Call:
                 self.error = SandboxNotFound(f"the pod of Sandbox {self._sandbox.name!r} is gone")
         elif isinstance(failure, errors.TransportError):
             self.error = ExecTransportError(str(failure), started=self._started, sandbox=self._sandbox.name)
-        elif failure is not None:
+        else:
             raise failure
 
     async def _read(self) -> None:

@@ -54,6 +54,7 @@ done
 _ERRORS: Final[dict[str, type[SandboxError]]] = {
     "No such file or directory": SandboxFileNotFound,
     "nonexistent directory": SandboxFileNotFound,
+    "can't cd to": SandboxFileNotFound,
     "Permission denied": PermissionDenied,
     "Operation not permitted": PermissionDenied,
     "Read-only file system": PermissionDenied,

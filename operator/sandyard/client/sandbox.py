@@ -157,7 +157,9 @@ class AsyncSandbox:
 
     @classmethod
     async def connect(cls, name: str, *, namespace: str | None = None, cluster: Cluster | None = None) -> Self:
-        """Use a Sandbox that is there; leaving its context does not delete it.
+        """Use a Sandbox that is there, waiting for one that is on its way; leaving its context does not delete it.
+
+        One that is paused or suspended stays so: `resume` it.
 
         Raises
         ------
@@ -167,7 +169,8 @@ class AsyncSandbox:
         async with _entered(cluster, namespace) as (opened, own):
             found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
             sandbox = cls(opened, found, own_cluster=own, ends=False)
-            await sandbox.wait_until_ready()
+            if sandbox._body.phase in ("Pending", "Starting"):
+                await sandbox.wait_until_ready()
             return sandbox
 
     @classmethod
@@ -260,6 +263,7 @@ class AsyncSandbox:
         """Let it live for so many seconds from now; None: without end, as far as its pool allows."""
         deadline = model.timestamp(time.time() + seconds) if seconds is not None else None
         await self._change({"lifetime": {"seconds": None, "deadline": deadline}})
+        await self._reaches(None, None)
 
     async def pause(self) -> None:
         """Stop every process; memory is kept. Returns when all of them stand still."""
@@ -361,8 +365,8 @@ class AsyncSandbox:
     async def _delete(self) -> bool:
         return await self._cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
 
-    async def _reaches(self, phase: str, timeout: float | None) -> bool:
-        """Wait for *phase*, told of the present spec; False when it will not come, or not in time."""
+    async def _reaches(self, phase: str | None, timeout: float | None) -> bool:
+        """Wait for *phase* (None: any), told of the present spec; False when it will not come, or not in time."""
         try:
             async with asyncio.timeout(timeout), self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
                 async for state in states:
@@ -371,7 +375,7 @@ class AsyncSandbox:
                     self._body = SandboxInfo(state)
                     seen = state.get("status", {}).get("observedGeneration", -1)
                     current = seen >= state["metadata"].get("generation", 0)
-                    if current and self._body.phase == phase:
+                    if current and phase in (None, self._body.phase):
                         return True
                     refused = current and phase in ("Paused", "Suspended") and self._is("Stalled")
                     if (current and self._trouble() is not None) or refused:
