@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import json
 import os
+import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,3 +250,21 @@ async def test_a_small_command_is_no_slower_than_by_kubectl(pool: Kube, sandbox:
         theirs.append(time.monotonic() - started)
     print(f"client {sorted(ours)[4] * 1000:.0f} ms, kubectl {sorted(theirs)[4] * 1000:.0f} ms")
     assert sorted(ours)[4] <= sorted(theirs)[4]
+
+
+def test_the_example_runs_as_it_stands(pool: Kube, tmp_path: pathlib.Path) -> None:
+    config = tmp_path / "kubeconfig"
+    shutil.copy(pool.kubeconfig, config)
+    pool.run("kubectl", f"--kubeconfig={config}", "config", "set-context", "--current", f"--namespace={pool.namespace}")
+    environment = {**os.environ, "PYTHONPATH": "operator", "KUBECONFIG": str(config)}
+    done = subprocess.run(
+        [sys.executable, "examples/run_code.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.startswith("hello from ")
+    assert done.stdout.endswith("exit code 0\n")
+    until("nothing is left", lambda: pool.list("sandboxes") == [], 30)
