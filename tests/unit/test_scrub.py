@@ -7,6 +7,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import pytest
 from sandyard import scrub
 from sandyard.api import names
 from sandyard.api.pool import PoolSpec
+from sandyard.engine import records
+from sandyard.engine.scrubbing import Scrubbing
+from sandyard.engine.store import Store
 from sandyard.pool import recycle
 from tests.unit import objects
 
@@ -131,3 +135,32 @@ def test_what_is_not_as_the_pool_has_it_is_not_used_again(
     why = recycle.obstacle(made, status, spec(**pool), "hash")
     assert told in why
     assert bool(told) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "pool", "enabled", "wanted"),
+    [
+        ({}, {}, True, True),
+        ({}, {}, False, False),
+        ({"network": {"egress": "None"}}, {}, True, False),
+        ({}, {"paused": True}, True, False),
+        ({}, {"recycle": "Delete"}, True, False),
+    ],
+)
+def test_only_an_open_pool_gets_its_pods_back(
+    sandbox: dict[str, Any], pool: dict[str, Any], enabled: bool, wanted: bool
+) -> None:
+    times = {"namespace": "ns", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    body = {"metadata": {"name": "python", "uid": "pool", **times},
+            "spec": {"recycle": "Scrub", "scrub": {"maxUses": 3}, "template": {"image": "a"}, **pool}}  # fmt: skip
+    record = records.pool(body, objects.PROBE)
+    store = Store()
+    store.put_pool(record)
+    pod = objects.pod(labels={**CLAIMED, names.LABEL_TEMPLATE_HASH: record.template_hash}, containers=RUNNING)
+    store.pod_changed(None, pod)
+    parts: Any = SimpleNamespace(store=store, gateway=None, recorder=None, metrics=None,
+                                 settings=SimpleNamespace(scrubbing=enabled))  # fmt: skip
+    refill: Any = None
+    whose = records.sandbox({"metadata": {"name": "s", "uid": "s", **times}, "status": READY,
+                             "spec": {"poolRef": {"name": "python"}, **sandbox}})  # fmt: skip
+    assert (Scrubbing(parts, refill).wanted(whose, pod) is not None) is wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -65,17 +65,8 @@ class Cluster:
         await self.client.__aexit__()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        """Read an object; a read may be repeated, so it is when no answer comes."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self.client.get(resource.path(namespace, name))
-            except errors.TransportError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise explain(error, name) from error
-                await asyncio.sleep(0.2 * 2**attempt)
-            except errors.ApiError as error:
-                raise explain(error, name) from error
-        raise AssertionError
+        """Read an object."""
+        return await self._again(lambda: self.client.get(resource.path(namespace, name)), name)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; when no answer comes, look whether it is there."""
@@ -96,30 +87,31 @@ class Cluster:
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into an object; doing so twice is no harm."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self.client.merge_patch(resource.path(namespace, name), body)
-            except errors.TransportError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise explain(error, name) from error
-                await asyncio.sleep(0.2 * 2**attempt)
-            except errors.ApiError as error:
-                raise explain(error, name) from error
-        raise AssertionError
+        return await self._again(lambda: self.client.merge_patch(resource.path(namespace, name), body), name)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
         """Delete an object; False if it was gone already."""
+        try:
+            await self._again(lambda: self.client.delete(resource.path(namespace, name), uid=uid), name)
+        except SandboxNotFound:
+            return False
+        except InvalidArgument as error:
+            # Another object has that name by now.
+            if error.reason == "Conflict":
+                return False
+            raise
+        return True
+
+    async def _again(self, call: Callable[[], Awaitable[dict[str, Any]]], name: str) -> dict[str, Any]:
+        """What may be done twice is done again when no answer comes."""
         for attempt in range(_ATTEMPTS):
             try:
-                await self.client.delete(resource.path(namespace, name), uid=uid)
-                return True
+                return await call()
             except errors.TransportError as error:
                 if attempt == _ATTEMPTS - 1:
                     raise explain(error, name) from error
                 await asyncio.sleep(0.2 * 2**attempt)
             except errors.ApiError as error:
-                if error.not_found or error.conflict:
-                    return False
                 raise explain(error, name) from error
         raise AssertionError
 

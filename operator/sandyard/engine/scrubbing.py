@@ -48,6 +48,9 @@ class Scrubbing:
         pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
         if not self._enabled or pool is None or pool.spec is None or pool.deleting or pool.spec.paused:
             return None
+        if sandbox.spec is None or sandbox.spec.network is not None:
+            # Its network was another once, though it may be the pool's again: that is not proven.
+            return None
         return None if recycle.obstacle(pod, sandbox.status, pool.spec, pool.template_hash) else pool
 
     async def give_back(self, sandbox: SandboxRecord, pod: Pod, pool: PoolRecord) -> bool:
