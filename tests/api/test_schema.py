@@ -90,10 +90,11 @@ T = "spec.template"
         (POOL, "spec.scrub", {"timeoutSeconds": 0}, "spec.scrub.timeoutSeconds"),
         (POOL, "spec.scrub", {"maxUses": 0}, "spec.scrub.maxUses"),
         *[(POOL, "spec", {"recycle": "Scrub", "template": {"image": "a", **fields}}, f"recycle Scrub needs {told}")
-          for told, fields in {"a template without command": {"command": ["serve"]},
+          for told, fields in {"a main process that idles": {"command": ["serve"]},
                                "a template without setup": {"setup": {"command": ["a"]}},
                                "a template without workspace": {"workspace": {"persistent": {"size": "1Gi"}}},
                                "a template whose user": {"user": {"uid": 0}}}.items()],
+        (POOL, "spec", {"recycle": "Scrub", "template": {"image": "a", "args": ["x"]}}, "a main process that idles"),
         (POOL, "spec.replicas", -1, "spec.replicas"),
         (POOL, "spec.replicas", 10**6, "spec.replicas"),
         (POOL, "spec.maxSandboxes", 0, "spec.maxSandboxes"),

@@ -185,9 +185,10 @@ class PoolSpec(ApiModel):
     model_config = pydantic.ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.recycle) || self.recycle != 'Scrub' || "
-                "(!has(self.template.command) && !has(self.template.args))",
-                "recycle Scrub needs a template without command and args: a main process keeps its memory",
+                "!has(self.recycle) || self.recycle != 'Scrub' || (has(self.template.command) ? "
+                "self.template.command[0].matches('(^|/)(sleep|tail)$') : !has(self.template.args))",
+                "recycle Scrub needs a main process that idles, because it keeps its memory: leave command and args "
+                "out, or use sleep",
             ),
             (
                 "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.setup)",
