@@ -320,9 +320,10 @@ class Refill:
         steps: list[Coroutine[Any, Any, None]] = []
         if setup is None:
             return steps
+        going = self.going(pool.uid)
         for pod in self._store.pods_of_pool(pool.uid):
             left = setups.seconds_left(pod, setup, now)
-            if left is None or names.LABEL_SANDBOX_UID in pod.metadata.labels:
+            if left is None or names.LABEL_SANDBOX_UID in pod.metadata.labels or pod.metadata.uid in going:
                 continue
             if left > 0:
                 self.again(pool.uid, left)
