@@ -11,10 +11,13 @@ from sandyard.cli import show
 from sandyard.cli.main import main
 from sandyard.client import errors
 from sandyard.client.cluster import explain
+from sandyard.client.commands import _Call
 from sandyard.client.files import _infos
+from sandyard.client.info import SandboxInfo
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
 from sandyard.kube import errors as kube_errors
+from sandyard.kube.exec import Exit
 
 
 def kinds(root: type[errors.SandboxError] = errors.SandboxError) -> list[type[errors.SandboxError]]:
@@ -113,3 +116,48 @@ async def test_neither_or_both_sources_are_refused_before_anything_is_sent() -> 
     for wrong in options:
         with pytest.raises(errors.InvalidArgument, match="either a pool or a template"):
             await AsyncSandbox.create(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ({"phase": "Pending"}, None),
+        ({"phase": "Starting"}, None),
+        ({"phase": "Ready"}, None),
+        ({"phase": "Paused"}, None),
+        ({"phase": "Suspended"}, None),
+        ({"phase": "Terminating"}, errors.SandboxDeleted),
+        ({"phase": "Expired", "reason": "Idle"}, errors.SandboxExpired),
+        ({"phase": "Failed", "reason": "PoolExhausted"}, errors.PoolExhausted),
+        ({"phase": "Failed", "reason": "ImagePullBackOff"}, errors.SandboxCreateError),
+        ({"phase": "Failed", "reason": "PodLost", "lastTermination": {}}, errors.SandboxCreateError),
+        ({"phase": "Failed", "reason": "PodLost", "lastTermination": {"reason": "PodLost"}}, errors.SandboxDeleted),
+        ({"phase": "Failed", "reason": "OOMKilled", "lastTermination": {"exitCode": 137}}, errors.SandboxEnded),
+        ({"phase": "Succeeded", "reason": "Completed", "lastTermination": {"exitCode": 0}}, errors.SandboxEnded),
+    ],
+)
+def test_each_end_has_its_error(status: dict[str, Any], kind: type[errors.SandboxError] | None) -> None:
+    reason = status.pop("reason", "X")
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": "why"}
+    found = SandboxInfo({"metadata": {"name": "s"}, "status": {**status, "conditions": [ready]}}).trouble()
+    assert (type(found) if found else None) is kind
+    if found is not None and kind is not errors.SandboxDeleted:
+        assert (found.reason, found.sandbox) == (reason, "s")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "never"),
+    [
+        (None, "error executing command: failed to exec in container: failed to load task: deadline exceeded", True),
+        (None, "failed to exec in container: failed to create exec x: busy", True),
+        (None, "failed to exec in container: failed to start exec: OCI runtime exec failed", False),
+        (1, "failed to load task", False),
+        (0, "", False),
+    ],
+)  # fmt: skip
+def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str, never: bool) -> None:
+    sandbox: Any = None
+    call = _Call(sandbox, "id", [], b"", {})
+    assert not call.never_started
+    call.exit = Exit(code, message)
+    assert call.never_started is never

@@ -36,6 +36,12 @@ _WATCH_SLACK_SECONDS = 7
 # How long the reason of a broken stream is waited for.
 _REASON_SECONDS = 4.0
 _DEFAULT_KEEP = 10 * 1024 * 1024
+# Commands of one sandbox at the same time: a node's runtime starts them one after the other, and
+# gives up on those that wait too long.
+_AT_ONCE = 32
+_ATTEMPTS = 4
+# What containerd says of an exec that it could not even make.
+_NEVER_STARTED = ("failed to load task", "failed to create exec", "failed to load container")
 
 
 class Commands:
@@ -43,6 +49,7 @@ class Commands:
 
     def __init__(self, sandbox: AsyncSandbox) -> None:
         self._sandbox = sandbox
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def run(
         self,
@@ -90,10 +97,16 @@ class Commands:
         words = script.run(exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch)
         if sum(len(word.encode()) for word in words) > script.LONGEST_ARGUMENTS + 2000:
             raise InvalidArgument("the command is too long for one request: send it as stdin, or write it to a file")
-        out, err = Tail(exec_id, max_output), Tail(exec_id, max_output)
-        call = _Call(sandbox, exec_id, words, stdin, {exec.STDOUT: (out, on_stdout), exec.STDERR: (err, on_stderr)})
         started = time.monotonic()
-        timed_out = await call.run(timeout)
+        for attempt in range(_ATTEMPTS):
+            out, err = Tail(exec_id, max_output), Tail(exec_id, max_output)
+            call = _Call(sandbox, exec_id, words, stdin, {exec.STDOUT: (out, on_stdout), exec.STDERR: (err, on_stderr)})
+            async with self._at_once:
+                timed_out = await call.run(timeout)
+            if not call.never_started:
+                break
+            # The node was too busy; nothing has run, so nothing is done twice.
+            await asyncio.sleep(0.5 * 2**attempt)
         out.close()
         err.close()
         code = out.exit_code if out.exit_code is not None else err.exit_code
@@ -108,7 +121,7 @@ class Commands:
             raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=sandbox.name)
         if code is None:
             text = call.exit.message if call.exit is not None else "the stream ended without a word"
-            raise ExecTransportError(text, started=True, sandbox=sandbox.name, result=result)
+            raise ExecTransportError(text, started=not call.never_started, sandbox=sandbox.name, result=result)
         if check and code != 0:
             told = result.stderr_text.strip() or result.stdout_text.strip()
             raise CommandFailed(f"exit code {code}: {told[-500:]}", result, sandbox=sandbox.name)
@@ -138,6 +151,15 @@ class _Call:
         self._started = False
         self.exit: exec.Exit | None = None
         self.error: SandboxError | None = None
+
+    @property
+    def never_started(self) -> bool:
+        """Whether the node could not even begin."""
+        return (
+            self.exit is not None
+            and self.exit.code is None
+            and any(text in self.exit.message for text in _NEVER_STARTED)
+        )
 
     async def run(self, timeout: float | None) -> bool:
         """Follow the command to its end; says whether its time was over."""

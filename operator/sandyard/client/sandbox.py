@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,49 +15,21 @@ from sandyard.client.cluster import PODS, SANDBOXES, Cluster, explain
 from sandyard.client.commands import Commands
 from sandyard.client.errors import (
     InvalidArgument,
-    PoolExhausted,
-    SandboxCreateError,
     SandboxDeleted,
-    SandboxEnded,
     SandboxError,
-    SandboxExpired,
     SandboxNotFound,
     SandboxNotReady,
     SandboxRestarted,
 )
 from sandyard.client.files import Files
+from sandyard.client.info import SandboxInfo
 from sandyard.kube import errors
 
-__all__ = ["AsyncSandbox", "SandboxInfo"]
+__all__ = ["AsyncSandbox"]
 
 # A client stamps what it uses so often at most.
 _STAMP_SECONDS = 20.0
 _DEFAULT_LIFETIME = 300
-
-
-class SandboxInfo(dict[str, Any]):
-    """A Sandbox as the API server tells it: ``info["status"]["phase"]``, and the most used parts by name."""
-
-    @property
-    def name(self) -> str:
-        """Name of the Sandbox."""
-        return str(self["metadata"]["name"])
-
-    @property
-    def phase(self) -> str:
-        """``status.phase``."""
-        return str(self.get("status", {}).get("phase", "Pending"))
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels."""
-        return dict(self["metadata"].get("labels") or {})
-
-    @property
-    def expires_at(self) -> float | None:
-        """When it expires, in seconds since the epoch."""
-        told = self.get("status", {}).get("expiresAt")
-        return model.seconds(told) if told else None
 
 
 class AsyncSandbox:
@@ -254,9 +226,9 @@ class AsyncSandbox:
         """
         if await self._reaches("Ready", timeout):
             return
-        raise self._trouble() or SandboxNotReady(
-            f"Sandbox {self.name!r} is not Ready within {timeout} s: {self._told('Ready')}",
-            phase=self._body.phase, sandbox=self.name, reason=self._reason("Ready"),
+        raise self._body.trouble() or SandboxNotReady(
+            f"Sandbox {self.name!r} is not Ready within {timeout} s: {self._body.told('Ready')}",
+            phase=self._body.phase, sandbox=self.name, reason=self._body.reason("Ready"),
         )  # fmt: skip
 
     async def set_timeout(self, seconds: int | None) -> None:
@@ -317,9 +289,9 @@ class AsyncSandbox:
     def _check_usable(self) -> None:
         """Raise if the last known state does not allow a command."""
         if not self.pod_name or self._body.phase != "Ready":
-            raise self._trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} is {self._body.phase}: {self._told('Ready')}", phase=self._body.phase,
-                sandbox=self.name, reason=self._reason("Ready"),
+            raise self._body.trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} is {self._body.phase}: {self._body.told('Ready')}", phase=self._body.phase,
+                sandbox=self.name, reason=self._body.reason("Ready"),
             )  # fmt: skip
 
     async def _stamp(self) -> None:
@@ -341,21 +313,22 @@ class AsyncSandbox:
                 if state is None or state["metadata"]["uid"] != self.uid or "deletionTimestamp" in state["metadata"]:
                     return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
                 self._body = SandboxInfo(state)
-                trouble = self._trouble()
+                trouble = self._body.trouble()
                 if trouble is not None:
                     return trouble
                 now = state.get("status", {}).get("podUID")
                 if now != pod_uid:
                     text = f"Sandbox {self.name!r} has another pod now" if now else f"Sandbox {self.name!r} has no pod"
-                    return SandboxRestarted(text, sandbox=self.name, reason=self._reason("Ready"))
+                    return SandboxRestarted(text, sandbox=self.name, reason=self._body.reason("Ready"))
         return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
 
     async def _enter(self, state: str) -> None:
         await self._change({"desiredState": state})
         if not await self._reaches(state, None):
-            raise self._trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} cannot be {state.lower()}: {self._told('Stalled') or self._told('Ready')}",
-                phase=self._body.phase, sandbox=self.name, reason=self._reason("Stalled"),
+            why = self._body.told("Stalled") or self._body.told("Ready")
+            raise self._body.trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} cannot be {state.lower()}: {why}",
+                phase=self._body.phase, sandbox=self.name, reason=self._body.reason("Stalled"),
             )  # fmt: skip
 
     async def _change(self, spec: Mapping[str, Any]) -> None:
@@ -377,43 +350,12 @@ class AsyncSandbox:
                     current = seen >= state["metadata"].get("generation", 0)
                     if current and phase in (None, self._body.phase):
                         return True
-                    refused = current and phase in ("Paused", "Suspended") and self._is("Stalled")
-                    if (current and self._trouble() is not None) or refused:
+                    refused = current and phase in ("Paused", "Suspended") and self._body.stalled
+                    if (current and self._body.trouble() is not None) or refused:
                         return False
         except TimeoutError:
             return False
         return False
-
-    def _trouble(self) -> SandboxError | None:
-        """Why it will never be Ready (again), by the last known state."""
-        phase, reason = self._body.phase, self._reason("Ready")
-        text = f"Sandbox {self.name!r}: {reason}: {self._told('Ready')}"
-        ended = self._body.get("status", {}).get("lastTermination")
-        if phase == "Terminating":
-            return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
-        if phase == "Expired":
-            return SandboxExpired(text, sandbox=self.name, reason=reason)
-        if phase == "Failed" and not ended:
-            kind = PoolExhausted if reason == "PoolExhausted" else SandboxCreateError
-            return kind(text, sandbox=self.name, reason=reason)
-        if phase in ("Failed", "Succeeded"):
-            if reason == "PodLost":
-                return SandboxDeleted(text, sandbox=self.name, reason=reason)
-            return SandboxEnded(text, sandbox=self.name, reason=reason)
-        return None
-
-    def _condition(self, kind: str) -> Mapping[str, Any]:
-        conditions: Sequence[Mapping[str, Any]] = self._body.get("status", {}).get("conditions") or ()
-        return next((item for item in conditions if item["type"] == kind), {})
-
-    def _is(self, kind: str) -> bool:
-        return self._condition(kind).get("status") == "True"
-
-    def _reason(self, kind: str) -> str:
-        return str(self._condition(kind).get("reason", ""))
-
-    def _told(self, kind: str) -> str:
-        return str(self._condition(kind).get("message", ""))
 
 
 @contextlib.asynccontextmanager

@@ -15,8 +15,9 @@ from typing import Any, Self, TypeVar
 
 from sandyard.client.commands import Output
 from sandyard.client.files import FileInfo
+from sandyard.client.info import SandboxInfo
 from sandyard.client.result import CommandResult
-from sandyard.client.sandbox import AsyncSandbox, SandboxInfo
+from sandyard.client.sandbox import AsyncSandbox
 
 __all__ = ["Sandbox"]
 

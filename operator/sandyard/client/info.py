@@ -1,0 +1,76 @@
+"""What is known of a Sandbox, and what it means for those who use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sandyard.api import model
+from sandyard.client.errors import (
+    PoolExhausted,
+    SandboxCreateError,
+    SandboxDeleted,
+    SandboxEnded,
+    SandboxError,
+    SandboxExpired,
+)
+
+__all__ = ["SandboxInfo"]
+
+
+class SandboxInfo(dict[str, Any]):
+    """A Sandbox as the API server tells it: ``info["status"]["phase"]``, and the most used parts by name."""
+
+    @property
+    def name(self) -> str:
+        """Name of the Sandbox."""
+        return str(self["metadata"]["name"])
+
+    @property
+    def phase(self) -> str:
+        """``status.phase``."""
+        return str(self.get("status", {}).get("phase", "Pending"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return dict(self["metadata"].get("labels") or {})
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it expires, in seconds since the epoch."""
+        told = self.get("status", {}).get("expiresAt")
+        return model.seconds(told) if told else None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it cannot become what it should be without somebody's help."""
+        return self._condition("Stalled").get("status") == "True"
+
+    def reason(self, kind: str) -> str:
+        """Reason of the condition of type *kind*."""
+        return str(self._condition(kind).get("reason", ""))
+
+    def told(self, kind: str) -> str:
+        """Message of the condition of type *kind*."""
+        return str(self._condition(kind).get("message", ""))
+
+    def trouble(self) -> SandboxError | None:
+        """Why it will never be Ready (again); None while it may."""
+        reason = self.reason("Ready")
+        text = f"Sandbox {self.name!r}: {reason}: {self.told('Ready')}"
+        if self.phase == "Terminating" or "deletionTimestamp" in self["metadata"]:
+            return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+        if self.phase == "Expired":
+            return SandboxExpired(text, sandbox=self.name, reason=reason)
+        if self.phase == "Failed" and not self.get("status", {}).get("lastTermination"):
+            kind = PoolExhausted if reason == "PoolExhausted" else SandboxCreateError
+            return kind(text, sandbox=self.name, reason=reason)
+        if self.phase in ("Failed", "Succeeded"):
+            ended = SandboxDeleted if reason == "PodLost" else SandboxEnded
+            return ended(text, sandbox=self.name, reason=reason)
+        return None
+
+    def _condition(self, kind: str) -> Mapping[str, Any]:
+        conditions: Sequence[Mapping[str, Any]] = self.get("status", {}).get("conditions") or ()
+        return next((item for item in conditions if item["type"] == kind), {})
