@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from typing import Any
 
 import pytest
@@ -9,13 +11,14 @@ from click.testing import CliRunner
 
 from sandyard.cli import show
 from sandyard.cli.main import main
-from sandyard.client import errors
+from sandyard.client import errors, sync
 from sandyard.client.cluster import explain
-from sandyard.client.commands import _Call
-from sandyard.client.files import _infos
+from sandyard.client.commands import Commands, _Call
+from sandyard.client.files import Files, _infos
 from sandyard.client.info import SandboxInfo
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
+from sandyard.client.sync import SyncCommands, SyncFiles
 from sandyard.kube import errors as kube_errors
 from sandyard.kube.exec import Exit
 
@@ -161,3 +164,25 @@ def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str
     assert not call.never_started
     call.exit = Exit(code, message)
     assert call.never_started is never
+
+
+def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:
+    for ours, theirs in ((SyncCommands, Commands), (SyncFiles, Files)):
+        calls = {name for name, value in vars(theirs).items() if inspect.iscoroutinefunction(value) and name[0] != "_"}
+        assert calls - {"end"} == {name for name in vars(ours) if name[0] != "_"}
+        assert all(getattr(ours, name).__doc__ == getattr(theirs, name).__doc__ for name in calls - {"end"})
+
+    class Fake:
+        async def read(self, path: str) -> str:
+            await asyncio.sleep(0)
+            if path == "nothing":
+                raise errors.SandboxFileNotFound(path)
+            return path
+
+    async def read(self: Fake, path: str) -> str:
+        return await self.read(path)
+
+    behind: Any = SyncFiles(Fake())  # type: ignore[arg-type]
+    assert sync._wait(read)(behind, "a") == "a"
+    with pytest.raises(FileNotFoundError):
+        sync._wait(read)(behind, "nothing")

@@ -95,7 +95,7 @@ class Commands:
         exec_id = script.new_id()
         watch = math.ceil(timeout) + _WATCH_SLACK_SECONDS if timeout is not None else 0
         words = script.run(exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch)
-        if sum(len(word.encode()) for word in words) > script.LONGEST_ARGUMENTS + 2000:
+        if sum(len(word.encode()) for word in words) > script.LONGEST_ARGUMENTS:
             raise InvalidArgument("the command is too long for one request: send it as stdin, or write it to a file")
         started = time.monotonic()
         for attempt in range(_ATTEMPTS):
@@ -115,8 +115,10 @@ class Commands:
         result = CommandResult(
             code, out.value(), err.value(), timed_out, time.monotonic() - started, out.omitted + err.omitted, exec_id
         )
+        if isinstance(call.error, ExecTransportError):
+            call.error.result = result
         if call.error is not None:
-            raise call.error if not isinstance(call.error, ExecTransportError) else _with(call.error, result)
+            raise call.error
         if timed_out:
             raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=sandbox.name)
         if code is None:
@@ -178,7 +180,7 @@ class _Call:
                 await asyncio.wait({reading}, timeout=1)
             elif reading not in done:
                 self.error = losing.result()
-            elif not timed_out:
+            else:
                 await self._finish(reading, losing)
         except asyncio.CancelledError:
             # Nobody waits for it any more: it must not run on. The watch inside is the second line.
@@ -238,8 +240,3 @@ class _Call:
         except errors.TransportError:
             # It may end without reading its input.
             return
-
-
-def _with(error: ExecTransportError, result: CommandResult) -> ExecTransportError:
-    error.result = result
-    return error

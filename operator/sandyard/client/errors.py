@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sandyard.client.result import CommandResult
 
 __all__ = [
+    "CommandError",
     "CommandFailed",
     "CommandTimeout",
     "ExecTransportError",
@@ -155,24 +156,26 @@ class ExecTransportError(SandboxError):
         self.result = result
 
 
-class CommandFailed(SandboxError):
+class CommandError(SandboxError):
+    """A command has not ended as it should; ``result`` holds what it has said."""
+
+    code = "CommandError"
+
+    def __init__(self, message: str, result: CommandResult, *, sandbox: str = "") -> None:
+        super().__init__(message, sandbox=sandbox)
+        self.result = result
+
+
+class CommandFailed(CommandError):
     """A command that was to succeed (``check=True``) has not."""
 
     code = "CommandFailed"
 
-    def __init__(self, message: str, result: CommandResult, *, sandbox: str = "") -> None:
-        super().__init__(message, sandbox=sandbox)
-        self.result = result
 
-
-class CommandTimeout(SandboxError, TimeoutError):
-    """A command took longer than its ``timeout`` and was ended; ``result`` holds its output until then."""
+class CommandTimeout(CommandError, TimeoutError):
+    """A command took longer than its ``timeout`` and was ended."""
 
     code = "CommandTimeout"
-
-    def __init__(self, message: str, result: CommandResult, *, sandbox: str = "") -> None:
-        super().__init__(message, sandbox=sandbox)
-        self.result = result
 
 
 class SandboxFileNotFound(SandboxError, FileNotFoundError):

@@ -17,7 +17,7 @@ __all__ = ["LONGEST_ARGUMENTS", "Tail", "kill", "new_id", "run"]
 
 _TAG: Final = "SANDYARD_EXEC"
 # Everything travels in the URL of the request; some proxies take no more than 8 KiB of it.
-LONGEST_ARGUMENTS: Final = 3000
+LONGEST_ARGUMENTS: Final = 5000
 
 # $1 mode, $2 id; run: $3 seconds after which a watch ends it (0: never), $4 folder, then
 # NAME=VALUE..., --, the command; kill: $3 signal, $4 seconds until KILL.

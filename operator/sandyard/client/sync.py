@@ -8,20 +8,21 @@ without anybody who knows of it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from sandyard.client.commands import Output
-from sandyard.client.files import FileInfo
+from sandyard.client.commands import Commands
+from sandyard.client.files import Files
 from sandyard.client.info import SandboxInfo
-from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
 
 __all__ = ["Sandbox"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class _Loop:
@@ -51,87 +52,43 @@ class _Loop:
 _loop = _Loop()
 
 
+def _wait(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]:
+    """The same call, of the object behind this one, which waits for its end."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return _loop.run(method(self._behind, *args, **kwargs))
+
+    return call
+
+
 class SyncCommands:
     """`sandyard.client.commands.Commands`, without ``await``."""
 
-    def __init__(self, sandbox: AsyncSandbox) -> None:
-        self._commands = sandbox.commands
+    def __init__(self, commands: Commands) -> None:
+        self._behind = commands
 
-    def run(
-        self,
-        command: str | Sequence[str],
-        *,
-        timeout: float | None = 60.0,
-        cwd: str = ".",
-        env: Mapping[str, str] | None = None,
-        stdin: bytes = b"",
-        on_stdout: Output | None = None,
-        on_stderr: Output | None = None,
-        max_output: int = 10 * 1024 * 1024,
-        check: bool = False,
-    ) -> CommandResult:
-        """Run *command* to its end; see `Commands.run`."""
-        return _loop.run(
-            self._commands.run(
-                command, timeout=timeout, cwd=cwd, env=env, stdin=stdin, on_stdout=on_stdout, on_stderr=on_stderr,
-                max_output=max_output, check=check,
-            )
-        )  # fmt: skip
+    run = _wait(Commands.run)
 
 
 class SyncFiles:
     """`sandyard.client.files.Files`, without ``await``."""
 
-    def __init__(self, sandbox: AsyncSandbox) -> None:
-        self._files = sandbox.files
+    def __init__(self, files: Files) -> None:
+        self._behind = files
 
-    def read(self, path: str, *, max_bytes: int = 100 * 1024 * 1024) -> bytes:
-        """The whole file."""
-        return _loop.run(self._files.read(path, max_bytes=max_bytes))
-
-    def read_text(self, path: str) -> str:
-        """The whole file as UTF-8."""
-        return _loop.run(self._files.read_text(path))
-
-    def write(self, path: str, data: bytes | str) -> None:
-        """Write the whole file in one step."""
-        _loop.run(self._files.write(path, data))
-
-    def append(self, path: str, data: bytes | str) -> None:
-        """Add to the end of the file."""
-        _loop.run(self._files.append(path, data))
-
-    def edit(self, path: str, changes: list[tuple[str, str]], *, replace_all: bool = False) -> int:
-        """Replace each old text by its new one, exactly; either all of them or none."""
-        return _loop.run(self._files.edit(path, changes, replace_all=replace_all))
-
-    def list(self, path: str = ".") -> list[FileInfo]:
-        """What is in the folder, sorted by name."""
-        return _loop.run(self._files.list(path))
-
-    def stat(self, path: str) -> FileInfo:
-        """What the file is; a link is not followed."""
-        return _loop.run(self._files.stat(path))
-
-    def exists(self, path: str) -> bool:
-        """Whether there is something of that name."""
-        return _loop.run(self._files.exists(path))
-
-    def mkdir(self, path: str) -> None:
-        """Make a folder and those above it."""
-        _loop.run(self._files.mkdir(path))
-
-    def remove(self, path: str, *, recursive: bool = False) -> None:
-        """Remove a file, or with *recursive* a folder and all that is in it."""
-        _loop.run(self._files.remove(path, recursive=recursive))
-
-    def rename(self, old: str, new: str) -> None:
-        """Give it another name."""
-        _loop.run(self._files.rename(old, new))
-
-    def copy(self, old: str, new: str) -> None:
-        """Copy a file, or a folder and all that is in it."""
-        _loop.run(self._files.copy(old, new))
+    read = _wait(Files.read)
+    read_text = _wait(Files.read_text)
+    write = _wait(Files.write)
+    append = _wait(Files.append)
+    edit = _wait(Files.edit)
+    list = _wait(Files.list)
+    stat = _wait(Files.stat)
+    exists = _wait(Files.exists)
+    mkdir = _wait(Files.mkdir)
+    remove = _wait(Files.remove)
+    rename = _wait(Files.rename)
+    copy = _wait(Files.copy)
 
 
 class Sandbox:
@@ -143,9 +100,9 @@ class Sandbox:
     """
 
     def __init__(self, sandbox: AsyncSandbox) -> None:
-        self._sandbox = sandbox
-        self.commands = SyncCommands(sandbox)
-        self.files = SyncFiles(sandbox)
+        self._behind = sandbox
+        self.commands = SyncCommands(sandbox.commands)
+        self.files = SyncFiles(sandbox.files)
 
     @classmethod
     def create(cls, pool: str | None = None, **options: Any) -> Self:
@@ -165,48 +122,22 @@ class Sandbox:
     @property
     def name(self) -> str:
         """Name of the Sandbox."""
-        return self._sandbox.name
+        return self._behind.name
 
     @property
     def pod_name(self) -> str:
         """Name of its pod."""
-        return self._sandbox.pod_name
+        return self._behind.pod_name
 
-    def get_info(self) -> SandboxInfo:
-        """The Sandbox as it is now."""
-        return _loop.run(self._sandbox.get_info())
-
-    def is_running(self) -> bool:
-        """Whether it is Ready now."""
-        return _loop.run(self._sandbox.is_running())
-
-    def set_timeout(self, seconds: int | None) -> None:
-        """Let it live for so many seconds from now; None: without end."""
-        _loop.run(self._sandbox.set_timeout(seconds))
-
-    def pause(self) -> None:
-        """Stop every process; memory is kept."""
-        _loop.run(self._sandbox.pause())
-
-    def suspend(self) -> None:
-        """Delete its pod and keep its persistent workspace."""
-        _loop.run(self._sandbox.suspend())
-
-    def resume(self) -> None:
-        """Go on after `pause` or `suspend`."""
-        _loop.run(self._sandbox.resume())
-
-    def restart(self) -> None:
-        """Go on in a new pod with the same persistent workspace."""
-        _loop.run(self._sandbox.restart())
-
-    def kill(self) -> bool:
-        """Delete it and everything of it; False if it was gone already."""
-        return _loop.run(self._sandbox.kill())
-
-    def close(self) -> None:
-        """End the connection; the sandbox stays."""
-        _loop.run(self._sandbox.close())
+    get_info = _wait(AsyncSandbox.get_info)
+    is_running = _wait(AsyncSandbox.is_running)
+    set_timeout = _wait(AsyncSandbox.set_timeout)
+    pause = _wait(AsyncSandbox.pause)
+    suspend = _wait(AsyncSandbox.suspend)
+    resume = _wait(AsyncSandbox.resume)
+    restart = _wait(AsyncSandbox.restart)
+    kill = _wait(AsyncSandbox.kill)
+    close = _wait(AsyncSandbox.close)
 
     def __enter__(self) -> Self:
         return self
@@ -214,4 +145,4 @@ class Sandbox:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _loop.run(self._sandbox.__aexit__(kind, value, trace))
+        _loop.run(self._behind.__aexit__(kind, value, trace))
