@@ -20,7 +20,7 @@ from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
 from sandyard.kube.client import Client, Resource
 from sandyard.podspec.containers import Probe
 
-__all__ = ["NETWORK_POLICIES", "PODS", "POOLS", "SANDBOXES", "Gateway", "NotLeader"]
+__all__ = ["CLAIMS", "NETWORK_POLICIES", "PODS", "POOLS", "SANDBOXES", "Gateway", "NotLeader"]
 
 PODS = Resource("v1", "pods")
 EVENTS = Resource("v1", "events")
@@ -93,24 +93,11 @@ class Gateway:
 
     async def get_pod(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Read a pod from the API server itself; None if it is not there."""
-        try:
-            return await self._client.get(PODS.path(namespace, name))
-        except errors.ApiError as error:
-            if error.not_found:
-                return None
-            raise
+        return await self._read(PODS.path(namespace, name))
 
     async def delete_pod(self, namespace: str, name: str, uid: str) -> bool:
         """Ask that very pod to go, within its own grace period; False if it is gone already."""
-        self._check()
-        try:
-            await self._client.delete(PODS.path(namespace, name), uid=uid)
-        except errors.ApiError as error:
-            # 409: another pod has that name by now, so this one is gone.
-            if error.not_found or error.conflict:
-                return False
-            raise
-        return True
+        return await self._delete(PODS.path(namespace, name), uid)
 
     async def relabel_network(
         self, pod: Pod, labels: Mapping[str, str | None], annotations: Mapping[str, str] = MappingProxyType({})
@@ -192,20 +179,15 @@ class Gateway:
 
     async def delete_sandbox(self, sandbox: SandboxRecord) -> None:
         """Delete that very Sandbox (it has expired)."""
-        self._check()
-        try:
-            await self._client.delete(SANDBOXES.path(sandbox.namespace, sandbox.name), uid=sandbox.uid)
-        except errors.ApiError as error:
-            if not (error.not_found or error.conflict):
-                raise
+        await self._delete(_path(sandbox), sandbox.uid)
 
-    async def list_objects(self, resource: Resource, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+    async def list_objects(
+        self, resource: Resource, namespaces: Sequence[str], params: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
         """All objects of a kind in *namespaces*, or everywhere when that is empty."""
-        if not namespaces:
-            return await self._client.items(resource.path())
         found = []
-        for namespace in namespaces:
-            found += await self._client.items(resource.path(namespace))
+        for namespace in namespaces or (None,):
+            found += await self._client.items(resource.path(namespace), params)
         return found
 
     async def pod_metrics(self, pod: Pod) -> dict[str, Any] | None:
@@ -221,12 +203,7 @@ class Gateway:
 
     async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Read a PersistentVolumeClaim; None if it is not there."""
-        try:
-            return await self._client.get(CLAIMS.path(namespace, name))
-        except errors.ApiError as error:
-            if error.not_found:
-                return None
-            raise
+        return await self._read(CLAIMS.path(namespace, name))
 
     async def adopt_claim(self, claim: Mapping[str, Any], sandbox: SandboxRecord) -> None:
         """Make *claim* the Sandbox's beside its pod's: Kubernetes collects it when both are gone.
@@ -254,20 +231,8 @@ class Gateway:
 
     async def delete_claim(self, claim: Mapping[str, Any]) -> None:
         """Delete that very PersistentVolumeClaim."""
-        self._check()
         metadata = claim["metadata"]
-        try:
-            await self._client.delete(CLAIMS.path(metadata["namespace"], metadata["name"]), uid=metadata["uid"])
-        except errors.ApiError as error:
-            if not (error.not_found or error.conflict):
-                raise
-
-    async def list_claims(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
-        """PersistentVolumeClaims that belong, or have belonged, to a Sandbox."""
-        found = []
-        for namespace in namespaces or (None,):
-            found += await self._client.items(CLAIMS.path(namespace), {"labelSelector": names.LABEL_SANDBOX_UID})
-        return found
+        await self._delete(CLAIMS.path(metadata["namespace"], metadata["name"]), metadata["uid"])
 
     # Policies and Events
 
@@ -290,17 +255,33 @@ class Gateway:
 
     async def delete_policy(self, namespace: str, name: str, uid: str) -> None:
         """Delete that very NetworkPolicy."""
-        self._check()
-        try:
-            await self._client.delete(NETWORK_POLICIES.path(namespace, name), uid=uid)
-        except errors.ApiError as error:
-            if not (error.not_found or error.conflict):
-                raise
+        await self._delete(NETWORK_POLICIES.path(namespace, name), uid)
 
     async def create_event(self, event: Mapping[str, Any]) -> None:
         """Post a core/v1 Event."""
         self._check()
         await self._client.create(EVENTS.path(event["metadata"]["namespace"]), event)
+
+    async def _read(self, path: str) -> dict[str, Any] | None:
+        """Read an object; None if it is not there."""
+        try:
+            return await self._client.get(path)
+        except errors.ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def _delete(self, path: str, uid: str) -> bool:
+        """Delete that very object; False if it is gone already."""
+        self._check()
+        try:
+            await self._client.delete(path, uid=uid)
+        except errors.ApiError as error:
+            # 409: another object has that name by now, so this one is gone.
+            if error.not_found or error.conflict:
+                return False
+            raise
+        return True
 
     def _remember(self, record: SandboxRecord | PoolRecord, reply: Mapping[str, Any]) -> None:
         """Keep what our own write has made of the object, and what others have made of it before."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.engine import records
-from sandyard.engine.gateway import POOLS, SANDBOXES
+from sandyard.engine.gateway import CLAIMS, POOLS, SANDBOXES
 from sandyard.engine.parts import Parts
 
 __all__ = ["Sweep"]
@@ -73,7 +73,8 @@ class Sweep:
 
     async def _check_claims(self, sandboxes: set[str]) -> None:
         """Workspaces whose Sandbox is gone, and no pod of theirs left either."""
-        for claim in await self._gateway.list_claims(self._settings.namespaces):
+        adopted = {"labelSelector": names.LABEL_SANDBOX_UID}
+        for claim in await self._gateway.list_objects(CLAIMS, self._settings.namespaces, adopted):
             metadata = claim["metadata"]
             owner = metadata["labels"][names.LABEL_SANDBOX_UID]
             young = time.time() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
