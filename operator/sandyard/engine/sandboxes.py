@@ -109,7 +109,7 @@ class Sandboxes:
         first = not sandbox.status.get("readyAt")
         resumed = not first and not sandbox.status.get("claimedAt")
         facts = self._telling.facts(sandbox, now=now, ready_at=now)
-        status = phase.ready(facts, pod, start, proof, setup=observe.setup_took(pod) is not None)
+        status = phase.ready(facts, pod, start, proof, setup=observe.setup_ended(pod))
         refused = self._refused(sandbox, pod)
         if refused is not None:
             status = phase.refused_state(status, *refused)

@@ -11,7 +11,7 @@ from sandyard.api.reasons import Reason
 from sandyard.podspec import proof
 
 __all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_ended", "proof_of", "ready_at",
-           "setup_open", "setup_since", "setup_took", "sickness", "trouble"]  # fmt: skip
+           "setup_ended", "setup_open", "setup_since", "sickness", "trouble"]  # fmt: skip
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
                   "ImageInspectError"}  # fmt: skip
@@ -116,7 +116,7 @@ def setup_open(pod: Pod) -> bool:
     return (
         pod.metadata.annotations.get(names.ANNOTATION_SETUP) in (names.SETUP_OPEN, names.SETUP_CLOSING)
         and pod.metadata.deletion_timestamp is None
-        and _ended_before(pod, names.SETUP_CONTAINER) is not None
+        and setup_ended(pod)
     )
 
 
@@ -125,10 +125,9 @@ def proof_ended(pod: Pod) -> bool:
     return _ended_before(pod, names.CLOSED_CONTAINER) is not None
 
 
-def setup_took(pod: Pod) -> int | None:
-    """Exit code of the setup; None if there is none or it has not ended."""
-    ended = _ended_before(pod, names.SETUP_CONTAINER)
-    return ended.exit_code if ended is not None else None
+def setup_ended(pod: Pod) -> bool:
+    """Whether *pod* has a setup that has ended."""
+    return _ended_before(pod, names.SETUP_CONTAINER) is not None
 
 
 def setup_since(pod: Pod) -> float | None:

@@ -6,6 +6,7 @@ be clean, means that the pod is deleted.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from collections.abc import Mapping
@@ -77,9 +78,7 @@ def obstacle(pod: Pod, status: Mapping[str, Any], pool: PoolSpec, template_hash:
 
 def script(pod: Pod) -> bytes:
     """What is sent to the standard input of one of `COMMANDS`."""
-    source = inspect.getsource(scrub)
-    body, _, _ = source.rpartition('if __name__ == "__main__":')
-    return f"{body}\nsys.exit(main({_since(pod)!r}))\n".encode()
+    return f"{_program()}\nsys.exit(main({_since(pod)!r}))\n".encode()
 
 
 def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
@@ -96,6 +95,11 @@ def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
     if exit_code != 0:
         return Report(False, f"cleaning ended with exit code {exit_code}")
     return Report(True)
+
+
+@functools.cache
+def _program() -> str:
+    return inspect.getsource(scrub).rpartition('if __name__ == "__main__":')[0]
 
 
 def _since(pod: Pod) -> float | None:

@@ -153,11 +153,7 @@ def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> dict[str,
     """It was Ready and is not at this moment; it may become so again."""
     return facts.status(
         Phase.STARTING,
-        [
-            Finding(Condition.READY, False, reason, message),
-            Finding(Condition.RECONCILING, True, reason, message),
-            Finding(Condition.STALLED, False, reason),
-        ],
+        _under_way(reason, message),
         **_pod_fields(pod),
     )
 
@@ -167,11 +163,7 @@ def pausing(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bo
     kept = Phase(facts.before.get("phase") or Phase.READY)
     return facts.status(
         kept if kept is Phase.PAUSED else Phase.READY,
-        [
-            Finding(Condition.READY, False, reason, message),
-            Finding(Condition.RECONCILING, not stalled, reason, message),
-            Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
-        ],
+        _under_way(reason, message, stalled=stalled),
         **_pod_fields(pod),
     )
 
@@ -181,11 +173,7 @@ def paused(facts: Facts, pod: Pod, count: int) -> dict[str, Any]:
     message = f"{count} processes are stopped; set desiredState to Running to go on"
     return facts.status(
         Phase.PAUSED,
-        [
-            Finding(Condition.READY, False, Reason.PAUSED, message),
-            Finding(Condition.RECONCILING, False, Reason.PAUSED),
-            Finding(Condition.STALLED, False, Reason.PAUSED),
-        ],
+        _at_rest(Reason.PAUSED, message),
         **_pod_fields(pod),
     )
 
@@ -195,11 +183,7 @@ def suspending(facts: Facts, message: str) -> dict[str, Any]:
     kept = Phase(facts.before.get("phase") or Phase.PENDING)
     return facts.status(
         kept,
-        [
-            Finding(Condition.READY, False, Reason.SUSPENDING, message),
-            Finding(Condition.RECONCILING, True, Reason.SUSPENDING, message),
-            Finding(Condition.STALLED, False, Reason.SUSPENDING),
-        ],
+        _under_way(Reason.SUSPENDING, message),
     )
 
 
@@ -207,12 +191,7 @@ def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = Fal
     """It has no pod, but its workspace is kept. *stalled*: it should go on and could not."""
     return facts.status(
         Phase.SUSPENDED,
-        [
-            Finding(Condition.READY, False, reason, message),
-            Finding(Condition.RECONCILING, False, reason),
-            Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
-            Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED),
-        ],
+        [*_at_rest(reason, message, stalled=stalled), Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED)],
         podName=None, podUID=None, podIP=None, nodeName=None, claimedAt=None,
     )  # fmt: skip
 
@@ -228,11 +207,7 @@ def resuming(facts: Facts) -> dict[str, Any]:
         fields["lastActivityAt"] = model.timestamp(facts.now)
     return facts.status(
         Phase.STARTING,
-        [
-            Finding(Condition.READY, False, Reason.STARTING, message),
-            Finding(Condition.RECONCILING, True, Reason.STARTING, message),
-            Finding(Condition.STALLED, False, Reason.STARTING),
-        ],
+        _under_way(Reason.STARTING, message),
         **fields,
     )
 
@@ -318,13 +293,26 @@ def terminating(facts: Facts, stuck: str, doing: str = "deleting its pod") -> di
     )  # fmt: skip
 
 
-def _end_findings(reason: Reason, message: str, *, stalled: bool) -> list[Finding]:
+def _under_way(reason: Reason, message: str, *, stalled: bool = False) -> list[Finding]:
+    """Not Ready, but on its way there unless *stalled*."""
+    return [
+        Finding(Condition.READY, False, reason, message),
+        Finding(Condition.RECONCILING, not stalled, reason, message),
+        Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
+    ]
+
+
+def _at_rest(reason: Reason, message: str, *, stalled: bool = False) -> list[Finding]:
+    """Not Ready, and nothing is done about it."""
     return [
         Finding(Condition.READY, False, reason, message),
         Finding(Condition.RECONCILING, False, reason),
         Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
-        Finding(Condition.FINISHED, True, reason, message),
     ]
+
+
+def _end_findings(reason: Reason, message: str, *, stalled: bool) -> list[Finding]:
+    return [*_at_rest(reason, message, stalled=stalled), Finding(Condition.FINISHED, True, reason, message)]
 
 
 def _pod_fields(pod: Pod) -> dict[str, Any]:
