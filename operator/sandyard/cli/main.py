@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
 import yaml
 
 from sandyard import __version__
-from sandyard.api import model, names
+from sandyard.api import names
 from sandyard.cli import show
 from sandyard.client import AsyncSandbox, Cluster, errors
 from sandyard.client.cluster import POOLS, SANDBOXES, explain
@@ -43,6 +42,15 @@ class _Context:
             raise _Ended(str(error), _EXIT_TRANSPORT) from error
         except errors.SandboxError as error:
             raise _Ended(f"{error} [{error.code}]", 1) from error
+
+    def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]]) -> T:
+        """Let *act* use the sandbox *name*."""
+
+        async def job() -> T:
+            async with self.cluster() as cluster:
+                return await act(await AsyncSandbox.connect(name, cluster=cluster))
+
+        return self.run(job())
 
     def cluster(self) -> Cluster:
         """A connection to the cluster."""
@@ -246,12 +254,7 @@ def run(context: _Context, /, command: Sequence[str], interactive: bool, timeout
 @click.pass_obj
 def cat(context: _Context, name: str, path: str) -> None:
     """Print a file of a sandbox."""
-
-    async def job() -> bytes:
-        async with context.cluster() as cluster:
-            return await (await AsyncSandbox.connect(name, cluster=cluster)).files.read(path)
-
-    _out(context.run(job()))
+    _out(context.use(name, lambda sandbox: sandbox.files.read(path)))
 
 
 @main.command()
@@ -260,20 +263,7 @@ def cat(context: _Context, name: str, path: str) -> None:
 @click.pass_obj
 def write(context: _Context, name: str, path: str) -> None:
     """Write standard input to a file of a sandbox, in one step."""
-
-    async def job() -> None:
-        async with context.cluster() as cluster:
-            await (await AsyncSandbox.connect(name, cluster=cluster)).files.write(path, sys.stdin.buffer.read())
-
-    context.run(job())
-
-
-def _change(context: _Context, name: str, spec: Mapping[str, Any]) -> None:
-    async def job() -> None:
-        async with context.cluster() as cluster:
-            await cluster.patch(SANDBOXES, cluster.namespace, name, {"spec": spec})
-
-    context.run(job())
+    context.use(name, lambda sandbox: sandbox.files.write(path, sys.stdin.buffer.read()))
 
 
 @main.command()
@@ -281,12 +271,7 @@ def _change(context: _Context, name: str, spec: Mapping[str, Any]) -> None:
 @click.pass_obj
 def pause(context: _Context, name: str) -> None:
     """Stop every process of a sandbox; memory is kept."""
-
-    async def job() -> None:
-        async with context.cluster() as cluster:
-            await (await AsyncSandbox.connect(name, cluster=cluster)).pause()
-
-    context.run(job())
+    context.use(name, lambda sandbox: sandbox.pause())
 
 
 @main.command()
@@ -294,12 +279,7 @@ def pause(context: _Context, name: str) -> None:
 @click.pass_obj
 def resume(context: _Context, name: str) -> None:
     """Let a paused or suspended sandbox go on."""
-
-    async def job() -> None:
-        async with context.cluster() as cluster:
-            await (await AsyncSandbox.connect(name, cluster=cluster)).resume()
-
-    context.run(job())
+    context.use(name, lambda sandbox: sandbox.resume())
 
 
 @main.command()
@@ -308,8 +288,7 @@ def resume(context: _Context, name: str) -> None:
 @click.pass_obj
 def ttl(context: _Context, name: str, seconds: int) -> None:
     """Let a sandbox live for so many seconds from now."""
-    deadline = model.timestamp(time.time() + seconds)
-    _change(context, name, {"lifetime": {"seconds": None, "deadline": deadline}})
+    context.use(name, lambda sandbox: sandbox.set_timeout(seconds))
 
 
 @main.command()
@@ -329,7 +308,7 @@ def rm(context: _Context, names_: Sequence[str], labels: dict[str, str], all_: b
             if labels or all_:
                 bodies += await AsyncSandbox.list(labels=labels, cluster=cluster)
             going = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
-            await asyncio.gather(*(sandbox._delete() if no_wait else sandbox.kill() for sandbox in going))
+            await asyncio.gather(*(sandbox.kill(wait=not no_wait) for sandbox in going))
             for sandbox in going:
                 click.echo(f"{sandbox.name} deleted")
 

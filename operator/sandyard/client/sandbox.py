@@ -255,13 +255,14 @@ class AsyncSandbox:
         await self.suspend()
         await self.resume()
 
-    async def kill(self) -> bool:
-        """Delete it and everything of it; returns when that is done. False if it was gone already."""
+    async def kill(self, *, wait: bool = True) -> bool:
+        """Delete it and everything of it; with *wait* returns when that is done. False if it was gone already."""
         there = await self._delete()
-        async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
-            async for state in states:
-                if state is None or state["metadata"]["uid"] != self.uid:
-                    break
+        if wait:
+            async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+                async for state in states:
+                    if state is None or state["metadata"]["uid"] != self.uid:
+                        break
         return there
 
     async def close(self) -> None:
