@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import pathlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from localcluster import images, lifecycle, paths
-from tests.support import leaks
+from sandyard import AsyncSandbox
+from tests.support import leaks, manifests
 from tests.support.audit import Audit
 from tests.support.kube import Kube, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
@@ -115,3 +116,12 @@ def operator(installed: Installed, tmp_path: pathlib.Path) -> Iterator[OperatorP
     yield process
     process.kill()
     installed.scale_operator(1)
+
+
+@pytest.fixture
+async def sandbox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
+    """A sandbox of its own template, by the Python client."""
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    template = manifests.template(workspace={"sizeLimit": "1Gi"})
+    async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as made:
+        yield made

@@ -47,7 +47,7 @@ async def processes(sandbox: AsyncSandbox) -> list[str]:
         "    found.append(open(f'/proc/{pid}/cmdline').read().replace(chr(0), ' '))\nprint(json.dumps(found))"
     )
     lines = json.loads((await sandbox.commands.run(["python3", "-c", look], timeout=None)).stdout)
-    return [line for line in lines if "sandyard run" not in line and "2147483647" not in line]
+    return [line for line in lines if "sandyard-run" not in line and "2147483647" not in line]
 
 
 def test_leaving_the_context_leaves_nothing(pool: Kube) -> None:

@@ -1,26 +1,21 @@
-"""Files of real sandboxes through the client: exact bytes, hostile names, and errors that say what is wrong."""
+"""Files of a sandbox, by the client, on real gVisor pods."""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import os
-from collections.abc import AsyncIterator
+import pathlib
+import time
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
 from sandyard import AsyncSandbox
 from sandyard.client import errors
-from tests.support import manifests
 from tests.support.kube import Kube
 
 NAMES = ["a b", "-rf", "$HOME", "it's", '"x"', "new\nline", "*", ".hidden", "ünïcødé", "back\\slash"]
-
-
-@pytest.fixture
-async def sandbox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
-    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    template = manifests.template(workspace={"sizeLimit": "256Mi"})
-    async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as made:
-        yield made
 
 
 async def test_bytes_come_back_as_they_went(sandbox: AsyncSandbox) -> None:
@@ -92,3 +87,125 @@ async def test_errors_say_what_is_wrong_and_are_python_s_own_too(sandbox: AsyncS
     await files.write("long", b"x" * 101)
     with pytest.raises(errors.InvalidArgument, match="longer than max_bytes"):
         await files.read("long", max_bytes=100)
+
+
+async def test_parts_of_a_file(sandbox: AsyncSandbox) -> None:
+    files = sandbox.files
+    await files.write("f", "one\r\ntwo\n\nfour\nfive")
+    assert await files.read("f", offset=5, length=3) == b"two"
+    assert await files.read("f", offset=15) == b"five"
+    assert await files.read("f", offset=100) == b""
+    lines = await files.read_lines("f", 2, 4)
+    assert (lines.text, lines.start, lines.total_lines) == ("two\n\nfour\n", 2, 5)
+    assert (await files.read_lines("f", 5)).text == "five"
+    assert (await files.read_lines("f", 6)).text == ""
+    assert (await files.read_lines("f", 1, 1)).text == "one\r\n"
+    for start, end in ((0, None), (3, 2)):
+        with pytest.raises(errors.InvalidArgument):
+            await files.read_lines("f", start, end)
+    for path, kind in (("nothing", FileNotFoundError), ("/etc", IsADirectoryError), ("/etc/shadow", PermissionError)):
+        with pytest.raises(kind):
+            await files.read_lines(path)
+    await files.insert("f", 0, "zero\n")
+    await files.insert("f", 2, "two and a half")
+    await files.insert("f", 1000, "six")
+    assert await files.read_text("f") == "zero\none\r\ntwo and a half\ntwo\n\nfour\nfive\nsix"
+
+
+async def test_lines_are_found(sandbox: AsyncSandbox) -> None:
+    files = sandbox.files
+    await sandbox.commands.run("mkdir -p a/.git a/node_modules 'b c' && for d in a a/.git a/node_modules 'b c'; do "
+                               "printf 'x\\nneedle \"1\"\\n-e it\\n' > \"$d/f:1:.txt\"; done; "
+                               "printf 'needle\\000' > binary", check=True)  # fmt: skip
+    found = await files.grep('needle "[0-9]"')
+    assert sorted((match.path, match.line, match.text) for match in found.matches) == [
+        ("a/f:1:.txt", 2, 'needle "1"'), ("b c/f:1:.txt", 2, 'needle "1"')]  # fmt: skip
+    assert not found.truncated
+    assert [match.line for match in (await files.grep("-e it", "a")).matches] == [3]
+    assert (await files.grep("NEEDLE", "a", ignore_case=True)).matches
+    assert (await files.grep('"[0-9]"', fixed=True)).matches == []
+    await files.write("many", "hit '$x'\n" * 1000)
+    many = await files.grep("'$x'", fixed=True)
+    assert (len(many.matches), many.truncated) == (200, True)
+    with pytest.raises(errors.InvalidArgument, match="pattern"):
+        await files.grep("(")
+    with pytest.raises(FileNotFoundError):
+        await files.grep("x", "nowhere")
+
+
+async def test_trees_go_in_and_come_out(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    for number in range(2000):
+        (source / "deep" / f"{number} file").write_text(f"{number}\n" * 10)
+    (source / "run").write_bytes(os.urandom(3_000_000))
+    (source / "run").chmod(0o750)
+    (source / "link").symlink_to("deep/7 file")
+    told: list[int] = []
+    sent = await sandbox.files.upload(source, "tree", on_progress=told.append)
+    assert sent.files == 2001
+    assert told[-1] == sent.bytes
+    assert (await sandbox.files.stat("tree/run")).mode & 0o777 == 0o750
+    assert (await sandbox.commands.run("cat tree/link; ls tree/deep | wc -l")).stdout.endswith(b"2000\n")
+    # What a sandbox may put in the way: links that lead out, and a pipe that never ends.
+    await sandbox.commands.run("ln -s /etc/passwd tree/out; ln -s ../../.. tree/up; mkfifo tree/pipe", check=True)
+    back = tmp_path / "back"
+    received = await sandbox.files.download("tree", back)
+    assert received.files == 2001
+    assert len(received.skipped) == 3, received.skipped
+    assert (back / "run").read_bytes() == (source / "run").read_bytes()
+    assert (back / "run").stat().st_mode & 0o777 == 0o750
+    assert os.readlink(back / "link") == "deep/7 file"
+    assert len(list((back / "deep").iterdir())) == 2000
+    with pytest.raises(errors.TransferLimitExceeded):
+        await sandbox.files.download("tree", tmp_path / "less", max_bytes=1_000_000)
+    with pytest.raises(errors.TransferLimitExceeded):
+        await sandbox.files.download("tree", tmp_path / "fewer", max_files=10)
+    with pytest.raises(FileNotFoundError):
+        await sandbox.files.download("nothing", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+async def test_an_upload_that_breaks_off_leaves_the_old_file(sandbox: AsyncSandbox) -> None:
+    await sandbox.files.write("f", "old")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x" * 1_000_000
+        raise ConnectionResetError("mine")
+
+    with pytest.raises(ConnectionResetError, match="mine"):
+        await sandbox.files._sh("write", "f", "2000000", "tag", stdin=pieces())
+    assert await sandbox.files.read_text("f") == "old"
+    task = asyncio.create_task(sandbox.files.write("f", b"x" * 150_000_000))
+    await asyncio.sleep(0.7)  # somewhere in the middle
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await sandbox.files.read_text("f") == "old"
+    assert [info.name for info in await sandbox.files.list()] == ["f"]
+
+
+async def test_200_mb_are_verified_and_not_much_slower_than_by_kubectl(
+    kube: Kube, sandbox: AsyncSandbox, tmp_path: pathlib.Path
+) -> None:
+    big, back = tmp_path / "big", tmp_path / "back"
+    big.write_bytes(os.urandom(2**20) * 200)
+    place = f"{sandbox.namespace}/{sandbox.pod_name}:/workspace/theirs"
+    best: dict[str, float] = {}
+
+    async def timed(name: str, work: Awaitable[object]) -> None:
+        started = time.monotonic()
+        await work
+        best[name] = min(best.get(name, 1e9), time.monotonic() - started)
+
+    for _ in range(2):
+        await timed("up", sandbox.files.upload(big, "ours"))
+        await timed("down", sandbox.files.download("ours", back))
+        await sandbox.files.remove("ours")
+        await timed("their up", asyncio.to_thread(kube.kubectl, "cp", str(big), place, "-c", "sandbox"))
+        await timed("their down", asyncio.to_thread(kube.kubectl, "cp", place, str(tmp_path / "b2"), "-c", "sandbox"))
+        await sandbox.files.remove("theirs")
+    print({name: f"{seconds:.1f} s" for name, seconds in best.items()})
+    assert hashlib.sha256(back.read_bytes()).digest() == hashlib.sha256(big.read_bytes()).digest()
+    assert best["up"] <= 2 * best["their up"]
+    assert best["down"] <= 2 * best["their down"]

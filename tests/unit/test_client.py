@@ -12,13 +12,17 @@ from click.testing import CliRunner
 from sandyard.cli import show
 from sandyard.cli.main import main
 from sandyard.client import errors, sync
+from sandyard.client.background import BackgroundCommand
+from sandyard.client.call import Call
 from sandyard.client.cluster import explain
-from sandyard.client.commands import Commands, _Call
+from sandyard.client.commands import Commands
 from sandyard.client.files import Files, _infos
 from sandyard.client.info import SandboxInfo
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
-from sandyard.client.sync import SyncCommands, SyncFiles
+from sandyard.client.script import Request
+from sandyard.client.shell import Shell
+from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
 from sandyard.kube import errors as kube_errors
 from sandyard.kube.exec import Exit
 
@@ -160,17 +164,25 @@ def test_each_end_has_its_error(status: dict[str, Any], kind: type[errors.Sandbo
 )  # fmt: skip
 def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str, never: bool) -> None:
     sandbox: Any = None
-    call = _Call(sandbox, "id", [], b"", {})
+    call = Call(sandbox, "id", Request([]), b"", {})
     assert not call.never_started
     call.exit = Exit(code, message)
     assert call.never_started is never
 
 
 def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:
-    for ours, theirs in ((SyncCommands, Commands), (SyncFiles, Files)):
+    faces: list[tuple[type, type]] = [
+        (SyncCommands, Commands), (SyncFiles, Files), (SyncShell, Shell), (SyncBackgroundCommand, BackgroundCommand),
+        (Sandbox, AsyncSandbox),
+    ]  # fmt: skip
+    for ours, theirs in faces:
         calls = {name for name, value in vars(theirs).items() if inspect.iscoroutinefunction(value) and name[0] != "_"}
-        assert calls - {"end"} == {name for name in vars(ours) if name[0] != "_"}
-        assert all(getattr(ours, name).__doc__ == getattr(theirs, name).__doc__ for name in calls - {"end"})
+        # Terminals are for programs that wait for more than one thing at a time.
+        calls -= {"pty", "wait_until_ready"}
+        assert calls == {name for name in vars(ours) if name[0] != "_" and callable(getattr(ours, name))} - {
+            "create", "connect", "list"
+        } | (calls & {"connect", "list"})  # fmt: skip
+        assert all(getattr(ours, name).__doc__ == getattr(theirs, name).__doc__ for name in calls)
 
     class Fake:
         async def read(self, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import time
@@ -13,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandyard.client import script
+from sandyard.client.errors import InvalidArgument
+from sandyard.client.gate import Gate
 from sandyard.client.script import Tail
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
@@ -30,17 +33,19 @@ class Done:
 def run(
     shell: str, command: str | Sequence[str], *, env: dict[str, str] | None = None, watch: int = 0, stdin: bytes = b""
 ) -> Done:
-    words = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch)
+    request = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch)
     started = time.monotonic()
     # In a process namespace of its own: it looks at every process there is.
     namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
-        [*namespace, *shell.split(), *words[1:]], input=stdin, capture_output=True, timeout=30, check=False
-    )
+        [*namespace, *shell.split(), *request.words[1:]], input=request.preface + stdin, capture_output=True,
+        timeout=30, check=False,
+    )  # fmt: skip
     seconds = time.monotonic() - started
     out, err = Tail(ID, 10**6), Tail(ID, 10**6)
     out.feed(done.stdout)
     err.feed(done.stderr)
+    assert out.begun
     assert out.exit_code == err.exit_code == done.returncode
     return Done(out.exit_code, out.value(), err.value(), seconds)
 
@@ -70,6 +75,19 @@ def test_words_are_taken_as_they_stand(shell: str) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_what_is_too_long_for_a_request_goes_ahead_of_the_input(shell: str) -> None:
+    text = "it's \n" * 2000
+    done = run(shell, ["sh", "-c", 'cat; printf %s "$1"', "x", text], stdin=b"\0input\n")
+    assert done.out == b"\0input\n" + text.encode()
+    assert run(shell, f"exit 7 # {'x' * 100_000}").code == 7
+    # A name that is no text.
+    assert run(shell, ["printf", "%s", "a\udcff"]).out == b"a\xff"
+    for command in ("x" * 2**17, ["a\0b"]):
+        with pytest.raises(InvalidArgument):
+            run(shell, command)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_signal_is_told_as_the_shell_does_and_nothing_is_added(shell: str) -> None:
     done = run(shell, ["sh", "-c", "kill -9 $$"])
     assert (done.code, done.out, done.err) == (137, b"", b"")
@@ -78,7 +96,7 @@ def test_a_signal_is_told_as_the_shell_does_and_nothing_is_added(shell: str) -> 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_child_that_lives_on_does_not_hide_the_end(shell: str) -> None:
-    words = script.run(ID, "sleep 5 & echo done", folder="/", env={}, watch_seconds=0)
+    words = script.run(ID, "sleep 5 & echo done", folder="/", env={}, watch_seconds=0).words
     process = subprocess.Popen([*shell.split(), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
     tail, started = Tail(ID, 1000), time.monotonic()
@@ -107,7 +125,7 @@ def test_the_watch_goes_with_its_command(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_folder_that_is_not_there_is_told(shell: str) -> None:
-    words = script.run(ID, "true", folder="/no/such", env={}, watch_seconds=0)
+    words = script.run(ID, "true", folder="/no/such", env={}, watch_seconds=0).words
     done = subprocess.run([*shell.split(), *words[1:]], capture_output=True, check=False)
     assert done.returncode == 125
     assert b"/no/such" in done.stderr
@@ -115,12 +133,14 @@ def test_a_folder_that_is_not_there_is_told(shell: str) -> None:
 
 @given(data=st.binary(max_size=200), cuts=st.lists(st.integers(1, 60), max_size=40), code=st.integers(0, 255))
 def test_the_mark_is_found_wherever_the_stream_is_cut(data: bytes, cuts: list[int], code: int) -> None:
-    stream = data + b"\x00" + ID.encode() + b":" + str(code).encode() + b"\x00" + b"of others"
+    first = b"\x00" + ID.encode() + b":+\x00"
+    stream = first + data + b"\x00" + ID.encode() + b":" + str(code).encode() + b"\x00" + b"of others"
     tail, seen, place = Tail(ID, 1000), b"", 0
     for cut in [*cuts, len(stream)]:
         seen += tail.feed(stream[place : place + cut])
         place += cut
     assert (seen, tail.value(), tail.exit_code) == (data, data, code)
+    assert (tail.begun, tail.seen) == (True, len(data))
 
 
 @given(data=st.binary(max_size=300), cuts=st.lists(st.integers(1, 60), max_size=40))
@@ -151,3 +171,55 @@ def test_of_much_output_the_beginning_and_the_end_are_kept(sizes: list[int], lim
         assert kept == whole[:half] + whole[-half:]
     else:
         assert kept == whole
+
+
+async def test_a_crowd_that_is_refused_halves_the_next_one() -> None:
+    gate, most_inside, inside = Gate(8), 0, 0
+
+    async def begin(refuse: bool) -> None:
+        nonlocal inside, most_inside
+        turn = await gate.turn()
+        inside += 1
+        most_inside = max(most_inside, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        if refuse:
+            turn.refused()
+        turn.release()
+        turn.release()
+
+    await asyncio.gather(*(begin(refuse=False) for _ in range(40)))
+    assert (most_inside, gate.most) == (8, 8)
+    await asyncio.gather(*(begin(refuse=True) for _ in range(8)))
+    assert gate.most == 4
+    most_inside = 0
+    await asyncio.gather(*(begin(refuse=False) for _ in range(4)))
+    assert most_inside == 4
+    await asyncio.gather(*(begin(refuse=False) for _ in range(100)))
+    assert gate.most == 8
+    for _ in range(20):
+        turns = [await gate.turn() for _ in range(gate.most)]
+        for turn in turns:
+            turn.refused()
+        for turn in turns:
+            turn.release()
+    assert gate.most == 1
+
+
+async def test_a_turn_of_one_who_gave_up_is_not_lost() -> None:
+    gate = Gate(1)
+    order: list[int] = []
+
+    async def begin(number: int) -> None:
+        turn = await gate.turn()
+        order.append(number)
+        await asyncio.sleep(0.001)
+        turn.release()
+
+    tasks = [asyncio.create_task(begin(number)) for number in range(6)]
+    await asyncio.sleep(0)
+    for number in (1, 3):
+        tasks[number].cancel()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [0, 2, 4, 5]

@@ -29,6 +29,8 @@ SANDBOXES = Resource(names.API_VERSION, names.SANDBOXES)
 POOLS = Resource(names.API_VERSION, names.POOLS)
 _WATCH_SILENCE_SECONDS = 70.0
 _ATTEMPTS = 3
+# Without an answer from the other side's network for so long, a connection is lost.
+_SILENCE_SECONDS = 2.5
 
 
 class Cluster:
@@ -53,9 +55,11 @@ class Cluster:
         except errors.ConfigError as error:
             raise Unauthorized(str(error)) from error
         self.namespace = namespace or config.namespace
+        self.request_timeout = request_timeout
         self.client = Client(
-            config, timeout_seconds=request_timeout, connections=connections, user_agent="sandyard-client"
-        )
+            config, timeout_seconds=request_timeout, connections=connections, user_agent="sandyard-client",
+            silence_seconds=_SILENCE_SECONDS,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         await self.client.__aenter__()

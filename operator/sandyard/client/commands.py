@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import builtins
+import itertools
 import math
+import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sandyard.api import names
-from sandyard.client import script
-from sandyard.client.cluster import explain
+from sandyard.client import background, script
+from sandyard.client import call as calls
+from sandyard.client.background import BackgroundCommand, BackgroundInfo
+from sandyard.client.call import GRACE_SECONDS, Call, Input, Output
 from sandyard.client.errors import (
     CommandFailed,
+    CommandNotFound,
     CommandTimeout,
     ExecTransportError,
     InvalidArgument,
-    SandboxError,
-    SandboxNotFound,
+    OutputLimitExceeded,
+    PermissionDenied,
 )
+from sandyard.client.gate import Gate
+from sandyard.client.processes import SIGNALS, ProcessInfo, parse_processes
 from sandyard.client.result import CommandResult
 from sandyard.client.script import Tail
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import exec  # noqa: A004 - Kubernetes' own word
 
 if TYPE_CHECKING:
     from sandyard.client.sandbox import AsyncSandbox
 
-__all__ = ["Commands", "Output"]
+__all__ = ["Commands"]
 
-Output = Callable[[bytes], None]
-_GRACE_SECONDS = 5
 # Beyond the client's own limit: the watch inside is for clients that are gone by then.
 _WATCH_SLACK_SECONDS = 7
-# How long the reason of a broken stream is waited for.
-_REASON_SECONDS = 4.0
 _DEFAULT_KEEP = 10 * 1024 * 1024
-# Commands of one sandbox at the same time: a node's runtime starts them one after the other, and
-# gives up on those that wait too long.
-_AT_ONCE = 32
-_ATTEMPTS = 4
-# What containerd says of an exec that it could not even make.
-_NEVER_STARTED = ("failed to load task", "failed to create exec", "failed to load container")
+_BACKGROUND_KEEP = 4 * _DEFAULT_KEEP
+# How long a node that is too busy to begin a command is asked again.
+_TRY_SECONDS = 60
 
 
 class Commands:
-    """The commands of one sandbox."""
+    """The commands and processes of one sandbox."""
 
     def __init__(self, sandbox: AsyncSandbox) -> None:
         self._sandbox = sandbox
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._gate = Gate()
 
     async def run(
         self,
@@ -58,10 +57,11 @@ class Commands:
         timeout: float | None = 60.0,
         cwd: str = ".",
         env: Mapping[str, str] | None = None,
-        stdin: bytes = b"",
+        stdin: Input = b"",
         on_stdout: Output | None = None,
         on_stderr: Output | None = None,
         max_output: int = _DEFAULT_KEEP,
+        output_limit: int | None = None,
         check: bool = False,
     ) -> CommandResult:
         """Run *command* to its end: a text by ``/bin/sh -c``, a list as it stands.
@@ -69,13 +69,17 @@ class Commands:
         Parameters
         ----------
         timeout
-            Seconds after which it and all that it has started are ended (TERM, then KILL); None: never.
+            Seconds after its begin when it and all that it has started are ended (TERM, then KILL); None: never.
+        stdin
+            Bytes, or an asynchronous iterator of them that is read as fast as the command reads.
         cwd
             Folder, from the template's ``workingDir``.
         on_stdout, on_stderr
             Called with output as it comes, all of it.
         max_output
             Bytes of each stream to keep; beyond it, the beginning and the end.
+        output_limit
+            Bytes of a stream beyond which it is ended.
         check
             Raise `CommandFailed` unless its exit code is 0.
 
@@ -83,6 +87,8 @@ class Commands:
         ------
         CommandTimeout
             It was ended; ``error.result`` holds what it had said.
+        OutputLimitExceeded
+            The same, for what it had said.
         SandboxDeleted, SandboxEnded, SandboxExpired, SandboxRestarted
             The sandbox went away meanwhile.
         ExecTransportError
@@ -92,34 +98,45 @@ class Commands:
         sandbox._check_usable()
         if timeout is not None and timeout <= 0:
             raise InvalidArgument(f"timeout: {timeout!r} is not above zero; None is for no limit")
+        if output_limit is not None:
+            max_output = max(max_output, output_limit)
         exec_id = script.new_id()
         watch = math.ceil(timeout) + _WATCH_SLACK_SECONDS if timeout is not None else 0
-        words = script.run(exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch)
-        if sum(len(word.encode()) for word in words) > script.LONGEST_ARGUMENTS:
-            raise InvalidArgument("the command is too long for one request: send it as stdin, or write it to a file")
+        request = script.run(exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch)
         started = time.monotonic()
-        for attempt in range(_ATTEMPTS):
+        for attempt in itertools.count():
             out, err = Tail(exec_id, max_output), Tail(exec_id, max_output)
-            call = _Call(sandbox, exec_id, words, stdin, {exec.STDOUT: (out, on_stdout), exec.STDERR: (err, on_stderr)})
-            async with self._at_once:
-                timed_out = await call.run(timeout)
-            if not call.never_started:
+            streams = {exec.STDOUT: (out, on_stdout), exec.STDERR: (err, on_stderr)}
+            call = Call(sandbox, exec_id, request, stdin, streams, most_output=output_limit)
+            await call.run(timeout, self._gate)
+            if not call.never_started or time.monotonic() - started > _TRY_SECONDS:
                 break
             # The node was too busy; nothing has run, so nothing is done twice.
-            await asyncio.sleep(0.5 * 2**attempt)
+            await asyncio.sleep(min(0.2 * 2**attempt, 3) * random.uniform(0.5, 1))
         out.close()
         err.close()
         code = out.exit_code if out.exit_code is not None else err.exit_code
         if code is None and call.exit is not None:
             code = call.exit.code
         result = CommandResult(
-            code, out.value(), err.value(), timed_out, time.monotonic() - started, out.omitted + err.omitted, exec_id
+            code,
+            out.value(),
+            err.value(),
+            call.timed_out,
+            time.monotonic() - started,
+            out.omitted + err.omitted,
+            exec_id,
         )
         if isinstance(call.error, ExecTransportError):
             call.error.result = result
         if call.error is not None:
-            raise call.error
-        if timed_out:
+            # Every call on the sandbox raises the same one.
+            raise call.error.with_traceback(None)
+        if call.overflowed:
+            raise OutputLimitExceeded(
+                f"more than {output_limit} bytes of output, and ended", result, sandbox=sandbox.name
+            )
+        if call.timed_out:
             raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=sandbox.name)
         if code is None:
             text = call.exit.message if call.exit is not None else "the stream ended without a word"
@@ -129,114 +146,75 @@ class Commands:
             raise CommandFailed(f"exit code {code}: {told[-500:]}", result, sandbox=sandbox.name)
         return result
 
-    async def end(self, exec_id: str, signal: str = "TERM", grace: int = _GRACE_SECONDS) -> None:
-        """End every process of a command: *signal*, and KILL after *grace* seconds."""
-        words = script.kill(exec_id, signal, grace)
-        await exec.run(
-            self._sandbox._cluster.client, self._sandbox._exec_path(), words, container=names.CONTAINER,
-            timeout_seconds=grace + 40.0,
-        )  # fmt: skip
+    async def start(
+        self,
+        command: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
+        max_output: int = _BACKGROUND_KEEP,
+    ) -> BackgroundCommand:
+        """Begin *command* in the background: it outlives this program, and any other can `connect` to it.
 
-
-class _Call:
-    """One exec under way, with an eye on the sandbox."""
-
-    def __init__(
-        self, sandbox: AsyncSandbox, exec_id: str, words: list[str], stdin: bytes,
-        streams: Mapping[int, tuple[Tail, Output | None]],
-    ) -> None:  # fmt: skip
-        self._sandbox = sandbox
-        self._exec_id = exec_id
-        self._words = words
-        self._stdin = stdin
-        self._streams = streams
-        self._started = False
-        self.exit: exec.Exit | None = None
-        self.error: SandboxError | None = None
-
-    @property
-    def never_started(self) -> bool:
-        """Whether the node could not even begin."""
-        return (
-            self.exit is not None
-            and self.exit.code is None
-            and any(text in self.exit.message for text in _NEVER_STARTED)
+        Parameters
+        ----------
+        timeout
+            Seconds after which it is ended, inside the sandbox; None: it runs as long as the sandbox.
+        stdin
+            Keep its standard input open for `BackgroundCommand.send_stdin`; else it is empty.
+        max_output
+            Bytes of each stream that are kept, in files in the sandbox; the rest is dropped.
+        """
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        variables = [f"{name}={value}" for name, value in (env or {}).items()]
+        return await background.start(
+            self, words, variables, timeout=timeout, cwd=cwd, stdin=stdin, max_output=max_output
         )
 
-    async def run(self, timeout: float | None) -> bool:
-        """Follow the command to its end; says whether its time was over."""
-        with contextlib.suppress(SandboxError):
-            await self._sandbox._stamp()
-        reading = asyncio.create_task(self._read())
-        losing = asyncio.create_task(self._sandbox._lost())
-        timed_out = False
-        try:
-            done, _ = await asyncio.wait({reading, losing}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                timed_out = True
-                with contextlib.suppress(errors.ApiError, errors.TransportError):
-                    await self._sandbox.commands.end(self._exec_id)
-                # Its last words.
-                await asyncio.wait({reading}, timeout=1)
-            elif reading not in done:
-                self.error = losing.result()
-            else:
-                await self._finish(reading, losing)
-        except asyncio.CancelledError:
-            # Nobody waits for it any more: it must not run on. The watch inside is the second line.
-            with contextlib.suppress(Exception):
-                await asyncio.shield(asyncio.wait_for(self._sandbox.commands.end(self._exec_id), 10))
-            raise
-        finally:
-            for task in (reading, losing):
-                task.cancel()
-            await asyncio.gather(reading, losing, return_exceptions=True)
-        return timed_out
+    async def connect(self, id: str) -> BackgroundCommand:  # noqa: A002
+        """The background command of this id, from whatever program it was begun.
 
-    async def _finish(self, reading: asyncio.Task[None], losing: asyncio.Task[SandboxError]) -> None:
-        """The stream has ended, well or not; if not, the sandbox's state says more."""
-        failure = reading.exception()
-        ended = any(tail.ended for tail, _ in self._streams.values())
-        if failure is None and ended:
-            return
-        # Without its mark the script was ended from outside: by a KILL, or with its pod.
-        with contextlib.suppress(TimeoutError):
-            self.error = await asyncio.wait_for(asyncio.shield(losing), _REASON_SECONDS)
-            return
-        if failure is None:
-            return
-        if isinstance(failure, errors.ApiError):
-            self.error = explain(failure, self._sandbox.name)
-            if isinstance(self.error, SandboxNotFound):
-                self.error = SandboxNotFound(f"the pod of Sandbox {self._sandbox.name!r} is gone")
-        elif isinstance(failure, errors.TransportError):
-            self.error = ExecTransportError(str(failure), started=self._started, sandbox=self._sandbox.name)
-        else:
-            raise failure
+        Raises
+        ------
+        CommandNotFound
+            There is none.
+        """
+        found = BackgroundCommand(self, id)
+        await found.read(max_bytes=0)
+        return found
 
-    async def _read(self) -> None:
-        async with exec.open_exec(
-            self._sandbox._cluster.client, self._sandbox._exec_path(), self._words, container=names.CONTAINER
-        ) as process:
-            self._started = True
-            feeding = asyncio.create_task(self._feed(process))
-            try:
-                async for channel, data in process:
-                    tail, output = self._streams[channel]
-                    certain = tail.feed(data)
-                    if output is not None and certain:
-                        output(certain)
-                    if all(tail.ended for tail, _ in self._streams.values()):
-                        # A child that lives on may hold the streams open.
-                        return
-                self.exit = process.exit
-            finally:
-                feeding.cancel()
+    async def list(self) -> list[BackgroundInfo]:
+        """All background commands of the sandbox, also those that have ended; oldest first."""
+        told = await self.run(["/bin/sh", "-c", script.text("background_list")])
+        return background.parse_list(told.stdout)
 
-    async def _feed(self, process: exec.Exec) -> None:
-        try:
-            await process.write(self._stdin)
-            await process.close_stdin()
-        except errors.TransportError:
-            # It may end without reading its input.
-            return
+    async def processes(self) -> builtins.list[ProcessInfo]:
+        """All processes of the sandbox, by pid."""
+        told = await self.run(["/bin/sh", "-c", script.text("processes")])
+        return parse_processes(told.stdout)
+
+    async def kill(self, pid: int, signal: str = "TERM") -> None:
+        """Send *signal* (a name, as of kill(1)) to one process.
+
+        Raises
+        ------
+        CommandNotFound
+            There is no such process.
+        PermissionDenied
+            It belongs to another user.
+        """
+        name = signal.upper().removeprefix("SIG")
+        if name not in SIGNALS:
+            raise InvalidArgument(f"signal: {signal!r} is none; take one of {', '.join(sorted(SIGNALS))}")
+        if isinstance(pid, bool) or not isinstance(pid, int) or pid < 1:
+            raise InvalidArgument(f"pid: {pid!r} is no process; take a number above 0")
+        done = await self.run(["/bin/sh", "-c", 'LC_ALL=C; kill -s "$1" "$2"', "sandyard-kill", name, str(pid)])
+        if done.exit_code != 0:
+            kind = PermissionDenied if "not permitted" in done.stderr_text else CommandNotFound
+            raise kind(f"pid {pid}: {done.stderr_text.strip()}", sandbox=self._sandbox.name)
+
+    async def end(self, exec_id: str, signal: str = "TERM", grace: int = GRACE_SECONDS) -> None:
+        """End every process that a command has started: *signal*, and KILL after *grace* seconds."""
+        await calls.end(self._sandbox, exec_id, signal, grace)

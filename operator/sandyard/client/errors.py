@@ -10,11 +10,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CommandError",
     "CommandFailed",
+    "CommandNotFound",
     "CommandTimeout",
     "ExecTransportError",
     "InvalidArgument",
     "IsADirectory",
     "NoSpace",
+    "NotFinished",
+    "OperatorUnavailable",
+    "OutputLimitExceeded",
     "PermissionDenied",
     "PoolExhausted",
     "SandboxCreateError",
@@ -28,6 +32,9 @@ __all__ = [
     "SandboxNotFound",
     "SandboxNotReady",
     "SandboxRestarted",
+    "ShellClosed",
+    "StdinClosed",
+    "TransferLimitExceeded",
     "Unauthorized",
     "Unavailable",
 ]
@@ -74,6 +81,12 @@ class Unavailable(SandboxError):
 
     code = "Unavailable"
     retryable = True
+
+
+class OperatorUnavailable(Unavailable):
+    """Nobody takes notice of a new Sandbox: is the operator running? ``kubectl -n sandyard-system get pods``."""
+
+    code = "OperatorUnavailable"
 
 
 class SandboxNotFound(SandboxError):
@@ -176,6 +189,43 @@ class CommandTimeout(CommandError, TimeoutError):
     """A command took longer than its ``timeout`` and was ended."""
 
     code = "CommandTimeout"
+
+
+class CommandNotFound(SandboxError):
+    """There is no background command (or process) of that id in the sandbox."""
+
+    code = "CommandNotFound"
+
+
+class NotFinished(SandboxError, TimeoutError):
+    """A background command still runs; wait again."""
+
+    code = "NotFinished"
+    retryable = True
+
+
+class StdinClosed(SandboxError):
+    """A background command takes no input any more."""
+
+    code = "StdinClosed"
+
+
+class ShellClosed(SandboxError):
+    """The shell has ended; ``reset()`` gives a new one."""
+
+    code = "ShellClosed"
+
+
+class OutputLimitExceeded(CommandError):
+    """A command said more than its ``output_limit`` and was ended."""
+
+    code = "OutputLimitExceeded"
+
+
+class TransferLimitExceeded(SandboxError):
+    """There is more to copy than the caller allows (``max_bytes``, ``max_files``)."""
+
+    code = "TransferLimitExceeded"
 
 
 class SandboxFileNotFound(SandboxError, FileNotFoundError):

@@ -7,16 +7,22 @@ where they are not absolute; nothing in them is expanded.
 
 from __future__ import annotations
 
+import builtins
 import hashlib
+import pathlib
+import re
 import stat as modes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sandyard.client import script, transfer
+from sandyard.client.archive import Limits, Progress, Transferred
 from sandyard.client.errors import (
     CommandFailed,
     InvalidArgument,
     IsADirectory,
     NoSpace,
+    OutputLimitExceeded,
     PermissionDenied,
     SandboxError,
     SandboxFileExists,
@@ -24,33 +30,15 @@ from sandyard.client.errors import (
 )
 
 if TYPE_CHECKING:
+    from sandyard.client.call import Input, Output
     from sandyard.client.sandbox import AsyncSandbox
 
-__all__ = ["FileInfo", "Files"]
+__all__ = ["FileInfo", "FileLines", "Files", "GrepResult", "Match"]
 
 _READ_LIMIT: Final = 100 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 120.0
-# Written beside the target, so that the last step is a rename; what arrived is counted before it.
-_WRITE: Final = r"""
-p=$1 n=$2 t=$1.sandyard-$3
-case $p in */*) mkdir -p -- "${p%/*}" || exit ;; esac
-[ ! -d "$p" ] || { echo "$p: Is a directory" >&2; exit 1; }
-trap 'rm -f -- "$t"' EXIT
-cat >"$t" || exit
-s=$(wc -c <"$t") && [ "$s" -eq "$n" ] || { echo "only $s of $n bytes arrived" >&2; exit 1; }
-[ ! -e "$p" ] || { m=$(stat -c %a -- "$p") && chmod "$m" -- "$t"; } 2>/dev/null
-mv -f -- "$t" "$p"
-"""
+_LONGEST_LINE: Final = 2000
 _EDIT_NOT_ONCE: Final = "old text is there {count} times, not once; give more of what surrounds it, or replace_all=True"
-_LIST: Final = r"""
-cd -- "$1" || exit
-for f in * .*; do
-  case $f in .|..) continue ;; esac
-  [ -e "$f" ] || [ -L "$f" ] || continue
-  printf '%s\000' "$f"
-  stat -c '%f %s %Y %u %g' -- "$f" || echo 0 0 0 0 0
-done
-"""
 _ERRORS: Final[dict[str, type[SandboxError]]] = {
     "No such file or directory": SandboxFileNotFound,
     "nonexistent directory": SandboxFileNotFound,
@@ -100,14 +88,52 @@ class FileInfo:
         return modes.S_ISLNK(self.mode)
 
 
+@dataclass(frozen=True)
+class FileLines:
+    """Some lines of a file.
+
+    Attributes
+    ----------
+    text
+        The lines as they stand, with their ends; what is no UTF-8 is replaced.
+    start
+        Number of the first one, from 1.
+    total_lines
+        Of the whole file.
+    """
+
+    text: str
+    start: int
+    total_lines: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """A line that was found; *path* is relative to where the search began, *line* counts from 1."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class GrepResult:
+    """Lines that were found; *truncated* if there are more."""
+
+    matches: list[Match]
+    truncated: bool
+
+
 class Files:
     """The files of one sandbox."""
 
     def __init__(self, sandbox: AsyncSandbox) -> None:
         self._sandbox = sandbox
 
-    async def read(self, path: str, *, max_bytes: int = _READ_LIMIT) -> bytes:
-        """The whole file.
+    async def read(
+        self, path: str, *, offset: int = 0, length: int | None = None, max_bytes: int = _READ_LIMIT
+    ) -> bytes:
+        """The whole file, or *length* bytes of it from *offset* on.
 
         Raises
         ------
@@ -116,10 +142,18 @@ class Files:
         InvalidArgument
             It is longer than *max_bytes*.
         """
-        done = await self._sh('exec cat -- "$1"', path, keep=2 * max_bytes + 2)
-        if len(done) > max_bytes:
-            raise InvalidArgument(f"{path}: longer than max_bytes ({max_bytes})", sandbox=self._sandbox.name)
-        return done
+        if offset < 0 or (length is not None and length < 0):
+            raise InvalidArgument(f"offset {offset}, length {length}: neither is below 0")
+        code, span = 'exec cat -- "$1"', []
+        if offset or length is not None:
+            span = [str(offset + 1), str(max_bytes + 1 if length is None else length)]
+            code = '[ ! -d "$1" ] || { echo "$1: Is a directory" >&2; exit 1; }; '
+            code += 'tail -c "+$2" -- "$1" | head -c "$3"'
+        try:
+            return await self._sh(code, path, *span, limit=max_bytes)
+        except OutputLimitExceeded as error:
+            text = f"{path}: longer than max_bytes ({max_bytes}); read parts of it, or download it"
+            raise InvalidArgument(text, sandbox=self._sandbox.name) from error
 
     async def read_text(self, path: str, *, max_bytes: int = _READ_LIMIT) -> str:
         """The whole file as UTF-8."""
@@ -128,14 +162,85 @@ class Files:
     async def write(self, path: str, data: bytes | str) -> None:
         """Write the whole file, folders above it included: afterwards it is the new one, or still the old."""
         content = data.encode() if isinstance(data, str) else data
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        await self._sh(_WRITE, path, str(len(content)), digest, stdin=content)
+        digest = hashlib.sha256(content).hexdigest()
+        await self._sh("write", path, str(len(content)), digest[:16], digest, stdin=content)
+
+    async def read_lines(self, path: str, start: int = 1, end: int | None = None) -> FileLines:
+        """Lines *start* to *end*, both counted from 1 and included, with their line ends; None: to the last.
+
+        Raises
+        ------
+        InvalidArgument
+            *start* is below 1, or *end* below *start*.
+        """
+        if start < 1 or (end is not None and end < start):
+            raise InvalidArgument(f"lines {start} to {end}: lines count from 1, and the end is not before the start")
+        told = await self._sh("lines", path, str(start), str(end) if end is not None else "$")
+        total, _, text = told.partition(b"\n")
+        return FileLines(text.decode(errors="replace"), start, int(total))
+
+    async def insert(self, path: str, after_line: int, text: str) -> None:
+        """Insert *text* after a line (0: at the beginning; beyond the last: at the end)."""
+        if after_line < 0:
+            raise InvalidArgument(f"after_line: {after_line} is below 0")
+        lines = (await self.read(path)).splitlines(keepends=True)
+        above, below = lines[:after_line], lines[after_line:]
+        if above and text and not above[-1].endswith(b"\n"):
+            above[-1] += b"\n"
+        middle = text.encode() + (b"\n" if below and not text.endswith("\n") else b"")
+        await self.write(path, b"".join([*above, middle, *below]))
+
+    async def grep(
+        self, pattern: str, path: str = ".", *, fixed: bool = False, ignore_case: bool = False, max_results: int = 200
+    ) -> GrepResult:
+        """Lines below the folder *path* that match an extended regular expression, or with *fixed* a plain text.
+
+        ``.git``, ``node_modules`` and ``.cache`` are left out, and so are files that are no text.
+
+        Raises
+        ------
+        InvalidArgument
+            *pattern* is no regular expression that the image's grep knows, or is empty.
+        """
+        if not pattern or "\n" in pattern:
+            raise InvalidArgument("pattern: one line that is not empty")
+        options = ("F" if fixed else "E") + ("i" if ignore_case else "")
+        check = await self._sandbox.commands.run(["grep", f"-{options}", "-e", pattern], env={"LC_ALL": "C"})
+        if check.exit_code not in (0, 1):
+            raise InvalidArgument(f"pattern: {check.stderr_text.strip()}", sandbox=self._sandbox.name)
+        told = await self._sh("grep", path, str(max_results + 1), options, pattern)
+        found = [match for match in map(_match, told.splitlines()) if match is not None]
+        return GrepResult(found[:max_results], len(found) > max_results)
+
+    async def upload(self, local: str | pathlib.Path, path: str, *, on_progress: Progress | None = None) -> Transferred:
+        """Copy a file, or a folder and all that is in it, into the sandbox as *path*; what is there is replaced.
+
+        A file arrives whole and verified, or the old one stays. *on_progress* is told of the bytes so far.
+        """
+        return await transfer.upload(self, pathlib.Path(local), path, on_progress)
+
+    async def download(
+        self, path: str, local: str | pathlib.Path, *, max_bytes: int = transfer.MAX_BYTES,
+        max_files: int = transfer.MAX_FILES, on_progress: Progress | None = None,
+    ) -> Transferred:  # fmt: skip
+        """Copy a file, or a folder and all that is in it, out of the sandbox as *local*.
+
+        Nothing is written outside *local*, whatever the sandbox sends, and no link that leads out
+        of it is made; ``skipped`` of the result names what was left out.
+
+        Raises
+        ------
+        TransferLimitExceeded
+            There is more to copy than *max_bytes* or *max_files*.
+        """
+        limits = Limits(max_bytes, max_files)
+        return await transfer.download(self, path, pathlib.Path(local), limits, on_progress)
 
     async def append(self, path: str, data: bytes | str) -> None:
         """Add to the end of the file; it is made if need be."""
         await self._sh('exec cat >>"$1"', path, stdin=data.encode() if isinstance(data, str) else data)
 
-    async def edit(self, path: str, changes: list[tuple[str, str]], *, replace_all: bool = False) -> int:
+    async def edit(self, path: str, changes: builtins.list[tuple[str, str]], *, replace_all: bool = False) -> int:
         """Replace each old text by its new one, exactly; either all of them or none.
 
         Returns
@@ -161,7 +266,7 @@ class Files:
 
     async def list(self, path: str = ".") -> list[FileInfo]:
         """What is in the folder, sorted by name."""
-        return sorted(_infos(await self._sh(_LIST, path)), key=lambda info: info.name)
+        return sorted(_infos(await self._sh("list", path)), key=lambda info: info.name)
 
     async def stat(self, path: str) -> FileInfo:
         """What the file is; a link is not followed."""
@@ -189,14 +294,17 @@ class Files:
         """Copy a file, or a folder and all that is in it."""
         await self._sh('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec cp -RP -- "$1" "$2"', old, new)
 
-    async def _sh(self, code: str, *words: str, stdin: bytes = b"", keep: int = _READ_LIMIT) -> bytes:
+    async def _sh(self, code: str, *words: str, stdin: Input = b"", limit: int = _READ_LIMIT,
+                  timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None) -> bytes:  # fmt: skip
+        """Run shell code, or one of ``sh/``; what went wrong becomes an error of files."""
         for word in words:
             if "\0" in word or not word:
                 raise InvalidArgument(f"{word!r} is no path", sandbox=self._sandbox.name)
+        code = script.text(code) if code.isalpha() else code
         try:
             done = await self._sandbox.commands.run(
-                ["/bin/sh", "-c", code.strip(), "sandyard-files", *words], stdin=stdin, timeout=_TIMEOUT_SECONDS,
-                env={"LC_ALL": "C"}, max_output=keep, check=True,
+                ["/bin/sh", "-c", code, "sandyard-files", *words], stdin=stdin, timeout=timeout, env={"LC_ALL": "C"},
+                output_limit=limit, on_stdout=on_stdout, max_output=2 if on_stdout is not None else limit, check=True,
             )  # fmt: skip
         except CommandFailed as error:
             told = error.result.stderr_text.strip()
@@ -207,7 +315,20 @@ class Files:
         return done.stdout
 
 
-def _infos(told: bytes) -> list[FileInfo]:
+def _match(line: bytes) -> Match | None:
+    """A line of ``grep.sh``; where the image's grep ends names by a colon, the first number tells."""
+    name, zero, rest = line.partition(b"\0")
+    if not zero:
+        found = re.match(rb"(.*?):(\d+):", line)
+        if found is None:
+            return None
+        name, rest = found[1], line[found.end(1) + 1 :]
+    number, _, text = rest.partition(b":")
+    path = name.decode(errors="surrogateescape").removeprefix("./")
+    return Match(path, int(number), text[:_LONGEST_LINE].decode(errors="replace"))
+
+
+def _infos(told: bytes) -> builtins.list[FileInfo]:
     """Names end with a zero, what is said of each with a line feed: names may hold any other byte."""
     found = []
     while told:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from sandyard.client.cluster import PODS, SANDBOXES, Cluster, explain
 from sandyard.client.commands import Commands
 from sandyard.client.errors import (
     InvalidArgument,
+    OperatorUnavailable,
     SandboxDeleted,
     SandboxError,
     SandboxNotFound,
@@ -23,6 +24,9 @@ from sandyard.client.errors import (
 )
 from sandyard.client.files import Files
 from sandyard.client.info import SandboxInfo
+from sandyard.client.lifeline import Lifeline
+from sandyard.client.shell import Shell
+from sandyard.client.terminal import Terminal
 from sandyard.kube import errors
 
 __all__ = ["AsyncSandbox"]
@@ -30,6 +34,8 @@ __all__ = ["AsyncSandbox"]
 # A client stamps what it uses so often at most.
 _STAMP_SECONDS = 20.0
 _DEFAULT_LIFETIME = 300
+# The operator says something of a new Sandbox within milliseconds.
+_NOTICE_SECONDS = 4.5
 
 
 class AsyncSandbox:
@@ -49,6 +55,8 @@ class AsyncSandbox:
         self._ends = ends
         self._body = SandboxInfo(body)
         self._stamped = 0.0
+        self._lifeline = Lifeline(self._lost)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.commands = Commands(self)
         self.files = Files(self)
 
@@ -93,6 +101,8 @@ class AsyncSandbox:
             The pool had none left in time.
         SandboxCreateError
             It could not be started; ``reason`` says why.
+        OperatorUnavailable
+            No operator takes notice of it; with *wait_seconds* that is how long one is waited for.
         """
         if (pool is None) == (template is None):
             raise InvalidArgument("give either a pool or a template")
@@ -119,7 +129,9 @@ class AsyncSandbox:
             sandbox = cls(opened, found, own_cluster=own, ends=True)
             if wait:
                 try:
-                    await sandbox.wait_until_ready()
+                    # Whoever says how long to wait for a sandbox also waits for a new leader.
+                    notice = _NOTICE_SECONDS if wait_seconds is None else wait_seconds + _NOTICE_SECONDS
+                    await sandbox._wait_until_ready(None, notice)
                 except BaseException:
                     # Also when we are cancelled: nobody else knows of it.
                     with contextlib.suppress(SandboxError):
@@ -212,6 +224,21 @@ class AsyncSandbox:
         except SandboxNotFound:
             return False
 
+    # Sessions
+
+    async def shell(self, *, cwd: str = ".", env: Mapping[str, str] | None = None) -> Shell:
+        """A shell in which one command finds what the one before has set; leaving its context ends it."""
+        shell = Shell(self, cwd=cwd, env=env or {})
+        return await shell.__aenter__()
+
+    async def pty(
+        self, command: Sequence[str] = (), *, columns: int = 80, rows: int = 24, cwd: str = ".",
+        env: Mapping[str, str] | None = None,
+    ) -> Terminal:  # fmt: skip
+        """A command on a terminal, a shell if none is given; leaving its context ends it."""
+        terminal = Terminal(self, command, (columns, rows), cwd, dict(env or {}))
+        return await terminal.__aenter__()
+
     # Its life
 
     async def wait_until_ready(self, timeout: float | None = None) -> None:
@@ -224,7 +251,10 @@ class AsyncSandbox:
         SandboxNotReady
             Not within *timeout*.
         """
-        if await self._reaches("Ready", timeout):
+        await self._wait_until_ready(timeout, None)
+
+    async def _wait_until_ready(self, timeout: float | None, notice: float | None) -> None:
+        if await self._reaches("Ready", timeout, notice):
             return
         raise self._body.trouble() or SandboxNotReady(
             f"Sandbox {self.name!r} is not Ready within {timeout} s: {self._body.told('Ready')}",
@@ -267,6 +297,9 @@ class AsyncSandbox:
 
     async def close(self) -> None:
         """End the connection; the sandbox stays."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._own_cluster:
             await self._cluster.__aexit__()
 
@@ -286,6 +319,17 @@ class AsyncSandbox:
 
     def _exec_path(self) -> str:
         return PODS.path(self.namespace, self.pod_name)
+
+    def _background(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task that may outlast its call, until `close`."""
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Whoever waits for it has been told; nobody else needs to be.
+            task.exception()
 
     def _check_usable(self) -> None:
         """Raise if the last known state does not allow a command."""
@@ -307,7 +351,7 @@ class AsyncSandbox:
         await self._cluster.patch(SANDBOXES, self.namespace, self.name, {"metadata": {"annotations": stamp}})
 
     async def _lost(self) -> SandboxError:
-        """Return why it can no longer be used, as soon as that is so; runs beside every command."""
+        """Return why it can no longer be used, as soon as that is so; runs beside its commands."""
         pod_uid = self._body["status"]["podUID"]
         async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
             async for state in states:
@@ -339,15 +383,26 @@ class AsyncSandbox:
     async def _delete(self) -> bool:
         return await self._cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
 
-    async def _reaches(self, phase: str | None, timeout: float | None) -> bool:
-        """Wait for *phase* (None: any), told of the present spec; False when it will not come, or not in time."""
+    async def _reaches(self, phase: str | None, timeout: float | None, notice: float | None = None) -> bool:
+        """Wait for *phase* (None: any), told of the present spec; False when it will not come, or not in time.
+
+        Raises `OperatorUnavailable` when nothing at all is said of it within *notice* seconds.
+        """
+        end = time.monotonic() + timeout if timeout is not None else None
+        noticed = notice is None
         try:
-            async with asyncio.timeout(timeout), self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+            async with (
+                asyncio.timeout(timeout if noticed else notice) as limit,
+                self._cluster.follow(SANDBOXES, self.namespace, self.name) as states,
+            ):
                 async for state in states:
                     if state is None or state["metadata"]["uid"] != self.uid:
                         raise SandboxDeleted(f"Sandbox {self.name!r} is gone", sandbox=self.name)
                     self._body = SandboxInfo(state)
                     seen = state.get("status", {}).get("observedGeneration", -1)
+                    if not noticed and seen >= 0:
+                        noticed = True
+                        limit.reschedule(end and asyncio.get_running_loop().time() + end - time.monotonic())
                     current = seen >= state["metadata"].get("generation", 0)
                     if current and phase in (None, self._body.phase):
                         return True
@@ -355,6 +410,11 @@ class AsyncSandbox:
                     if (current and self._body.trouble() is not None) or refused:
                         return False
         except TimeoutError:
+            if not noticed:
+                raise OperatorUnavailable(
+                    f"no operator has taken notice of Sandbox {self.name!r} within {notice:g} s; is it running?",
+                    sandbox=self.name,
+                ) from None
             return False
         return False
 

@@ -2,72 +2,48 @@
 
 The script runs the command in the background and waits for it, then writes a mark with the exit
 code to both streams. So the end is known although a child of the command still holds a stream,
-and silence is never taken for success.  All processes of a command carry its id in their
-environment; the second mode ends all of them, also those that have left their session.  A watch
-inside the sandbox does so when the command's time is over, should the client be gone by then.
+and silence is never taken for success; a first mark tells that the command is about to start.
+All processes of a command carry its id in their environment, by which they are found and ended,
+also those that have left their session.  A watch inside the sandbox does so when the command's time is
+over, should the client be gone by then.  The shell's part lies in ``sh/``.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.resources
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["LONGEST_ARGUMENTS", "Tail", "kill", "new_id", "run"]
+from sandyard.client.errors import InvalidArgument
 
-_TAG: Final = "SANDYARD_EXEC"
-# Everything travels in the URL of the request; some proxies take no more than 8 KiB of it.
-LONGEST_ARGUMENTS: Final = 5000
+__all__ = ["Request", "Tail", "kill", "new_id", "run", "text"]
 
-# $1 mode, $2 id; run: $3 seconds after which a watch ends it (0: never), $4 folder, then
-# NAME=VALUE..., --, the command; kill: $3 signal, $4 seconds until KILL.
-_SCRIPT: Final = r"""
-tagged() {
-  for f in /proc/[0-9]*; do
-    p=${f#/proc/}
-    [ "$p" = $$ ] || case $(cat "$f/environ" 2>/dev/null) in *"SANDYARD_EXEC=$1"*)
-      read -r s <"$f/stat" 2>/dev/null || continue
-      case ${s##*) } in [ZX]*) ;; *) echo "$p" ;; esac
-    esac
-  done 2>/dev/null
-}
-end() {
-  n=0
-  while l=$(tagged "$1"); [ -n "$l" ]; do
-    [ $n -ge $(($3 * 10)) ] && set -- "$1" KILL 0
-    [ $n -gt $(($3 * 10 + 300)) ] && return 1
-    [ $n = 0 ] || [ "$2" = KILL ] && kill -s "$2" $l
-    n=$((n + 1))
-    sleep 0.1 || sleep 1
-  done 2>/dev/null
-}
-m=$2
-if [ "$1" = kill ]; then end "$m" "$3" "$4"; exit; fi
-t=$3 d=$4
-shift 4
-while [ "$1" != -- ]; do export "$1"; shift; done
-shift
-cd "$d" || exit 125
-export SANDYARD_EXEC="$m"
-exec 3<&0
-"$@" <&3 3<&- &
-c=$!
-exec 3<&-
-w=
-watch() {
-  trap 'kill $s; exit' USR1
-  SANDYARD_EXEC= sleep "$t" &
-  s=$!
-  wait $s && end "$m" TERM 5
-}
-[ "$t" = 0 ] || { watch >/dev/null 2>&1 </dev/null & w=$!; }
-{ wait $c; } 2>/dev/null
-r=$?
-[ -z "$w" ] || kill -s USR1 $w 2>/dev/null
-printf '\000%s:%s\000' "$m" $r
-printf '\000%s:%s\000' "$m" $r >&2
-exit $r
-"""
+# Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
+_LONGEST_ARGUMENTS: Final = 5000
+# Linux takes no single argument from this length on (MAX_ARG_STRLEN).
+_LONGEST_WORD: Final = 128 * 1024 - 1
+# Reads just so many bytes of its input, which the rest of it must not lose any of.
+_BOOT: Final = 'eval "$(dd bs=1 count=$1 2>/dev/null)"'
+
+
+@dataclass(frozen=True)
+class Request:
+    """An exec: the arguments in its URL, and what goes ahead of its input."""
+
+    words: list[str]
+    preface: bytes = b""
+
+
+@functools.cache
+def text(*parts: str) -> str:
+    """The shell code of these files, without comments."""
+    folder = importlib.resources.files("sandyard.client") / "sh"
+    lines = [line.strip() for part in parts for line in (folder / f"{part}.sh").read_text().splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
 def new_id() -> str:
@@ -77,21 +53,50 @@ def new_id() -> str:
 
 def run(
     exec_id: str, command: str | Sequence[str], *, folder: str, env: Mapping[str, str], watch_seconds: int
-) -> list[str]:
-    """The arguments of an exec that runs *command*; a text is run by ``/bin/sh -c``."""
+) -> Request:
+    """The exec that runs *command*; a text is run by ``/bin/sh -c``.
+
+    Raises
+    ------
+    InvalidArgument
+        A word is longer than Linux takes.
+    """
     words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
     variables = [f"{name}={value}" for name, value in env.items()]
-    head = ["/bin/sh", "-c", _SCRIPT.strip(), "sandyard", "run", exec_id, str(watch_seconds), folder]
-    return [*head, *variables, "--", *words]
+    for word in (*words, *variables):
+        if "\0" in word:
+            raise InvalidArgument("a command and its environment hold no NUL bytes")
+        if len(_bytes(word)) > _LONGEST_WORD:
+            raise InvalidArgument(
+                f"{len(_bytes(word))} bytes are too long for one argument (Linux takes {_LONGEST_WORD}): "
+                "write it to a file, or send it as stdin"
+            )
+    code = text("functions", "run") if watch_seconds else text("run")
+    return _request(code, [exec_id, str(watch_seconds), folder, *variables, "--", *words])
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:
     """The arguments of an exec that ends every process of a command."""
-    return ["/bin/sh", "-c", _SCRIPT.strip(), "sandyard", "kill", exec_id, signal, str(grace_seconds)]
+    code = text("functions") + '\nend "$@"'
+    return ["/bin/sh", "-c", code, "sandyard", exec_id, signal, str(grace_seconds)]
+
+
+def _request(code: str, arguments: list[str]) -> Request:
+    words = ["/bin/sh", "-c", code, "sandyard-run", *arguments]
+    # Names of files may hold bytes that are no text; a URL may not.
+    plain = all(word.encode(errors="replace") == _bytes(word) for word in arguments)
+    if plain and sum(len(_bytes(word)) for word in words) <= _LONGEST_ARGUMENTS:
+        return Request(words)
+    preface = _bytes(f"set -- {shlex.join(arguments)}\n{code}")
+    return Request(["/bin/sh", "-c", _BOOT, "sandyard-run", str(len(preface))], preface)
+
+
+def _bytes(word: str) -> bytes:
+    return word.encode(errors="surrogateescape")
 
 
 class Tail:
-    """One stream of output: keeps its beginning and its end, and finds the mark that ends it.
+    """One stream of output: keeps its beginning and its end, and finds the marks at both.
 
     Parameters
     ----------
@@ -99,6 +104,15 @@ class Tail:
         Id in the mark.
     limit
         Most bytes that are kept, half of them from the beginning.
+
+    Attributes
+    ----------
+    begun
+        Whether the first mark has come.
+    seen, omitted
+        Bytes of output, and those of them that are not kept.
+    exit_code
+        From the last mark, when it has come.
     """
 
     def __init__(self, exec_id: str, limit: int) -> None:
@@ -109,7 +123,9 @@ class Tail:
         self._head = bytearray()
         self._end = bytearray()
         self._pending = b""
+        self.seen = 0
         self.omitted = 0
+        self.begun = False
         self.exit_code: int | None = None
 
     @property
@@ -125,7 +141,11 @@ class Tail:
         data = self._pending + data
         start = data.find(self._mark)
         if start >= 0:
-            code, ending, _ = data[start + len(self._mark) :].partition(b"\x00")
+            code, ending, rest = data[start + len(self._mark) :].partition(b"\x00")
+            if ending and code == b"+":
+                self.begun = True
+                self._pending = b""
+                return self._keep(data[:start]) + self.feed(rest)
             if ending:
                 self.exit_code = int(code)
                 self._pending = b""
@@ -148,6 +168,7 @@ class Tail:
         return bytes(self._head + self._end)
 
     def _keep(self, data: bytes) -> bytes:
+        self.seen += len(data)
         room = self._half - len(self._head)
         self._head += data[:room]
         self._end += data[room:] if room > 0 else data

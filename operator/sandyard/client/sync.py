@@ -14,14 +14,17 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from sandyard.client.background import BackgroundCommand
 from sandyard.client.commands import Commands
 from sandyard.client.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.sandbox import AsyncSandbox
+from sandyard.client.shell import Shell
 
 __all__ = ["Sandbox"]
 
 T = TypeVar("T")
+F = TypeVar("F")
 P = ParamSpec("P")
 
 
@@ -62,6 +65,70 @@ def _wait(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Call
     return call
 
 
+def _make(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], face: Callable[[T], F]
+) -> Callable[Concatenate[Any, P], F]:
+    """The same for a call that makes something, which gets a synchronous face too."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> F:
+        return face(_loop.run(method(self._behind, *args, **kwargs)))
+
+    return call
+
+
+class SyncBackgroundCommand:
+    """`sandyard.client.background.BackgroundCommand`, without ``await``."""
+
+    def __init__(self, command: BackgroundCommand) -> None:
+        self._behind = command
+
+    @property
+    def id(self) -> str:
+        """By which `connect` finds it from anywhere."""
+        return self._behind.id
+
+    @property
+    def stdout_path(self) -> str:
+        """The file inside the sandbox that holds its standard output."""
+        return self._behind.stdout_path
+
+    @property
+    def stderr_path(self) -> str:
+        """The file inside the sandbox that holds its standard error."""
+        return self._behind.stderr_path
+
+    read = _wait(BackgroundCommand.read)
+    follow = _wait(BackgroundCommand.follow)
+    wait = _wait(BackgroundCommand.wait)
+    kill = _wait(BackgroundCommand.kill)
+    send_stdin = _wait(BackgroundCommand.send_stdin)
+    close_stdin = _wait(BackgroundCommand.close_stdin)
+    remove = _wait(BackgroundCommand.remove)
+
+
+class SyncShell:
+    """`sandyard.client.shell.Shell`, without ``await``."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._behind = shell
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended; `reset` gives a new one."""
+        return self._behind.closed
+
+    run = _wait(Shell.run)
+    reset = _wait(Shell.reset)
+    close = _wait(Shell.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class SyncCommands:
     """`sandyard.client.commands.Commands`, without ``await``."""
 
@@ -69,6 +136,12 @@ class SyncCommands:
         self._behind = commands
 
     run = _wait(Commands.run)
+    start = _make(Commands.start, SyncBackgroundCommand)
+    connect = _make(Commands.connect, SyncBackgroundCommand)
+    list = _wait(Commands.list)
+    processes = _wait(Commands.processes)
+    kill = _wait(Commands.kill)
+    end = _wait(Commands.end)
 
 
 class SyncFiles:
@@ -79,6 +152,11 @@ class SyncFiles:
 
     read = _wait(Files.read)
     read_text = _wait(Files.read_text)
+    read_lines = _wait(Files.read_lines)
+    insert = _wait(Files.insert)
+    grep = _wait(Files.grep)
+    upload = _wait(Files.upload)
+    download = _wait(Files.download)
     write = _wait(Files.write)
     append = _wait(Files.append)
     edit = _wait(Files.edit)
@@ -129,6 +207,7 @@ class Sandbox:
         """Name of its pod."""
         return self._behind.pod_name
 
+    shell = _make(AsyncSandbox.shell, SyncShell)
     get_info = _wait(AsyncSandbox.get_info)
     is_running = _wait(AsyncSandbox.is_running)
     set_timeout = _wait(AsyncSandbox.set_timeout)

@@ -7,6 +7,9 @@ watches have connection pools of their own, so that a slow stream never delays a
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +25,9 @@ __all__ = ["Client", "Observer", "Resource"]
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
+
+# A stream that is not needed any more is left without a long farewell.
+_CLOSE_SECONDS: Final = 1.0
 
 # (verb, resource, status code or "error", seconds)
 Observer = Callable[[str, str, str, float], None]
@@ -59,6 +65,9 @@ class Client:
         Told of each finished request, for metrics.
     timeout_seconds
         How long a request may take before it counts as cut off.
+    silence_seconds
+        How long a connection may stay without any sign of the other side, idle or not, before it
+        counts as lost; None: as the system has it, which is hours.
     """
 
     def __init__(
@@ -69,11 +78,13 @@ class Client:
         timeout_seconds: float = 10,
         connections: int = 64,
         user_agent: str = "sandyard",
+        silence_seconds: float | None = None,
     ) -> None:
         self.config = config
         self._observer = observer
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._connections = connections
+        self._silence = silence_seconds
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
         self._writes: aiohttp.ClientSession | None = None
         self._watches: aiohttp.ClientSession | None = None
@@ -81,14 +92,17 @@ class Client:
     async def __aenter__(self) -> Self:
         context = self.config.ssl_context()
         tls: Any = context if context is not None else True
+        factory = functools.partial(_socket, self._silence) if self._silence is not None else None
         # TLS handshakes are the slowest part of a short request: keep connections for long.
         self._writes = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=120, ssl=tls),
+            connector=aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=120, ssl=tls, socket_factory=factory
+            ),
             timeout=self._timeout,
             headers=self._headers,
         )
         self._watches = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls),
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=factory),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             headers={**self._headers, "Accept-Encoding": "identity"},
             read_bufsize=2**20,
@@ -197,7 +211,7 @@ class Client:
         """
         assert self._watches is not None, "use the client as a context manager"
         try:
-            socket = await self._watches.ws_connect(
+            stream = await self._watches.ws_connect(
                 self.config.server + path,
                 params=params,
                 protocols=(protocol,),
@@ -205,15 +219,16 @@ class Client:
                 headers={**self._authorization(), "Accept": "*/*"},
                 max_msg_size=0,
                 autoping=True,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
             )
         except aiohttp.WSServerHandshakeError as error:
             raise errors.ApiError(error.status, {"message": f"{path}: {error.message}"}) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.TransportError(f"{path}: {error!r}") from error
-        async with socket:
-            if socket.protocol != protocol:
+        async with stream:
+            if stream.protocol != protocol:
                 raise errors.ApiError(501, {"message": f"the server does not speak {protocol}: Kubernetes >= 1.30"})
-            yield socket
+            yield stream
 
     async def request(
         self,
@@ -271,6 +286,21 @@ class Client:
     def _authorization(self) -> dict[str, str]:
         value = self.config.authorization()
         return {"Authorization": value} if value else {}
+
+
+def _socket(silence_seconds: float, address: Any) -> socket.socket:
+    """A socket that notices a cut network: by what is not acknowledged, and by probes while it is idle."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Linux and (but for the last) macOS; elsewhere the system's own times hold.
+    for option, value in (
+        ("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", math.ceil(silence_seconds)),
+        ("TCP_USER_TIMEOUT", int(silence_seconds * 1000)),
+    ):  # fmt: skip
+        if hasattr(socket, option):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
 
 
 def _error(response: aiohttp.ClientResponse, data: bytes) -> errors.ApiError:

@@ -30,8 +30,6 @@ _CLOSE: Final = 255
 _PROTOCOL: Final = "v5.channel.k8s.io"
 # Larger frames are reset by some proxies.
 _FRAME_BYTES: Final = 256 * 1024
-# A resize that changes nothing keeps every idle timer on the way from firing; pings do not
-# reset all of them.
 _KEEP_ALIVE_SECONDS: Final = 30.0
 
 
@@ -73,6 +71,7 @@ class Exec:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._stdin_open = True
+        self._size = (80, 24)
         self.exit: Exit | None = None
 
     async def write(self, data: bytes) -> None:
@@ -89,7 +88,12 @@ class Exec:
 
     async def resize(self, columns: int, rows: int) -> None:
         """Tell a terminal its size."""
+        self._size = (columns, rows)
         await self._send(bytes((_RESIZE,)) + orjson.dumps({"Width": columns, "Height": rows}))
+
+    async def keep_alive(self) -> None:
+        """Say something that changes nothing: it keeps every idle timer on the way from firing; pings do not."""
+        await self.resize(*self._size)
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, bytes]]:
         """Output as (channel, data), until the process has ended.
@@ -216,6 +220,6 @@ async def _keep_alive(process: Exec) -> None:
     while True:
         await asyncio.sleep(_KEEP_ALIVE_SECONDS)
         try:
-            await process.resize(80, 24)
+            await process.keep_alive()
         except errors.TransportError:
             return

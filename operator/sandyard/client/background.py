@@ -1,0 +1,261 @@
+"""Commands that run on in the background: any client can find, read, feed and end them by their id.
+
+Everything of one lies in ``/tmp/.sandyard/proc/<id>`` inside the sandbox, so it survives the client
+and the operator; it goes with the sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sandyard.client import script
+from sandyard.client.errors import (
+    CommandFailed,
+    CommandNotFound,
+    CommandTimeout,
+    ExecTransportError,
+    NotFinished,
+    StdinClosed,
+)
+from sandyard.client.result import CommandResult
+
+if TYPE_CHECKING:
+    from sandyard.client.call import Output
+    from sandyard.client.commands import Commands
+
+__all__ = ["BackgroundCommand", "BackgroundInfo", "OutputChunk"]
+
+_FOLDER: Final = "/tmp/.sandyard/proc"
+_CHUNK_BYTES: Final = 1024 * 1024
+_KEEP_BYTES: Final = 10 * 1024 * 1024
+# How long one look inside waits for news.
+_LOOK_SECONDS: Final = 20
+_STDIN_SECONDS: Final = 20.0
+# Beyond any output: such a look returns at the end only.
+_END: Final = 2**60
+_GONE: Final = 44
+_NO_READER: Final = 45
+# SIGPIPE, as the shell tells it.
+_BROKEN_PIPE: Final = 141
+
+
+@dataclass(frozen=True)
+class OutputChunk:
+    """Output from some place on.
+
+    Attributes
+    ----------
+    stdout_offset, stderr_offset
+        Where to read on: bytes from the beginning.
+    done
+        Whether the command has ended; what is left can still be read.
+    exit_code
+        0-255; None while it runs.
+    timed_out
+        Whether it was ended because its time was over.
+    truncated
+        Whether it has said more than is kept; the rest is dropped.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    stdout_offset: int
+    stderr_offset: int
+    done: bool
+    exit_code: int | None
+    timed_out: bool
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class BackgroundInfo:
+    """One line of the list of background commands.
+
+    Attributes
+    ----------
+    started_at
+        Seconds since the epoch, by the sandbox's clock.
+    exit_code
+        None while it runs.
+    """
+
+    id: str
+    command: str
+    pid: int
+    started_at: int
+    exit_code: int | None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.exit_code is None
+
+
+class BackgroundCommand:
+    """A command that runs in the background.
+
+    Attributes
+    ----------
+    id
+        By which `Commands.connect` finds it from anywhere.
+    """
+
+    def __init__(self, commands: Commands, id: str) -> None:  # noqa: A002
+        self._commands = commands
+        self.id = id
+
+    @property
+    def stdout_path(self) -> str:
+        """The file inside the sandbox that holds its standard output."""
+        return f"{_FOLDER}/{self.id}/stdout"
+
+    @property
+    def stderr_path(self) -> str:
+        """The file inside the sandbox that holds its standard error."""
+        return f"{_FOLDER}/{self.id}/stderr"
+
+    async def read(
+        self, stdout_offset: int = 0, stderr_offset: int = 0, *, max_bytes: int = _CHUNK_BYTES, wait: float = 0
+    ) -> OutputChunk:
+        """Output from these places on, at most *max_bytes* of each stream.
+
+        With *wait*, waits so many seconds for something new, or for the end.
+
+        Raises
+        ------
+        CommandNotFound
+            There is no such command in this sandbox, or it was removed.
+        """
+        words = [script.text("background_read"), "sandyard-read", self.id]
+        words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
+        told = await self._commands.run(
+            ["/bin/sh", "-c", *words], timeout=wait + _STDIN_SECONDS, max_output=2 * max_bytes + 200
+        )
+        head, _, out = told.stdout.partition(b"\n")
+        fields = head.decode(errors="replace").split()
+        if told.exit_code == _GONE or len(fields) != 5:
+            raise CommandNotFound(f"no background command {self.id!r}", sandbox=self._commands._sandbox.name)
+        ended, at_out, at_err = fields[2] != "-", stdout_offset + len(out), stderr_offset + len(told.stderr)
+        return OutputChunk(
+            out, told.stderr, at_out, at_err, ended and at_out >= int(fields[0]) and at_err >= int(fields[1]),
+            int(fields[2]) if ended else None, fields[3] == "1", fields[4] == "1",
+        )  # fmt: skip
+
+    async def follow(self, on_stdout: Output | None = None, on_stderr: Output | None = None) -> OutputChunk:
+        """Hand over all output, from the beginning to the end, as it comes; returns how it ended."""
+        at = OutputChunk(b"", b"", 0, 0, False, None, False, False)
+        while not at.done:
+            at = await self.read(at.stdout_offset, at.stderr_offset, wait=_LOOK_SECONDS)
+            for output, data in ((on_stdout, at.stdout), (on_stderr, at.stderr)):
+                if output is not None and data and (waiting := output(data)) is not None:
+                    await waiting
+        return at
+
+    async def wait(
+        self, timeout: float | None = None, *, max_output: int = _KEEP_BYTES, check: bool = False
+    ) -> CommandResult:
+        """Wait for its end; its output as `Commands.run` gives it.
+
+        Raises
+        ------
+        NotFinished
+            It still runs after *timeout* seconds, and goes on.
+        CommandTimeout
+            Its own time was over, and it was ended.
+        """
+        started = time.monotonic()
+        while True:
+            left = _LOOK_SECONDS if timeout is None else min(_LOOK_SECONDS, timeout - (time.monotonic() - started))
+            end = await self.read(_END, _END, max_bytes=0, wait=max(0, left))
+            if end.exit_code is not None:
+                break
+            if timeout is not None and time.monotonic() - started >= timeout:
+                raise NotFinished(f"{self.id} still runs", sandbox=self._commands._sandbox.name)
+            await asyncio.sleep(0 if left >= 1 else 0.2)
+        kept = await self._commands.run('cat "$1/stdout"; cat "$1/stderr" >&2'.replace("$1", f"{_FOLDER}/{self.id}"),
+                                        timeout=None, max_output=max_output)  # fmt: skip
+        result = CommandResult(
+            end.exit_code, kept.stdout, kept.stderr, end.timed_out, time.monotonic() - started, kept.omitted_bytes,
+            self.id,
+        )  # fmt: skip
+        if end.timed_out:
+            raise CommandTimeout("its time was over, and it was ended", result, sandbox=self._commands._sandbox.name)
+        if check and end.exit_code != 0:
+            raise CommandFailed(f"exit code {end.exit_code}", result, sandbox=self._commands._sandbox.name)
+        return result
+
+    async def kill(self, signal: str = "TERM", grace: int = 2) -> bool:
+        """End it and all that it has started; KILL after *grace* seconds. False if it had ended before."""
+        before = await self.read(_END, _END, max_bytes=0)
+        await self._commands.end(self.id, signal, grace)
+        return before.exit_code is None
+
+    async def send_stdin(self, data: bytes) -> None:
+        """Write to its standard input; it was started with ``stdin=True``.
+
+        Raises
+        ------
+        StdinClosed
+            It has ended, has closed its input, or never had one.
+        """
+        code = f"[ -p stdin ] && [ ! -e stdin_closed ] && [ ! -e exit ] || exit {_NO_READER}; exec cat >>stdin"
+        await self._to_stdin(code, data)
+
+    async def close_stdin(self) -> None:
+        """Let its standard input end."""
+        code = f"[ -p stdin ] && [ ! -e exit ] || exit {_NO_READER}; "
+        code += "[ -e stdin_closed ] || { : >stdin_closed; : >hold; }"
+        await self._to_stdin(code, b"")
+
+    async def remove(self) -> None:
+        """Forget it: end what still runs, and delete its files."""
+        await self._commands.end(self.id, "KILL", 0)
+        await self._commands.run(["rm", "-rf", "--", f"{_FOLDER}/{self.id}"])
+
+    async def _to_stdin(self, code: str, data: bytes) -> None:
+        name = self._commands._sandbox.name
+        try:
+            done = await self._commands.run(code, cwd=f"{_FOLDER}/{self.id}", stdin=data, timeout=_STDIN_SECONDS)
+        except CommandTimeout as error:
+            raise StdinClosed(f"{self.id} does not read its input", sandbox=name) from error
+        if done.exit_code in (_NO_READER, _BROKEN_PIPE):
+            raise StdinClosed(f"{self.id} has no standard input any more", sandbox=name)
+        if done.exit_code != 0:
+            raise CommandNotFound(f"no background command {self.id!r}", sandbox=name)
+
+
+async def start(commands: Commands, words: list[str], env: list[str], *, timeout: float | None, cwd: str,
+                stdin: bool, max_output: int) -> BackgroundCommand:  # fmt: skip
+    """Begin *words* in the background.
+
+    Raises
+    ------
+    ExecTransportError
+        It could not be begun; the message says why.
+    """
+    made = script.new_id()
+    limit = str(max(1, round(timeout))) if timeout is not None else "0"
+    done = await commands.run(
+        ["/bin/sh", "-c", script.text("functions", "background"), "sandyard-background", made, limit, str(max_output),
+         "1" if stdin else "0", cwd, *env, "--", *words], timeout=_STDIN_SECONDS,
+    )  # fmt: skip
+    if done.exit_code != 0:
+        raise ExecTransportError(
+            f"the sandbox could not begin it: {done.stderr_text.strip()}", started=False,
+            sandbox=commands._sandbox.name, result=done,
+        )  # fmt: skip
+    return BackgroundCommand(commands, made)
+
+
+def parse_list(told: bytes) -> list[BackgroundInfo]:
+    """What ``background_list.sh`` prints, oldest first."""
+    fields = told.decode(errors="replace").split("\0")
+    rows = [fields[at : at + 5] for at in range(0, len(fields) - 1, 5)]
+    found = [
+        BackgroundInfo(row[0], row[4], int(row[1]), int(row[2] or 0), None if row[3] == "-" else int(row[3]))
+        for row in rows
+    ]
+    return sorted(found, key=lambda info: info.started_at)

@@ -1,0 +1,95 @@
+"""How many commands of a sandbox its node is busy with beginning.
+
+gVisor's shim must not be asked to begin many at once: while it waits for one, each process that
+ends fills a queue of 32, and once one of those is full it reaps one process a second, so that
+every exec hangs for half a minute (shim v1, and containerd's reaper below it).  Those that run
+cost it nothing.  So a turn lasts until the node has done with an exec, or until it has run for a
+while; and each crowd of which one was refused halves the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+__all__ = ["Gate", "Turn"]
+
+_MOST: Final = 4
+
+
+class Turn:
+    """The right to have one begun; release it once the node has."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._most = gate.most
+        self._held = True
+        self._well = True
+
+    def release(self) -> None:
+        """Give it to the next; more than once is no harm."""
+        if self._held:
+            self._held = False
+            self._gate._leave(self._well)
+
+    def refused(self) -> None:
+        """The node could not begin it."""
+        self._well = False
+        self._gate._halve(self._most)
+
+
+class Gate:
+    """Gives out so many turns at once as the node begins in time.
+
+    Attributes
+    ----------
+    most
+        Turns at the same time, at present.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self.most = most
+        self._limit = most
+        self._inside = 0
+        self._left = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def turn(self) -> Turn:
+        """Wait for a turn, first come, first served."""
+        while self._inside >= self.most:
+            call = asyncio.get_running_loop().create_future()
+            self._waiting.append(call)
+            try:
+                await call
+            except asyncio.CancelledError:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+                else:
+                    # It was called already: the next one is.
+                    self._call()
+                raise
+        self._inside += 1
+        return Turn(self)
+
+    def _leave(self, well: bool) -> None:
+        self._inside -= 1
+        self._left += well
+        if self._left >= self.most and self.most < self._limit:
+            self.most += 1
+            self._left = 0
+        self._call()
+
+    def _halve(self, most: int) -> None:
+        # One crowd is one mistake, however many of it come back.
+        if self.most >= most:
+            self.most = max(1, most // 2)
+        self._left = 0
+
+    def _call(self) -> None:
+        for _ in range(self.most - self._inside):
+            if not self._waiting:
+                return
+            call = self._waiting.popleft()
+            if not call.done():
+                call.set_result(None)

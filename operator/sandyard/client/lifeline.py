@@ -1,0 +1,50 @@
+"""Tells every call on a sandbox when it can no longer be used, by one watch for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from sandyard.client.errors import SandboxError, Unauthorized, Unavailable
+
+__all__ = ["Lifeline"]
+
+_AGAIN_SECONDS = 0.5
+
+
+class Lifeline:
+    """Runs *look*, which returns the reason, as long as somebody holds on to it."""
+
+    def __init__(self, look: Callable[[], Awaitable[SandboxError]]) -> None:
+        self._look = look
+        self._holders = 0
+        self._task: asyncio.Task[SandboxError] | None = None
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[asyncio.Task[SandboxError]]:
+        """A task that ends with the reason; it is shared, so do not cancel it."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        self._holders += 1
+        try:
+            yield self._task
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                task, self._task = self._task, None
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> SandboxError:
+        while True:
+            try:
+                return await self._look()
+            except Unavailable:
+                # The command's own stream tells whether it is lost.
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Unauthorized:
+                # Whoever may exec but not watch learns of it from the stream alone.
+                await asyncio.Future()
+            except SandboxError as error:
+                return error

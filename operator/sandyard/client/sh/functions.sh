@@ -1,0 +1,34 @@
+# Processes of a command, found by its id in their environment: also those that have left their
+# session and their group.
+
+# tagged ID: the pids that carry it, without the dead and the dying.
+tagged() {
+  for f in /proc/[0-9]*; do
+    p=${f#/proc/}
+    [ "$p" = $$ ] || case $(cat "$f/environ" 2>/dev/null) in *"SANDYARD_EXEC=$1"*)
+      read -r s <"$f/stat" 2>/dev/null || continue
+      case ${s##*) } in [ZX]*) ;; *) echo "$p" ;; esac
+    esac
+  done 2>/dev/null
+}
+
+# end ID SIGNAL SECONDS: send it to all of them, and KILL after so many seconds, until none is left.
+end() {
+  n=0
+  while l=$(tagged "$1"); [ -n "$l" ]; do
+    [ $n -ge $(($3 * 10)) ] && set -- "$1" KILL 0
+    [ $n -gt $(($3 * 10 + 300)) ] && return 1
+    [ $n = 0 ] || [ "$2" = KILL ] && kill -s "$2" $l
+    n=$((n + 1))
+    sleep 0.1 || sleep 1
+  done 2>/dev/null
+}
+
+# watch ID SECONDS [FILE]: end it when its time is over, whatever has become of the client, and tell so by
+# making the file. USR1 calls it off.
+watch() {
+  trap 'kill $s; exit' USR1
+  SANDYARD_EXEC= sleep "$2" &
+  s=$!
+  wait $s && { [ -z "$3" ] || : >"$3"; } && end "$1" TERM 5
+}

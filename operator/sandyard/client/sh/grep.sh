@@ -1,0 +1,6 @@
+# grep FOLDER MOST OPTIONS PATTERN: lines of plain files below it, each as NAME, zero (or colon), NUMBER, colon, line.
+cd -- "$1" || exit
+z=
+: | grep -Z x 2>/dev/null; [ $? = 1 ] && z=Z
+find . \( -name .git -o -name node_modules -o -name .cache \) -type d -prune -o -type f \
+  -exec grep "-nHI$z$3" -e "$4" -- {} + 2>/dev/null | head -n "$2"

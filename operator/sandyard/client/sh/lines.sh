@@ -1,0 +1,6 @@
+# lines PATH FROM TO: the number of lines of all, and those lines.
+[ ! -d "$1" ] || { echo "$1: Is a directory" >&2; exit 1; }
+n=$(wc -l <"$1") || exit
+[ -z "$(tail -c 1 -- "$1")" ] || n=$((n + 1))
+echo "$((n))"
+sed -n -e "$2,$3p" -e "$3q" -- "$1"

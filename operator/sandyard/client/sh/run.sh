@@ -1,0 +1,20 @@
+# run ID WATCH_SECONDS FOLDER NAME=VALUE... -- COMMAND...
+m=$1 t=$2 d=$3
+shift 3
+while [ "$1" != -- ]; do export "$1"; shift; done
+shift
+cd "$d" || exit 125
+export SANDYARD_EXEC="$m"
+printf '\000%s:+\000' "$m"
+exec 3<&0
+"$@" <&3 3<&- &
+c=$!
+exec 3<&-
+w=
+[ "$t" = 0 ] || { watch "$m" "$t" >/dev/null 2>&1 </dev/null & w=$!; }
+{ wait $c; } 2>/dev/null
+r=$?
+[ -z "$w" ] || kill -s USR1 $w 2>/dev/null
+printf '\000%s:%s\000' "$m" $r
+printf '\000%s:%s\000' "$m" $r >&2
+exit $r

@@ -1,0 +1,235 @@
+"""A shell that stays: what one command sets (folder, variables, functions), the next one finds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sandyard.api import names
+from sandyard.client import call as calls
+from sandyard.client import script
+from sandyard.client.cluster import explain
+from sandyard.client.errors import (
+    CommandFailed,
+    CommandTimeout,
+    ExecTransportError,
+    InvalidArgument,
+    SandboxError,
+    ShellClosed,
+)
+from sandyard.client.gate import Turn
+from sandyard.client.result import CommandResult
+from sandyard.client.script import Tail
+from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+
+if TYPE_CHECKING:
+    from sandyard.client.call import Output
+    from sandyard.client.sandbox import AsyncSandbox
+
+__all__ = ["Shell"]
+
+_DEFAULT_KEEP = 10 * 1024 * 1024
+_GRACE_SECONDS = 2
+# Ends the id that the processes of a shell carry; that of the shell itself is without it.
+_CHILD = "-child"
+# After its children are gone, how long the shell has to say so.
+_ANSWER_SECONDS = 3.0
+
+
+class Shell:
+    """One session; several are apart from each other. Leaving its context ends it.
+
+    Commands run one after the other, with empty standard input; each is parsed as a whole, as
+    ``eval`` does.
+    """
+
+    def __init__(self, sandbox: AsyncSandbox, *, cwd: str, env: Mapping[str, str]) -> None:
+        self._sandbox = sandbox
+        self._cwd = cwd
+        self._env = dict(env)
+        self._turn = asyncio.Lock()
+        self._reading: asyncio.Task[exec.Exit] | None = None
+        self._process: exec.Exec | None = None
+        self._tails: dict[int, tuple[Tail, Output | None]] | None = None
+        self._ended = asyncio.Event()
+        self._id = ""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended; `reset` gives a new one."""
+        return self._reading is None or self._reading.done()
+
+    async def run(
+        self,
+        command: str,
+        *,
+        timeout: float | None = 60.0,
+        on_stdout: Output | None = None,
+        on_stderr: Output | None = None,
+        max_output: int = _DEFAULT_KEEP,
+        check: bool = False,
+    ) -> CommandResult:
+        """Run *command* in the shell; options as of `Commands.run`.
+
+        A command that ends the shell (``exit``) is told with its exit code, and closes it.
+
+        Raises
+        ------
+        CommandTimeout
+            What it had started was ended; the shell goes on, unless it hung itself.
+        ShellClosed
+            The shell has ended before.
+        """
+        if "\0" in command:
+            raise InvalidArgument("a command holds no NUL bytes")
+        async with self._turn:
+            if self.closed:
+                raise ShellClosed("the shell has ended; reset() gives a new one", sandbox=self._sandbox.name)
+            exec_id = script.new_id()
+            word = shlex.quote(command)
+            # On one line, so that the shell has read all of it before it begins.
+            text = f"if _sandyard_check {word}; then _sandyard_last; eval {word} </dev/null; "
+            text += f"else _sandyard_last; fi; _sandyard_end {exec_id}\n"
+            tails = (Tail(exec_id, max_output), on_stdout), (Tail(exec_id, max_output), on_stderr)
+            self._tails = dict(zip((exec.STDOUT, exec.STDERR), tails, strict=True))
+            self._ended.clear()
+            started = time.monotonic()
+            try:
+                timed_out, lost = await self._follow(text.encode(errors="surrogateescape"), timeout)
+            except asyncio.CancelledError:
+                with contextlib.suppress(Exception):
+                    await asyncio.shield(asyncio.wait_for(self._end_children(), 10))
+                raise
+            finally:
+                out, err = tails[0][0], tails[1][0]
+                self._tails = None
+            out.close()
+            err.close()
+            code = out.exit_code
+            if code is None and self._reading is not None and self._reading.done() and not self._reading.exception():
+                code = self._reading.result().code
+            result = CommandResult(code, out.value(), err.value(), timed_out, time.monotonic() - started,
+                                   out.omitted + err.omitted, exec_id)  # fmt: skip
+        if lost is not None:
+            raise lost.with_traceback(None)
+        if timed_out:
+            raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=self._sandbox.name)
+        if code is None:
+            raise ExecTransportError("the shell's stream broke off", started=True, sandbox=self._sandbox.name,
+                                     result=result)  # fmt: skip
+        if check and code != 0:
+            raise CommandFailed(f"exit code {code}: {result.stderr_text.strip()[-500:]}", result,
+                                sandbox=self._sandbox.name)  # fmt: skip
+        return result
+
+    async def reset(self) -> None:
+        """End the shell and all that it has started; go on in a new one, as at the beginning."""
+        async with self._turn:
+            await self.close()
+            await self._open()
+
+    async def close(self) -> None:
+        """End the shell and all that it has started."""
+        reading, self._reading = self._reading, None
+        if reading is None:
+            return
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        with contextlib.suppress(errors.ApiError, errors.TransportError):
+            await calls.end(self._sandbox, self._id, "HUP", _GRACE_SECONDS)
+
+    async def __aenter__(self) -> Self:
+        if self._reading is None:
+            await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _open(self) -> None:
+        self._sandbox._check_usable()
+        self._id = script.new_id()
+        variables = [f"{name}={value}" for name, value in self._env.items()]
+        words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, self._cwd, *variables]
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn = await self._sandbox.commands._gate.turn()
+        self._reading = asyncio.create_task(self._read(words, turn, opened))
+        self._sandbox._background(self._reading)
+        try:
+            waiting: set[asyncio.Future[Any]] = {opened, self._reading}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._reading.cancel()
+            raise
+        if not opened.done():
+            failure = self._reading.exception()
+            raise (
+                explain(failure, self._sandbox.name)
+                if isinstance(failure, (errors.ApiError, errors.TransportError))
+                else ShellClosed("the shell did not begin", sandbox=self._sandbox.name)
+            )
+        # What it starts carries more than its id: the end of that is not the shell's.
+        begin = f"{script.text('shell_begin')}\nexport SANDYARD_EXEC={self._id}{_CHILD}\n"
+        assert self._process is not None
+        await self._process.write(begin.encode())
+        if not self._turn.locked():
+            await self.run("true", timeout=self._sandbox._cluster.request_timeout)
+
+    async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> exec.Exit:
+        sandbox = self._sandbox
+        asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
+        async with exec.open_exec(
+            sandbox._cluster.client, sandbox._exec_path(), words, container=names.CONTAINER
+        ) as process:
+            self._process = process
+            opened.set_result(None)
+            async for channel, data in process:
+                # Between two commands only what was left running speaks, and nobody listens.
+                if self._tails is None:
+                    continue
+                tail, output = self._tails[channel]
+                certain = tail.feed(data)
+                if output is not None and certain and (waiting := output(certain)) is not None:
+                    await waiting
+                if all(tail.ended for tail, _ in self._tails.values()):
+                    self._ended.set()
+            assert process.exit is not None
+            return process.exit
+
+    async def _follow(self, text: bytes, timeout: float | None) -> tuple[bool, SandboxError | None]:
+        """Send a line and wait for its marks; whether its time was over, and why the sandbox is lost."""
+        assert self._process is not None and self._reading is not None
+        async with self._sandbox._lifeline.held() as losing:
+            with contextlib.suppress(errors.TransportError):
+                await self._process.write(text)
+            ended = asyncio.create_task(self._ended.wait())
+            try:
+                waiting = {ended, losing, self._reading}
+                done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if ended in done:
+                    return False, None
+                if losing in done:
+                    return False, losing.result()
+                if done:
+                    return False, None
+                await self._end_children()
+                done, _ = await asyncio.wait(
+                    {ended, self._reading}, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    # It is the shell itself that hangs.
+                    await self.close()
+                return True, None
+            finally:
+                ended.cancel()
+
+    async def _end_children(self) -> None:
+        with contextlib.suppress(errors.ApiError, errors.TransportError):
+            await calls.end(self._sandbox, self._id + _CHILD, "TERM", _GRACE_SECONDS)

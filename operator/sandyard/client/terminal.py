@@ -1,0 +1,130 @@
+"""A command with a terminal (PTY), for people and for programs that talk to one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sandyard.api import names
+from sandyard.client import call as calls
+from sandyard.client import script
+from sandyard.client.cluster import explain
+from sandyard.client.errors import ExecTransportError, SandboxError
+from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+
+if TYPE_CHECKING:
+    from sandyard.client.sandbox import AsyncSandbox
+
+__all__ = ["Terminal"]
+
+
+class Terminal:
+    """A command on a terminal: iterate over it for what it shows. Leaving its context ends the command.
+
+    Attributes
+    ----------
+    exit_code
+        0-255 when it has ended.
+    """
+
+    def __init__(self, sandbox: AsyncSandbox, command: Sequence[str], size: tuple[int, int], cwd: str,
+                 env: dict[str, str]) -> None:  # fmt: skip
+        self._sandbox = sandbox
+        self._size = size
+        self._id = script.new_id()
+        variables = [f"{name}={value}" for name, value in env.items()]
+        self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, cwd, *variables, "--",
+                       *command]  # fmt: skip
+        self._stack = contextlib.AsyncExitStack()
+        self._process: exec.Exec | None = None
+        self.exit_code: int | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._process is not None:
+            return self
+        sandbox = self._sandbox
+        sandbox._check_usable()
+        turn = await sandbox.commands._gate.turn()
+        asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
+        try:
+            self._process = await self._stack.enter_async_context(exec.open_exec(
+                sandbox._cluster.client, sandbox._exec_path(), self._words, container=names.CONTAINER, tty=True,
+            ))  # fmt: skip
+            await self.resize(*self._size)
+        except (errors.ApiError, errors.TransportError) as error:
+            raise explain(error, sandbox.name) from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+        if self.exit_code is None:
+            with contextlib.suppress(errors.ApiError, errors.TransportError):
+                await calls.end(self._sandbox, self._id, "HUP", 2)
+
+    async def write(self, data: bytes) -> None:
+        """Type *data*."""
+        assert self._process is not None, "use the terminal as a context manager"
+        try:
+            await self._process.write(data)
+        except errors.TransportError as error:
+            raise ExecTransportError(str(error), started=True, sandbox=self._sandbox.name) from error
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Change its size, in characters."""
+        assert self._process is not None, "use the terminal as a context manager"
+        with contextlib.suppress(errors.TransportError):
+            await self._process.resize(columns, rows)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """What it shows, until the command has ended.
+
+        Raises
+        ------
+        SandboxDeleted, SandboxEnded, SandboxExpired, SandboxRestarted
+            The sandbox went away meanwhile.
+        ExecTransportError
+            The stream broke off.
+        """
+        assert self._process is not None, "use the terminal as a context manager"
+        shown: asyncio.Queue[bytes | None] = asyncio.Queue(64)
+
+        async def read(process: exec.Exec) -> None:
+            async for _, data in process:
+                await shown.put(data)
+
+        reading = asyncio.create_task(read(self._process))
+        reading.add_done_callback(lambda _: shown.put_nowait(None) if not shown.full() else None)
+        try:
+            async with self._sandbox._lifeline.held() as losing:
+                while not (reading.done() and shown.empty()):
+                    getting = asyncio.create_task(shown.get())
+                    await asyncio.wait({getting, losing, reading}, return_when=asyncio.FIRST_COMPLETED)
+                    if not getting.done() and losing.done():
+                        getting.cancel()
+                        raise losing.result().with_traceback(None)
+                    if not getting.done():
+                        getting.cancel()
+                        continue
+                    data = getting.result()
+                    if data is not None:
+                        yield data
+                await self._finish(reading, losing)
+        finally:
+            reading.cancel()
+
+    async def _finish(self, reading: asyncio.Task[None], losing: asyncio.Task[SandboxError]) -> None:
+        failure = reading.exception()
+        process = self._process
+        assert process is not None
+        if failure is None and process.exit is not None and process.exit.code is not None:
+            self.exit_code = process.exit.code
+            return
+        with contextlib.suppress(TimeoutError):
+            raise (await asyncio.wait_for(asyncio.shield(losing), calls.LOST_REASON_SECONDS)).with_traceback(None)
+        told = str(failure) if failure is not None else process.exit.message if process.exit is not None else ""
+        raise ExecTransportError(told, started=True, sandbox=self._sandbox.name)

@@ -1,0 +1,231 @@
+"""Copies files and trees into a sandbox and out of it, through ``tar`` or, where the image has none, a shell.
+
+What a thread packs or unpacks and what the event loop sends or receives meet in a short queue, so
+that no more than a few pieces are in memory, however big the tree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import os
+import pathlib
+import queue
+import secrets
+import stat
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+from sandyard.client import archive
+from sandyard.client.archive import Limits, Progress, Transferred
+from sandyard.client.errors import ExecTransportError, InvalidArgument, OutputLimitExceeded, TransferLimitExceeded
+
+if TYPE_CHECKING:
+    from sandyard.client.files import Files
+
+__all__ = ["MAX_BYTES", "MAX_FILES", "download", "upload"]
+
+MAX_BYTES: Final = 4 * 1024**3
+MAX_FILES: Final = 100_000
+_PIECE: Final = 1024 * 1024
+# Room for what an archive adds to its content.
+_OVERHEAD: Final = 4096
+_WAYS: Final = 'command -v tar >/dev/null && w=tar || w=plain; [ -d "$1" ] && echo "folder $w" || echo "file $w"'
+
+
+async def upload(files: Files, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
+    """Copy *local* into the sandbox as *path*."""
+    found = await asyncio.to_thread(local.stat)
+    progress = _in_loop(on_progress)
+    if not stat.S_ISDIR(found.st_mode):
+        return await _upload_file(files, local, path, on_progress)
+    way = (await files._sh(_WAYS, path)).split()[1].decode()
+    pipe = _Pipe(asyncio.get_running_loop())
+    work = archive.pack if way == "tar" else archive.pack_plain
+    packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
+    try:
+        await files._sh("unpack", path, way, stdin=pipe.pieces(), timeout=None)
+        return await packing
+    finally:
+        pipe.abandon()
+        await asyncio.gather(packing, return_exceptions=True)
+
+
+async def _upload_file(files: Files, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
+    with await asyncio.to_thread(local.open, "rb") as file:
+        digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                yield piece
+                if on_progress is not None:
+                    on_progress(file.tell())
+
+        await files._sh("write", path, str(size), digest[:16], digest, stdin=pieces(), timeout=None)
+    return Transferred(1, size)
+
+
+async def download(
+    files: Files, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
+) -> Transferred:
+    """Copy *path* of the sandbox to *local*."""
+    kind, way = (await files._sh(_WAYS, path)).decode().split()
+    if kind == "file":
+        return await _download_file(files, path, local, limits, on_progress)
+    pipe = _Pipe(asyncio.get_running_loop())
+    entries = (archive.read_tar if way == "tar" else archive.read_plain)(cast("BinaryIO", io.BufferedReader(pipe)))
+    unpacking = asyncio.create_task(
+        asyncio.to_thread(archive.unpack, entries, local, limits, _in_loop(on_progress))
+    )  # fmt: skip
+    unpacking.add_done_callback(lambda _: pipe.abandon())
+    most = limits.max_bytes + limits.max_files * _OVERHEAD
+    try:
+        await files._sh("pack", path, way, on_stdout=pipe.put, limit=most, timeout=None)
+        await pipe.end()
+        return await unpacking
+    except _AbandonedError:
+        # The other side has ended first: it tells why.
+        return await unpacking
+    except OutputLimitExceeded as error:
+        raise TransferLimitExceeded(f"{path}: more than max_bytes ({limits.max_bytes}) in it") from error
+    finally:
+        pipe.abandon()
+        await asyncio.gather(unpacking, return_exceptions=True)
+
+
+async def _download_file(
+    files: Files, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
+) -> Transferred:
+    if await asyncio.to_thread(local.is_dir):
+        raise InvalidArgument(f"{local} is a folder: name the file to write")
+    scratch = local.with_name(f".{local.name}.sandyard-{secrets.token_hex(4)}")
+    local.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    try:
+        with scratch.open("xb") as file:
+
+            def take(piece: bytes) -> None:
+                nonlocal size
+                size += len(piece)
+                digest.update(piece)
+                file.write(piece)
+                if on_progress is not None:
+                    on_progress(size)
+
+            try:
+                await files._sh('exec cat -- "$1"', path, on_stdout=take, limit=limits.max_bytes, timeout=None)
+            except OutputLimitExceeded as error:
+                raise TransferLimitExceeded(f"{path}: more than max_bytes ({limits.max_bytes})") from error
+        told = (await files._sh('sha256sum <"$1" 2>/dev/null || :', path, timeout=None)).split()
+        if told and told[0].decode() != digest.hexdigest():
+            raise ExecTransportError(f"{path} has changed while it was read; nothing was written", started=False)
+        scratch.replace(local)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            scratch.unlink()
+    return Transferred(1, size)
+
+
+def _closing(
+    pipe: _Pipe, work: Callable[[pathlib.Path, BinaryIO, Progress | None], Transferred], local: pathlib.Path,
+    progress: Progress | None,
+) -> Transferred:  # fmt: skip
+    """Pack into the pipe, and end it: well, or not."""
+    end: bytes | None = None
+    try:
+        done = work(local, cast("BinaryIO", pipe), progress)
+        end = b""
+        return done
+    finally:
+        with contextlib.suppress(OSError):
+            pipe._give(end)
+
+
+def _in_loop(on_progress: Progress | None) -> Progress | None:
+    """The caller's function, for use in another thread."""
+    if on_progress is None:
+        return None
+    loop = asyncio.get_running_loop()
+    return lambda done: cast("None", loop.call_soon_threadsafe(on_progress, done))
+
+
+class _AbandonedError(Exception):
+    pass
+
+
+class _Pipe(io.RawIOBase):
+    """Bytes from the event loop to a thread that reads, or from a thread that writes to the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queue: queue.Queue[bytes | None] = queue.Queue(16)
+        self._abandoned = False
+        self._rest = b""
+
+    # The loop's side.
+
+    async def put(self, data: bytes) -> None:
+        while True:
+            if self._abandoned:
+                raise _AbandonedError
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(data)
+                return
+            await asyncio.sleep(0.002)
+
+    async def end(self) -> None:
+        with contextlib.suppress(_AbandonedError):
+            await self.put(b"")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                piece = self._queue.get_nowait()
+            except queue.Empty:
+                await asyncio.sleep(0.002)
+                continue
+            if piece is None:
+                raise InvalidArgument("what was to be sent could not be read")
+            if not piece:
+                return
+            yield piece
+
+    def abandon(self) -> None:
+        self._abandoned = True
+
+    # The thread's side.
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            try:
+                self._rest = self._queue.get(timeout=0.1) or b""
+            except queue.Empty:
+                if self._abandoned:
+                    raise OSError("nobody sends any more") from None
+                continue
+            if not self._rest:
+                return 0
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._give(bytes(data))
+        return len(data)
+
+    def _give(self, data: bytes | None) -> None:
+        while not self._abandoned:
+            with contextlib.suppress(queue.Full):
+                self._queue.put(data, timeout=0.1)
+                return
+        raise OSError("nobody receives any more")

@@ -1,0 +1,187 @@
+"""Background commands, shells, terminals and processes of the client, on real gVisor pods."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from localcluster import images
+from sandyard import AsyncSandbox
+from sandyard.client import errors
+from sandyard.client.background import BackgroundCommand
+from tests.support import manifests
+from tests.support.kube import Kube
+
+
+async def pieces(handle: BackgroundCommand, max_bytes: int) -> tuple[bytes, bytes]:
+    """Both streams, put together from small reads."""
+    out, err = b"", b""
+    while True:
+        chunk = await handle.read(len(out), len(err), max_bytes=max_bytes, wait=5)
+        out, err = out + chunk.stdout, err + chunk.stderr
+        assert (chunk.stdout_offset, chunk.stderr_offset) == (len(out), len(err))
+        if chunk.done:
+            return out, err
+
+
+async def test_a_background_command_is_read_by_offset_from_anywhere(sandbox: AsyncSandbox) -> None:
+    data = os.urandom(100_000)
+    await sandbox.files.write("data", data)
+    handle = await sandbox.commands.start("cat data; sleep 0.5; cat data >&2; exit 3")
+    other = await AsyncSandbox.connect(sandbox.name, namespace=sandbox.namespace)
+    found = await other.commands.connect(handle.id)
+    assert await pieces(found, 40_000) == (data, data)
+    result = await found.wait()
+    assert (result.exit_code, result.stdout, result.stderr) == (3, data, data)
+    (info,) = await other.commands.list()
+    assert (info.id, info.exit_code, info.running) == (handle.id, 3, False)
+    assert "sleep 0.5" in info.command
+    assert abs(info.started_at - time.time()) < 60
+    assert not await found.kill()
+    await found.remove()
+    with pytest.raises(errors.CommandNotFound):
+        await handle.read()
+    with pytest.raises(errors.CommandNotFound):
+        await sandbox.commands.connect("nobody")
+    assert await other.commands.list() == []
+    await other.close()
+
+
+async def test_input_of_a_background_command(sandbox: AsyncSandbox) -> None:
+    handle = await sandbox.commands.start('while read -r line; do echo "got $line"; done; echo end', stdin=True)
+    await handle.send_stdin(b"a\n")
+    await handle.send_stdin(b"b\nc\n")
+    assert (await handle.read(wait=10)).stdout.startswith(b"got a\n")
+    with pytest.raises(errors.NotFinished):
+        await handle.wait(timeout=0.5)
+    await handle.close_stdin()
+    assert (await handle.wait(timeout=20)).stdout == b"got a\ngot b\ngot c\nend\n"
+    for call in (handle.send_stdin(b"x"), handle.close_stdin()):
+        with pytest.raises(errors.StdinClosed):
+            await call
+    silent = await sandbox.commands.start("cat; echo end")
+    assert (await silent.wait(timeout=20)).stdout == b"end\n"
+
+
+async def test_ends_of_background_commands(sandbox: AsyncSandbox) -> None:
+    start = sandbox.commands.start
+    stubborn = await start("trap '' TERM; while :; do sleep 1; done")
+    limited = await start("echo begun; sleep 300 & wait", timeout=2)
+    loud = await start("yes | head -c 3000000; echo end >&2", max_output=1_000_000)
+    child = await start("sleep 300 & echo mother")
+    assert [process for process in await sandbox.commands.processes() if process.command.startswith("sleep 300")]
+    assert await stubborn.kill(grace=1)
+    assert (await stubborn.wait(timeout=20)).exit_code == 137
+    with pytest.raises(errors.CommandTimeout) as caught:
+        await limited.wait(timeout=30)
+    assert (caught.value.result.stdout, caught.value.result.timed_out) == (b"begun\n", True)
+    chunk = await loud.read()
+    assert (await loud.wait(timeout=30)).stderr == b"end\n"
+    chunk = await loud.read()
+    assert chunk.truncated and not chunk.timed_out
+    assert 1_000_000 <= int((await sandbox.commands.run(["wc", "-c", loud.stdout_path])).stdout.split()[0]) < 1_070_000
+    # A child that lives on does not hide the end, and goes with the command when that is ended.
+    assert (await child.wait(timeout=20)).stdout == b"mother\n"
+    await child.kill()
+    left = [process.command for process in await sandbox.commands.processes()]
+    assert not [command for command in left if command.startswith(("sleep 300", "yes"))]
+    with pytest.raises(errors.ExecTransportError, match="/no/such"):
+        await start("true", cwd="/no/such")
+    assert (await (await start(["no-such-program"])).wait(timeout=20)).exit_code == 127
+    words = await start(["sh", "-c", 'echo "$1|$A"', "x", "a b'c"], env={"A": "d\ne"}, cwd="/usr")
+    assert (await words.wait(timeout=20)).stdout == b"a b'c|d\ne\n"
+
+
+async def test_processes_are_listed_and_ended(sandbox: AsyncSandbox) -> None:
+    handle = await sandbox.commands.start(["python3", "-c", "x = bytearray(50_000_000)\nwhile True: pass"])
+    await asyncio.sleep(2)  # it burns
+    (found,) = [process for process in await sandbox.commands.processes() if process.command.startswith("python3")]
+    assert found.cpu_seconds > 0.3
+    assert found.memory_bytes > 50_000_000
+    assert found.state == "R"
+    await sandbox.commands.kill(found.pid, "SIGUSR1")
+    assert (await handle.wait(timeout=20)).signal == 10
+    with pytest.raises(errors.CommandNotFound):
+        await sandbox.commands.kill(found.pid)
+    for pid, signal in ((0, "TERM"), (-1, "TERM"), (True, "TERM"), (5, "NO"), (5, "9; reboot")):
+        with pytest.raises(errors.InvalidArgument):
+            await sandbox.commands.kill(pid, signal)
+
+
+async def test_a_shell_remembers_and_others_do_not_know(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as one, await sandbox.shell(cwd="/usr", env={"B": "b"}) as two:
+        await one.run("cd /tmp; export A='x y'; f() { echo \"f $1\"; }; plain=1")
+        assert (await one.run('pwd; echo "$A$plain"; f 2')).stdout == b"/tmp\nx y1\nf 2\n"
+        assert (await two.run('pwd; echo "[$A]$B"; f')).stdout.startswith(b"/usr\n[]b\n")
+        for code in (0, 1, 7, 255):
+            assert (await one.run(f"(exit {code})")).exit_code == code
+        assert (await one.run("echo $?")).stdout == b"255\n"
+        assert (await one.run("echo out; echo err >&2")).stderr == b"err\n"
+        assert (await one.run("if")).exit_code == 2
+        assert (await one.run("cat; echo 'it'\\''s'\necho two")).stdout == b"it's\ntwo\n"
+        assert (await one.run("sleep 100 & echo done")).stdout == b"done\n"
+        with pytest.raises(errors.CommandTimeout) as caught:
+            await one.run("echo begun; sleep 300; echo never", timeout=1)
+        assert caught.value.result.stdout.startswith(b"begun\n")
+        # It has lost what it was doing, not what it knows.
+        assert (await one.run("f 3; pwd")).stdout == b"f 3\n/tmp\n"
+        with pytest.raises(errors.CommandTimeout):
+            await one.run("while :; do :; done", timeout=1)
+        assert one.closed
+        with pytest.raises(errors.ShellClosed):
+            await one.run("true")
+        await one.reset()
+        assert (await one.run('pwd; echo "[$A]"')).stdout == b"/workspace\n[]\n"
+        assert (await two.run("exit 5")).exit_code == 5
+        assert two.closed
+    left = [process.command for process in await sandbox.commands.processes()]
+    assert not [command for command in left if command.startswith("sleep 100") or "noprofile" in command]
+
+
+async def test_a_terminal_is_one(sandbox: AsyncSandbox) -> None:
+    shown = b""
+    async with await sandbox.pty(columns=101, rows=33, env={"PS1": "$ "}) as terminal:
+        await terminal.write(b"stty size; test -t 0 && echo is-a-tty; echo $TERM\n")
+        resized = ended = False
+        async for data in terminal:
+            shown += data
+            if b"xterm" in shown and not resized:
+                resized = True
+                await terminal.resize(77, 22)
+                await asyncio.sleep(0.3)  # its size is told beside its input
+                await terminal.write(b"stty size; sleep 300\n")
+            if b"22 77" in shown and not ended:
+                ended = True
+                await terminal.write(b"\x03")
+                await terminal.write(b"exit 7\n")
+    assert b"33 101" in shown
+    assert b"\nis-a-tty" in shown
+    assert terminal.exit_code == 7
+    async with await sandbox.pty(["sleep", "300"]):
+        assert [process for process in await sandbox.commands.processes() if process.command == "sleep 300"]
+    assert not [process for process in await sandbox.commands.processes() if process.command == "sleep 300"]
+
+
+async def test_an_image_with_nothing_but_busybox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    template = manifests.template(image=images.BUSYBOX_IMAGE)
+    async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as sandbox:
+        assert (await sandbox.commands.run(["echo", "x" * 50_000])).stdout == b"x" * 50_000 + b"\n"
+        handle = await sandbox.commands.start("cat; echo err >&2; exit 4", stdin=True)
+        await handle.send_stdin(b"hello\n")
+        assert (await handle.read(wait=10)).stdout == b"hello\n"
+        await handle.close_stdin()
+        result = await handle.wait(timeout=20)
+        assert (result.exit_code, result.stdout, result.stderr) == (4, b"hello\n", b"err\n")
+        limited = await sandbox.commands.start("sleep 300 & wait", timeout=1)
+        with pytest.raises(errors.CommandTimeout):
+            await limited.wait(timeout=30)
+        assert [info.exit_code for info in await sandbox.commands.list()] == [4, 143]
+        async with await sandbox.shell() as shell:
+            await shell.run("cd /tmp; f() { pwd; }")
+            assert (await shell.run("if")).exit_code == 2
+            assert (await shell.run("f")).stdout == b"/tmp\n"
+        assert [process.pid for process in await sandbox.commands.processes()]
