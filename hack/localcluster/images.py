@@ -21,13 +21,14 @@ from collections.abc import Callable, Iterable
 
 from localcluster import components, host, paths
 
-__all__ = ["OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "operator", "pause", "python"]
+__all__ = ["LANGUAGES_IMAGE", "OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "languages", "operator", "pause", "python"]
 
 OPERATOR_IMAGE = "localhost/sandyard/operator:dev"
 # The examples name the public image; where there is no registry, this cluster loads Debian's
 # CPython of the same series under that name, so that the examples work as they stand.
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
 BUSYBOX_IMAGE = "localhost/sandyard/busybox:1"
+LANGUAGES_IMAGE = "localhost/sandyard/languages:1"
 _BASE = "localhost/sandyard/base:bookworm"
 _EPOCH = 0
 
@@ -69,6 +70,27 @@ def python() -> pathlib.Path:
     links = {"/usr/local/bin/python": "/usr/bin/python3", "/usr/local/bin/python3": "/usr/bin/python3"}
     return _cached("python", [root], lambda target: _write(
         target, PYTHON_IMAGE, [root, _layer({}, links)], ["python3"]))  # fmt: skip
+
+
+def languages() -> pathlib.Path:
+    """An image with every language that ``run_code`` knows, for tests (about 1 GB, built once in some minutes)."""
+    target = paths.cache_dir() / "images" / "languages-bookworm-1.tar"
+    if target.exists():
+        return target
+    host.require(host.BUILD_PACKAGES)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with paths.locked(target.with_suffix(".lock"), waiting="waiting for another build of the languages image"):
+        if target.exists():
+            return target
+        print("building the image of all languages (once, some minutes)", flush=True)
+        with tempfile.TemporaryDirectory(prefix="sandyard-languages-", dir=target.parent) as folder:
+            root, scratch = pathlib.Path(folder) / "root.tar", pathlib.Path(folder) / "image.tar"
+            packages = "python3,nodejs,node-typescript,golang-go,rustc,ruby"
+            _run(["mmdebstrap", "--variant=minbase", "--aptopt=APT::Install-Recommends false",
+                  f"--include={packages}", "bookworm", str(root)])  # fmt: skip
+            _write(scratch, LANGUAGES_IMAGE, [root], ["/bin/bash"])
+            scratch.rename(target)
+    return target
 
 
 def operator() -> pathlib.Path:

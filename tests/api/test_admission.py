@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 
 from localcluster import paths
 from sandyard.api.template import Template
+from sandyard.client.languages import LANGUAGES
 from sandyard.podspec import pod as podspec
 from tests.api.conftest import OPERATOR_USER, render
 from tests.support import manifests
@@ -223,3 +226,28 @@ def test_the_kind_configuration_and_examples_are_well_formed() -> None:
 @pytest.mark.parametrize("name", sorted(path.name for path in (paths.REPOSITORY / "examples").glob("*.yaml")))
 def test_every_example_is_taken_as_it_stands(kube: Kube, name: str) -> None:
     kube.kubectl("create", "--dry-run=server", "-f", str(paths.REPOSITORY / "examples" / name))
+
+
+def test_a_pool_may_say_its_language_and_a_sandbox_may_not(kube: Kube) -> None:
+    for made, right in ((manifests.pool("languages"), True), (manifests.sandbox("s", "languages"), False)):
+        made["metadata"]["labels"] = {"sandyard.dev/language": "python"}
+        with contextlib.nullcontext() if right else pytest.raises(Refused, match="belong to the operator"):
+            send(kube, made)
+
+
+def test_a_pool_for_each_language(kube: Kube) -> None:
+    chart = str(paths.REPOSITORY / "charts" / "sandyard-pools")
+    digest = f"sha256:{'0a' * 32}"
+    text = kube.run("helm", "template", "x", chart, "--namespace", kube.namespace, "--set=languages.bash.replicas=0",
+                    f"--set=languages.ruby.digest={digest}")  # fmt: skip
+    pools = {item["metadata"]["labels"]["sandyard.dev/language"]: item for item in yaml.safe_load_all(text) if item}
+    assert set(pools) == set(LANGUAGES)
+    for item in pools.values():
+        send(kube, item, "--dry-run=server")
+        # By exact version, until an installation says by digest.
+        assert re.search(r":[0-9]+\.[0-9]+\.[0-9]+[^:]*$|@sha256:[0-9a-f]{64}$", item["spec"]["template"]["image"])
+    assert pools["ruby"]["spec"]["template"]["image"] == f"ruby@{digest}"
+    assert (pools["bash"]["spec"]["replicas"], pools["go"]["spec"]["replicas"]) == (0, 1)
+    assert pools["go"]["spec"]["template"]["resources"]["requests"]["cpu"] == "50m"
+    with pytest.raises(Refused, match="digest"):
+        kube.run("helm", "template", "x", chart, "--set=languages.ruby.digest=latest")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pathlib
+import pty
+import stat
 import subprocess
 import sys
 import time
@@ -26,16 +30,30 @@ class Cli:
 
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
-        self._environment = {**kube.environment, "PYTHONPATH": os.path.abspath("operator")}
+        self.environment = {**kube.environment, "PYTHONPATH": os.path.abspath("operator")}
 
     def run(self, *words: str, stdin: bytes = b"", code: int = 0) -> bytes:
         command = [sys.executable, "-m", "sandyard.cli.main", "-n", self.kube.namespace, *words]
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, env=self._environment, timeout=120, check=False
-        )
+        done = subprocess.run(command, input=stdin, capture_output=True, env=self.environment, timeout=120, check=False)
         self.stderr = done.stderr.decode()
         assert done.returncode == code, self.stderr
         return done.stdout
+
+    def terminal(self, *words: str, typed: bytes) -> tuple[bytes, int]:
+        """On a terminal of its own: what it shows, and the exit code."""
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "sandyard.cli.main", "-n", self.kube.namespace, *words]
+        shown = b""
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment) as process:
+            os.close(theirs)
+            os.write(ours, typed)
+            # Linux says EIO when the last one has left the other end.
+            with contextlib.suppress(OSError):
+                while piece := os.read(ours, 65536):
+                    shown += piece
+            code = process.wait(timeout=60)
+        os.close(ours)
+        return shown, code
 
     def text(self, *words: str, code: int = 0) -> str:
         return self.run(*words, code=code).decode()
@@ -92,3 +110,116 @@ def test_pools_are_shown_and_sized(cli: Cli) -> None:
     assert row.split()[:3] == ["python", "1", "1"]
     cli.run("pool", "scale", "python", "2")
     until("two", lambda: cli.text("pool", "ls").splitlines()[1].split()[:3] == ["python", "2", "2"], 60)
+
+
+def test_background_commands_and_processes(cli: Cli) -> None:
+    name = cli.text("create", "--pool", "python").strip()
+    id_ = cli.text("exec", "--bg", name, "--", "sh", "-c", "echo begun; echo err >&2; sleep 2; exit 9").strip()
+    cli.run("logs", "-f", name, id_, code=9)
+    assert cli.run("logs", name, id_) == b"begun\n"
+    assert cli.stderr == "err\n"
+    head, row = cli.text("ps", "--bg", name).splitlines()
+    assert head.split()[:4] == ["ID", "PID", "STATE", "EXIT"]
+    assert row.split()[0] == id_ and row.split()[2:4] == ["Ended", "9"]
+    other = cli.text("exec", "--bg", name, "--", "sleep", "1000").strip()
+    (pid,) = [line.split()[0] for line in cli.text("ps", name).splitlines() if line.endswith(" sleep 1000")]
+    cli.run("kill", name, pid, "-s", "KILL")
+    cli.run("logs", "-f", name, other, code=137)
+    cli.run("kill", name, other)
+    assert "had ended before" in cli.stderr
+    cli.run("kill", name, "99999", code=1)
+    assert "[CommandNotFound]" in cli.stderr
+    head, row = cli.text("top").splitlines()
+    assert head.split() == ["NAME", "CPU", "MEMORY", "DISK", "SOURCE"]
+    assert row.split()[0] == name
+    assert json.loads(cli.text("top", name, "-o", "json"))["items"][0]["usage"]["memory_bytes"] > 0
+    cli.run("rm", name)
+
+
+def test_files_go_in_and_out(cli: Cli, tmp_path: pathlib.Path) -> None:
+    name = cli.text("create", "--pool", "python").strip()
+    (tmp_path / "tree" / "deep").mkdir(parents=True)
+    (tmp_path / "tree" / "deep" / "file").write_bytes(b"\x00\xff")
+    cli.run("cp", str(tmp_path / "tree"), f"{name}:tree")
+    assert "1 files, 2 bytes" in cli.stderr
+    cli.run("exec", name, "--", "ln", "-s", "/etc/passwd", "tree/out")
+    cli.run("cp", f"{name}:tree", str(tmp_path / "back"))
+    assert "skipped 'out'" in cli.stderr.replace("./", "")
+    assert (tmp_path / "back" / "deep" / "file").read_bytes() == b"\x00\xff"
+    cli.run("cp", f"{name}:tree/deep/file", str(tmp_path / "one"))
+    assert (tmp_path / "one").read_bytes() == b"\x00\xff"
+    cli.run("cp", "a", "b", code=2)
+    cli.run("cp", f"{name}:nothing", str(tmp_path / "none"), code=1)
+    assert "[FileNotFound]" in cli.stderr
+    cli.run("write", name, "f", stdin=b"x = 1\n")
+    cli.run("edit", name, "f", "--replace", "x = 1", "x = 2")
+    assert cli.run("cat", name, "f") == b"x = 2\n"
+    cli.run("edit", name, "f", "--replace", "x = 1", "x = 3", code=1)
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i s/2/4/ "$1"\n')
+    editor.chmod(editor.stat().st_mode | stat.S_IXUSR)
+    cli.environment["EDITOR"] = str(editor)
+    cli.run("edit", name, "f")
+    assert cli.run("cat", name, "f") == b"x = 4\n"
+    cli.run("edit", name, "f")
+    assert "is as it was" in cli.stderr
+    cli.run("rm", name)
+
+
+def test_a_terminal_of_ones_own(cli: Cli) -> None:
+    name = cli.text("create", "--pool", "python").strip()
+    shown, code = cli.terminal("shell", name, typed=b"test -t 0 && echo is-a-$((1+1))-tty; exit 7\n")
+    assert b"is-a-2-tty" in shown
+    assert code == 7
+    shown, code = cli.terminal("exec", "-t", name, "--", "python3", "-q", typed=b"print(6 * 7)\nexit(3)\n")
+    assert b"42" in shown
+    assert code == 3
+    cli.run("exec", "-t", name, "--", "true", code=2)
+    assert "no terminal" in cli.stderr
+    cli.run("rm", name)
+
+
+def test_pools_are_made_and_told(cli: Cli) -> None:
+    made = ("pool", "create", "second", "--image", manifests.IMAGE, "--replicas", "1", "--memory", "64Mi",
+            "--language", "ruby")  # fmt: skip
+    assert "kind: SandboxPool" in cli.text(*made, "--dry-run")
+    assert cli.kube.get("sandboxpool", "second") is None
+    cli.run(*made)
+    cli.run("create", "--language", "bash", code=1)
+    assert "sandyard.dev/language=bash" in cli.stderr
+    name = cli.text("create", "--language", "rb", "--wait-seconds", "60").strip()
+    assert cli.kube.status("sandbox", name)["poolName"] == "second"
+    cli.kube.wait_for("sandboxpool", "second", "Ready", timeout=60)
+    told = cli.text("pool", "status", "second")
+    assert "READY" in told and "CONDITION" not in told and "Stalled" in told
+    cli.run(*made, code=1)
+    assert "[AlreadyExists]" in cli.stderr
+    cli.run("pool", "create", "bad", "--image", "x", "--memory", "many", code=1)
+    assert "[InvalidArgument]" in cli.stderr and "memory" in cli.stderr
+
+
+def test_a_namespace_is_emptied(cli: Cli) -> None:
+    for number in range(3):
+        cli.kube.apply(manifests.sandbox(f"s{number}", template=manifests.template()))
+    cli.run("reap", code=2)
+    assert cli.text("reap", "--older-than", "3600") == "0 sandboxes deleted\n"
+    started = time.monotonic()
+    assert cli.text("reap", "--all", "--pause-pools") == "3 sandboxes deleted\n"
+    assert time.monotonic() - started < 60
+    assert cli.kube.list("sandboxes") == []
+    assert cli.kube.get("sandboxpool", "python")["spec"]["paused"]  # type: ignore[index]
+
+
+def test_the_doctor_proves_isolation(cli: Cli) -> None:
+    found = {row.split("  ")[1].strip() or row: row.split()[0] for row in cli.text("doctor").splitlines()[1:]}
+    assert set(found.values()) == {"ok"}, found
+    for name in ("kernel", "capabilities", "no way to: API server", "no way to: internet", "teardown"):
+        assert any(name in key for key in found), found
+    assert cli.kube.list("sandboxes") == []
+    cli.run("doctor", "--pool", "nowhere", code=1)
+    assert "PoolNotFound" in cli.stderr or "FAIL" in cli.stderr
+
+
+def test_completion_for_each_shell(cli: Cli) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "_SANDYARD_COMPLETE" in cli.text("completion", shell)

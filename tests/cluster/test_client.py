@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -130,8 +130,11 @@ async def test_a_child_that_lives_on_is_not_waited_for(sandbox: AsyncSandbox) ->
 
 
 async def test_a_command_that_nobody_waits_for_any_more_does_not_run_on(sandbox: AsyncSandbox) -> None:
-    task = asyncio.create_task(sandbox.commands.run("sleep 300", timeout=None))
-    await asyncio.sleep(1.5)  # it runs
+    begun = asyncio.Event()
+    task = asyncio.create_task(
+        sandbox.commands.run("echo begun; sleep 300", timeout=None, on_stdout=lambda _: begun.set())
+    )
+    await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -146,8 +149,11 @@ async def test_sixty_four_at_once_on_one_client(sandbox: AsyncSandbox) -> None:
 
 async def ends_with(sandbox: AsyncSandbox, kind: type[errors.SandboxError], act: Any) -> errors.SandboxError:
     """Let *act* end the sandbox during a call; the call says so within five seconds."""
-    call = asyncio.create_task(sandbox.commands.run("echo begun; sleep 300", timeout=None))
-    await asyncio.sleep(1.5)  # it runs
+    begun = asyncio.Event()
+    call = asyncio.create_task(
+        sandbox.commands.run("echo begun; sleep 300", timeout=None, on_stdout=lambda _: begun.set())
+    )
+    await begun.wait()
     await asyncio.to_thread(act)
     started = time.monotonic()
     with pytest.raises(kind) as caught:
@@ -257,19 +263,65 @@ async def test_a_small_command_is_no_slower_than_by_kubectl(pool: Kube, sandbox:
     assert sorted(ours)[4] <= sorted(theirs)[4]
 
 
-def test_the_example_runs_as_it_stands(pool: Kube, tmp_path: pathlib.Path) -> None:
+@pytest.fixture
+def example(pool: Kube, tmp_path: pathlib.Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs one of ``examples/`` as it stands, in the namespace of the test."""
     config = tmp_path / "kubeconfig"
     shutil.copy(pool.kubeconfig, config)
     pool.run("kubectl", f"--kubeconfig={config}", "config", "set-context", "--current", f"--namespace={pool.namespace}")
     environment = {**os.environ, "PYTHONPATH": "operator", "KUBECONFIG": str(config)}
-    done = subprocess.run(
-        [sys.executable, "examples/run_code.py"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert done.stdout.startswith("hello from ")
-    assert done.stdout.endswith("exit code 0\n")
+
+    def run(name: str, text: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, f"examples/{name}"]
+        return subprocess.run(
+            command, env=environment, input=text, capture_output=True, text=True, timeout=timeout, check=True
+        )
+
+    return run
+
+
+def test_the_example_that_runs_code(pool: Kube, example: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    lines = example("run_code.py").stdout.splitlines()
+    assert lines[0].startswith("hello from ")
+    assert lines[1] == "success 42 ['table.csv']"
     until("nothing is left", lambda: pool.list("sandboxes") == [], 30)
+
+
+def test_the_example_of_a_session(pool: Kube, example: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = example("repl.py", "cd /tmp\nexport A=5\necho $PWD $A\necho no >&2\n")
+    assert done.stdout.splitlines()[1:] == ["/tmp 5", "the sandbox is gone"]
+    assert done.stderr == "no\n"
+    assert example("repl.py", "exit 3\necho never\n").stdout.splitlines()[1:] == ["the sandbox is gone"]
+    until("nothing is left", lambda: pool.list("sandboxes") == [], 30)
+
+
+def test_the_example_of_a_hundred_evaluations(
+    pool: Kube, example: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    pool.kubectl("scale", "sandboxpool", "python", "--replicas=4")
+    lines = [line.split(maxsplit=1) for line in example("evaluate.py", timeout=500).stdout.splitlines()]
+    assert {outcome: int(count) for count, outcome in lines} == {
+        "success": 25, "program_error": 13, "unauthorized_access": 25, "resource_limit_exceeded (time)": 25,
+    } | {"success": 37}  # fmt: skip
+    until("nothing is left", lambda: pool.list("sandboxes") == [], 60)
+
+
+def test_sigterm_leaves_its_context_too(pool: Kube) -> None:
+    code = (
+        "from sandyard import Sandbox\n"
+        f"with Sandbox.create('python', namespace={pool.namespace!r}, timeout=600) as s:\n"
+        "  print(s.name, flush=True); s.commands.run('sleep 300', timeout=None)"
+    )
+    environment = {**os.environ, "PYTHONPATH": "operator"}
+    cli = [sys.executable, "-m", "sandyard.cli.main", "-n", pool.namespace, "run", "--pool", "python", "--", "sh", "-c",
+           "echo begun; sleep 300"]  # fmt: skip
+    for command in ([sys.executable, "-c", code], cli):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline()
+            client.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            assert client.wait(30) == 143
+            assert time.monotonic() - started < 4
+        until("gone", lambda: pool.list("sandboxes") == [], 30)
+        pool.wait_for("sandboxpool", "python", "Ready", timeout=60)

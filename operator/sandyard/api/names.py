@@ -17,6 +17,7 @@ __all__ = [
     "LABEL_ALLOW",
     "LABEL_EGRESS",
     "LABEL_INGRESS",
+    "LABEL_LANGUAGE",
     "LABEL_MANAGED_BY",
     "LABEL_POLICY",
     "LABEL_POOL_UID",
@@ -53,6 +54,8 @@ LABEL_ALLOW: Final = f"{GROUP}/allow"
 LABEL_INGRESS: Final = f"{GROUP}/ingress"
 LABEL_TEMPLATE_HASH: Final = f"{GROUP}/template-hash"
 LABEL_POLICY: Final = f"{GROUP}/policy"
+# On pools, for clients: the language that its image is for.
+LABEL_LANGUAGE: Final = f"{GROUP}/language"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "sandyard"
 ANNOTATION_POOL: Final = f"{GROUP}/pool"

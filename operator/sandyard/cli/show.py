@@ -9,7 +9,21 @@ from typing import Any
 
 from sandyard.api import conditions, model
 
-__all__ = ["POOLS", "SANDBOXES", "Column", "Columns", "age", "table"]
+__all__ = [
+    "BACKGROUND",
+    "CONDITIONS",
+    "FINDINGS",
+    "POOLS",
+    "PROCESSES",
+    "SANDBOXES",
+    "USAGE",
+    "Column",
+    "Columns",
+    "age",
+    "table",
+]
+
+_LONGEST_COMMAND = 60
 
 
 @dataclass(frozen=True)
@@ -89,3 +103,54 @@ POOLS: Columns = (
     Column("IMAGE", lambda item: item["spec"]["template"]["image"], wide=True),
     Column("MESSAGE", _ready("message"), wide=True),
 )
+
+
+def _usage(field: str, scale: float = 1) -> Callable[[Mapping[str, Any]], object]:
+    def value(item: Mapping[str, Any]) -> object:
+        found = item["usage"].get(field)
+        return "" if found is None else f"{found / scale:.2f}" if scale == 1 else f"{found / scale:.0f}Mi"
+
+    return value
+
+
+USAGE: Columns = (
+    Column("NAME", lambda item: item["metadata"]["name"]),
+    Column("CPU", _usage("cpu_cores")),
+    Column("MEMORY", _usage("memory_bytes", 2**20)),
+    Column("DISK", _usage("disk_used_bytes", 2**20)),
+    Column("DISK-SIZE", _usage("disk_total_bytes", 2**20), wide=True),
+    Column("SOURCE", lambda item: item["usage"]["source"]),
+)
+PROCESSES: Columns = (
+    Column("PID", lambda item: str(item["pid"])),
+    Column("PARENT", lambda item: str(item["parent"])),
+    Column("STATE", lambda item: item["state"]),
+    Column("CPU", lambda item: f"{item['cpu_seconds']:.1f}s"),
+    Column("MEMORY", lambda item: f"{item['memory_bytes'] / 2**20:.1f}Mi"),
+    Column("COMMAND", lambda item: _short(item["command"])),
+)
+BACKGROUND: Columns = (
+    Column("ID", lambda item: item["id"]),
+    Column("PID", lambda item: str(item["pid"])),
+    Column("STATE", lambda item: "Running" if item["exit_code"] is None else "Ended"),
+    Column("EXIT", lambda item: "" if item["exit_code"] is None else str(item["exit_code"])),
+    Column("AGE", lambda item: age(time.time() - item["started_at"])),
+    Column("COMMAND", lambda item: _short(item["command"])),
+)
+CONDITIONS: Columns = (
+    Column("TYPE", lambda item: item["type"]),
+    Column("STATUS", lambda item: item["status"]),
+    Column("REASON", lambda item: item.get("reason")),
+    Column("MESSAGE", lambda item: item.get("message")),
+)
+FINDINGS: Columns = (
+    Column("RESULT", lambda item: item["result"]),
+    Column("WHAT", lambda item: item["name"]),
+    Column("DETAIL", lambda item: item["detail"]),
+)
+
+
+def _short(command: str) -> str:
+    """A command on one line of a table."""
+    text = " ".join(command.split())
+    return text if len(text) <= _LONGEST_COMMAND else f"{text[: _LONGEST_COMMAND - 3]}..."

@@ -22,11 +22,12 @@ from sandyard.kube import config as kube_config
 from sandyard.kube import errors
 from sandyard.kube.client import Client, Resource
 
-__all__ = ["PODS", "POOLS", "SANDBOXES", "Cluster", "explain"]
+__all__ = ["PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
 
 PODS = Resource("v1", "pods")
 SANDBOXES = Resource(names.API_VERSION, names.SANDBOXES)
 POOLS = Resource(names.API_VERSION, names.POOLS)
+POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 _WATCH_SILENCE_SECONDS = 70.0
 _ATTEMPTS = 3
 # Without an answer from the other side's network for so long, a connection is lost.

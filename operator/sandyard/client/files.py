@@ -40,7 +40,7 @@ _TIMEOUT_SECONDS: Final = 120.0
 _LONGEST_LINE: Final = 2000
 _EDIT_NOT_ONCE: Final = "old text is there {count} times, not once; give more of what surrounds it, or replace_all=True"
 _ERRORS: Final[dict[str, type[SandboxError]]] = {
-    "No such file or directory": SandboxFileNotFound,
+    "No such file": SandboxFileNotFound,
     "nonexistent directory": SandboxFileNotFound,
     "can't cd to": SandboxFileNotFound,
     "Permission denied": PermissionDenied,

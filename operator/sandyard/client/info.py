@@ -37,6 +37,11 @@ class SandboxInfo(dict[str, Any]):
         return dict(self["metadata"].get("labels") or {})
 
     @property
+    def created_at(self) -> float:
+        """When it was made, in seconds since the epoch."""
+        return model.seconds(self["metadata"]["creationTimestamp"])
+
+    @property
     def expires_at(self) -> float | None:
         """When it expires, in seconds since the epoch."""
         told = self.get("status", {}).get("expiresAt")

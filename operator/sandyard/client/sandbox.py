@@ -4,41 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from sandyard.api import model, names
-from sandyard.client.cluster import PODS, SANDBOXES, Cluster, explain
+from sandyard.client import languages, manifest, metrics, script
+from sandyard.client.call import Input, Output
+from sandyard.client.cluster import POD_METRICS, POOLS, SANDBOXES, Cluster, explain
+from sandyard.client.code import CodeResult, run_code
 from sandyard.client.commands import Commands
 from sandyard.client.errors import (
     InvalidArgument,
-    OperatorUnavailable,
-    SandboxDeleted,
     SandboxError,
     SandboxNotFound,
     SandboxNotReady,
-    SandboxRestarted,
 )
 from sandyard.client.files import Files
 from sandyard.client.info import SandboxInfo
-from sandyard.client.lifeline import Lifeline
+from sandyard.client.metrics import Environment, Metrics
+from sandyard.client.object import SandboxObject
 from sandyard.client.shell import Shell
 from sandyard.client.terminal import Terminal
 from sandyard.kube import errors
 
 __all__ = ["AsyncSandbox"]
 
-# A client stamps what it uses so often at most.
-_STAMP_SECONDS = 20.0
 _DEFAULT_LIFETIME = 300
+_OUTPUT_LIMIT = 10 * 1024 * 1024
 # The operator says something of a new Sandbox within milliseconds.
 _NOTICE_SECONDS = 4.5
 
 
-class AsyncSandbox:
+class AsyncSandbox(SandboxObject):
     """One sandbox. Make it with `create` or `connect`; leaving the context it was made in deletes it.
 
     Attributes
@@ -50,12 +49,9 @@ class AsyncSandbox:
     """
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any], *, own_cluster: bool, ends: bool) -> None:
-        self._cluster = cluster
+        super().__init__(cluster, body)
         self._own_cluster = own_cluster
         self._ends = ends
-        self._body = SandboxInfo(body)
-        self._stamped = 0.0
-        self._lifeline = Lifeline(self._lost)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.commands = Commands(self)
         self.files = Files(self)
@@ -68,6 +64,7 @@ class AsyncSandbox:
         pool: str | None = None,
         *,
         template: Mapping[str, Any] | None = None,
+        language: str | None = None,
         name: str | None = None,
         namespace: str | None = None,
         timeout: int | None = _DEFAULT_LIFETIME,
@@ -79,10 +76,12 @@ class AsyncSandbox:
         wait: bool = True,
         cluster: Cluster | None = None,
     ) -> Self:
-        """Take a sandbox from *pool*, or start one of *template*.
+        """Take a sandbox from *pool*, or from one for a *language*, or start one of *template*.
 
         Parameters
         ----------
+        language
+            Takes the pool that carries the label ``sandyard.dev/language`` with this value.
         timeout
             Seconds from Ready until it is deleted, whatever becomes of this program; None: what
             its pool says, or never.
@@ -104,27 +103,15 @@ class AsyncSandbox:
         OperatorUnavailable
             No operator takes notice of it; with *wait_seconds* that is how long one is waited for.
         """
-        if (pool is None) == (template is None):
-            raise InvalidArgument("give either a pool or a template")
-        spec: dict[str, Any] = {"poolRef": {"name": pool}} if pool is not None else {"template": dict(template or {})}
-        lifetime = {"seconds": timeout, "idleSeconds": idle_timeout}
-        lifetime = {key: value for key, value in lifetime.items() if value is not None}
-        if lifetime:
-            spec["lifetime"] = lifetime
-        if env:
-            spec["env"] = [{"name": key, "value": value} for key, value in env.items()]
-        if network is not None:
-            spec["network"] = dict(network)
-        if wait_seconds is not None:
-            spec["waitSeconds"] = wait_seconds
-        made_name = name or f"{(pool or 'sandbox')[:40].rstrip('-.')}-{secrets.token_hex(4)}"
-        body = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.SANDBOX_KIND,
-            "metadata": {"name": made_name, **({"labels": dict(labels)} if labels else {})},
-            "spec": spec,
-        }
+        if [pool, template, language].count(None) != 2:
+            raise InvalidArgument("give either a pool or a template, or a language")
         async with _entered(cluster, namespace) as (opened, own):
+            if language is not None:
+                pool = await _pool_of(opened, namespace or opened.namespace, language)
+            body = manifest.sandbox(
+                pool=pool, template=template, name=name, timeout=timeout, idle_timeout=idle_timeout, env=env,
+                network=network, labels=labels, wait_seconds=wait_seconds,
+            )  # fmt: skip
             found = await opened.create(SANDBOXES, namespace or opened.namespace, body)
             sandbox = cls(opened, found, own_cluster=own, ends=True)
             if wait:
@@ -181,26 +168,6 @@ class AsyncSandbox:
 
     # What it is
 
-    @property
-    def name(self) -> str:
-        """Name of the Sandbox."""
-        return self._body.name
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return str(self._body["metadata"]["namespace"])
-
-    @property
-    def uid(self) -> str:
-        """Its UID."""
-        return str(self._body["metadata"]["uid"])
-
-    @property
-    def pod_name(self) -> str:
-        """Name of its pod."""
-        return str(self._body.get("status", {}).get("podName", ""))
-
     async def get_info(self) -> SandboxInfo:
         """The Sandbox as it is now.
 
@@ -224,7 +191,42 @@ class AsyncSandbox:
         except SandboxNotFound:
             return False
 
-    # Sessions
+    # Programs and sessions
+
+    async def run_code(
+        self,
+        code: str,
+        language: str = "python",
+        *,
+        args: Mapping[str, Any] | Sequence[Any] | None = None,
+        timeout: float = 60.0,
+        env: Mapping[str, str] | None = None,
+        stdin: Input = b"",
+        on_stdout: Output | None = None,
+        on_stderr: Output | None = None,
+        output_limit: int = _OUTPUT_LIMIT,
+        max_artifacts: int = 10,
+        max_artifact_bytes: int = _OUTPUT_LIMIT,
+    ) -> CodeResult:
+        """Run a program and tell how it went; it never raises for what the program itself does.
+
+        It runs in a folder of its own, which is removed afterwards; files that it is to leave go to
+        ``$SANDYARD_ARTIFACTS``.
+
+        Parameters
+        ----------
+        language
+            python, javascript, typescript, go, rust, bash or ruby; the image must have it.
+        args
+            Call the program's ``main`` with these (by name, or in order) and take what it returns as
+            ``value``; it may be asynchronous. In Go, Rust and Bash the program reads
+            ``$SANDYARD_ARGS`` and writes ``$SANDYARD_RESULT`` itself, both JSON.
+        """
+        return await run_code(
+            self, code, language, args=args, timeout=timeout, env=env or {}, stdin=stdin, on_stdout=on_stdout,
+            on_stderr=on_stderr, output_limit=output_limit, max_artifacts=max_artifacts,
+            max_artifact_bytes=max_artifact_bytes,
+        )  # fmt: skip
 
     async def shell(self, *, cwd: str = ".", env: Mapping[str, str] | None = None) -> Shell:
         """A shell in which one command finds what the one before has set; leaving its context ends it."""
@@ -238,6 +240,21 @@ class AsyncSandbox:
         """A command on a terminal, a shell if none is given; leaving its context ends it."""
         terminal = Terminal(self, command, (columns, rows), cwd, dict(env or {}))
         return await terminal.__aenter__()
+
+    async def get_metrics(self) -> Metrics:
+        """What it uses now: CPU, memory and disk, by the metrics API, or as seen from inside."""
+        told = await self.commands.run(["/bin/sh", "-c", script.text("usage"), "sandyard-usage", "0.5"], check=True)
+        inside = metrics.parse_usage(told.stdout_text)
+        try:
+            body = await self._cluster.client.get(POD_METRICS.path(self.namespace, self.pod_name))
+        except (errors.ApiError, errors.TransportError):
+            return inside
+        return metrics.parse_pod_metrics(body, inside)
+
+    async def get_environment(self) -> Environment:
+        """What is inside: system, user, processors, memory, disks, tools."""
+        told = await self.commands.run(["/bin/sh", "-c", script.text("environment")], env={"LC_ALL": "C"}, check=True)
+        return metrics.parse_environment(told.stdout_text)
 
     # Its life
 
@@ -317,9 +334,6 @@ class AsyncSandbox:
 
     # For the parts
 
-    def _exec_path(self) -> str:
-        return PODS.path(self.namespace, self.pod_name)
-
     def _background(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that may outlast its call, until `close`."""
         self._tasks.add(task)
@@ -331,92 +345,30 @@ class AsyncSandbox:
             # Whoever waits for it has been told; nobody else needs to be.
             task.exception()
 
-    def _check_usable(self) -> None:
-        """Raise if the last known state does not allow a command."""
-        if not self.pod_name or self._body.phase != "Ready":
-            raise self._body.trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} is {self._body.phase}: {self._body.told('Ready')}", phase=self._body.phase,
-                sandbox=self.name, reason=self._body.reason("Ready"),
-            )  # fmt: skip
 
-    async def _stamp(self) -> None:
-        """Tell that it is used, where an idle time asks for it; once in a while is enough."""
-        lifetime = self._body.get("spec", {}).get("lifetime") or {}
-        if "idleSeconds" not in lifetime:
-            return
-        if time.monotonic() - self._stamped < min(_STAMP_SECONDS, lifetime["idleSeconds"] / 4):
-            return
-        self._stamped = time.monotonic()
-        stamp = {names.ANNOTATION_ACTIVITY: model.timestamp(time.time())}
-        await self._cluster.patch(SANDBOXES, self.namespace, self.name, {"metadata": {"annotations": stamp}})
+async def _pool_of(cluster: Cluster, namespace: str, language: str) -> str:
+    """The pool for a language: the first by name that is Ready, else the first."""
+    known = languages.of(language)
+    if known is None:
+        raise InvalidArgument(f"language: {language!r} is none of {', '.join(languages.LANGUAGES)}")
+    name = next(name for name, one in languages.LANGUAGES.items() if one is known)
+    try:
+        found = await cluster.client.items(
+            POOLS.path(namespace), {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"}
+        )  # fmt: skip
+    except (errors.ApiError, errors.TransportError) as error:
+        raise explain(error) from error
+    if not found:
+        raise SandboxNotFound(
+            f"no SandboxPool in namespace {namespace} carries the label {names.LABEL_LANGUAGE}={name}"
+        )
 
-    async def _lost(self) -> SandboxError:
-        """Return why it can no longer be used, as soon as that is so; runs beside its commands."""
-        pod_uid = self._body["status"]["podUID"]
-        async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
-            async for state in states:
-                if state is None or state["metadata"]["uid"] != self.uid or "deletionTimestamp" in state["metadata"]:
-                    return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
-                self._body = SandboxInfo(state)
-                trouble = self._body.trouble()
-                if trouble is not None:
-                    return trouble
-                now = state.get("status", {}).get("podUID")
-                if now != pod_uid:
-                    text = f"Sandbox {self.name!r} has another pod now" if now else f"Sandbox {self.name!r} has no pod"
-                    return SandboxRestarted(text, sandbox=self.name, reason=self._body.reason("Ready"))
-        return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+    def rank(pool: dict[str, Any]) -> tuple[bool, str]:
+        conditions = pool.get("status", {}).get("conditions", ())
+        ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return not ready, str(pool["metadata"]["name"])
 
-    async def _enter(self, state: str) -> None:
-        await self._change({"desiredState": state})
-        if not await self._reaches(state, None):
-            why = self._body.told("Stalled") or self._body.told("Ready")
-            raise self._body.trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} cannot be {state.lower()}: {why}",
-                phase=self._body.phase, sandbox=self.name, reason=self._body.reason("Stalled"),
-            )  # fmt: skip
-
-    async def _change(self, spec: Mapping[str, Any]) -> None:
-        body = {"metadata": {"uid": self.uid}, "spec": spec}
-        self._body = SandboxInfo(await self._cluster.patch(SANDBOXES, self.namespace, self.name, body))
-
-    async def _delete(self) -> bool:
-        return await self._cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
-
-    async def _reaches(self, phase: str | None, timeout: float | None, notice: float | None = None) -> bool:
-        """Wait for *phase* (None: any), told of the present spec; False when it will not come, or not in time.
-
-        Raises `OperatorUnavailable` when nothing at all is said of it within *notice* seconds.
-        """
-        end = time.monotonic() + timeout if timeout is not None else None
-        noticed = notice is None
-        try:
-            async with (
-                asyncio.timeout(timeout if noticed else notice) as limit,
-                self._cluster.follow(SANDBOXES, self.namespace, self.name) as states,
-            ):
-                async for state in states:
-                    if state is None or state["metadata"]["uid"] != self.uid:
-                        raise SandboxDeleted(f"Sandbox {self.name!r} is gone", sandbox=self.name)
-                    self._body = SandboxInfo(state)
-                    seen = state.get("status", {}).get("observedGeneration", -1)
-                    if not noticed and seen >= 0:
-                        noticed = True
-                        limit.reschedule(end and asyncio.get_running_loop().time() + end - time.monotonic())
-                    current = seen >= state["metadata"].get("generation", 0)
-                    if current and phase in (None, self._body.phase):
-                        return True
-                    refused = current and phase in ("Paused", "Suspended") and self._body.stalled
-                    if (current and self._body.trouble() is not None) or refused:
-                        return False
-        except TimeoutError:
-            if not noticed:
-                raise OperatorUnavailable(
-                    f"no operator has taken notice of Sandbox {self.name!r} within {notice:g} s; is it running?",
-                    sandbox=self.name,
-                ) from None
-            return False
-        return False
+    return min(rank(pool) for pool in found)[1]
 
 
 @contextlib.asynccontextmanager

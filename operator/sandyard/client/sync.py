@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import signal
 import threading
 from collections.abc import Callable, Coroutine
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sandyard.client.background import BackgroundCommand
@@ -170,7 +171,7 @@ class SyncFiles:
 
 
 class Sandbox:
-    """One sandbox; see `AsyncSandbox` for what each call does.
+    """One sandbox; see `AsyncSandbox` for what each call does. SIGTERM leaves its context as an error does.
 
     >>> with Sandbox.create("python") as sandbox:  # doctest: +SKIP
     ...     print(sandbox.commands.run("echo hello").stdout_text)
@@ -179,6 +180,7 @@ class Sandbox:
 
     def __init__(self, sandbox: AsyncSandbox) -> None:
         self._behind = sandbox
+        self._terminates = False
         self.commands = SyncCommands(sandbox.commands)
         self.files = SyncFiles(sandbox.files)
 
@@ -208,6 +210,9 @@ class Sandbox:
         return self._behind.pod_name
 
     shell = _make(AsyncSandbox.shell, SyncShell)
+    run_code = _wait(AsyncSandbox.run_code)
+    get_metrics = _wait(AsyncSandbox.get_metrics)
+    get_environment = _wait(AsyncSandbox.get_environment)
     get_info = _wait(AsyncSandbox.get_info)
     is_running = _wait(AsyncSandbox.is_running)
     set_timeout = _wait(AsyncSandbox.set_timeout)
@@ -219,9 +224,22 @@ class Sandbox:
     close = _wait(AsyncSandbox.close)
 
     def __enter__(self) -> Self:
+        # SIGTERM would end the program on the spot; whoever handles it knows better.
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._terminates = True
+            signal.signal(signal.SIGTERM, _leave)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _loop.run(self._behind.__aexit__(kind, value, trace))
+        try:
+            _loop.run(self._behind.__aexit__(kind, value, trace))
+        finally:
+            if self._terminates:
+                self._terminates = False
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

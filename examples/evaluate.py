@@ -1,0 +1,36 @@
+"""A hundred programs, each in a sandbox of its own, ten at a time; then a table of how they went."""
+
+import asyncio
+from collections import Counter
+
+from sandyard import AsyncSandbox
+from sandyard.client import Cluster
+
+PROGRAMS = [
+    "def main(n): return n * n",
+    "def main(n): return 1 / (n % 2)",
+    "def main(n): open('/etc/shadow')",
+    "def main(n):\n  while n >= 0: pass",
+]
+TASKS, AT_ONCE = 100, 10
+
+
+async def evaluate(number: int, cluster: Cluster, turns: asyncio.Semaphore) -> str:
+    """How one program goes; the sandbox goes with it."""
+    async with turns, await AsyncSandbox.create("python", timeout=300, cluster=cluster) as sandbox:
+        result = await sandbox.run_code(PROGRAMS[number % len(PROGRAMS)], args=[number], timeout=3)
+        if result.ok:
+            assert result.value == number * number
+        return f"{result.outcome} ({result.limit})" if result.limit else result.outcome
+
+
+async def main() -> None:
+    """Run them all."""
+    turns = asyncio.Semaphore(AT_ONCE)
+    async with Cluster() as cluster:
+        outcomes = await asyncio.gather(*(evaluate(number, cluster, turns) for number in range(TASKS)))
+    for outcome, count in sorted(Counter(outcomes).items()):
+        print(f"{count:4} {outcome}")
+
+
+asyncio.run(main())

@@ -1,0 +1,175 @@
+"""Commands for those who run a cluster: empty a namespace, prove isolation, take everything away."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from sandyard.api import names
+from sandyard.cli import doctor as proofs
+from sandyard.cli import show
+from sandyard.cli.base import Context, Ended, note, output, pairs, print_
+from sandyard.client import AsyncSandbox, Cluster
+from sandyard.client.cluster import POOLS, SANDBOXES
+from sandyard.kube import errors
+from sandyard.kube.client import Resource
+
+__all__ = ["COMMANDS"]
+
+_CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
+_TELL_SECONDS = 2.0
+
+
+@click.command()
+@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Only sandboxes with this label.")
+@click.option("--all", "all_", is_flag=True, help="Every sandbox of the namespace.")
+@click.option("--older-than", type=click.IntRange(0), default=0, help="Only those that are so many seconds old.")
+@click.option("--pause-pools", is_flag=True, help="Pause its pools first: nothing new is handed out or started.")
+@click.option("--timeout", default=120, show_default=True, help="Seconds to wait until they are gone.")
+@click.pass_obj
+def reap(
+    context: Context, labels: dict[str, str], all_: bool, older_than: int, pause_pools: bool, timeout: int
+) -> None:
+    """Delete many sandboxes at once, and wait until nothing of them is left.
+
+    \b
+    sandyard reap --all --pause-pools           in an emergency: empty the namespace
+    sandyard reap -l owner=ci --older-than 3600
+    """  # noqa: D301 - click's mark for "do not wrap" is the character itself
+    if not (all_ or labels or older_than):
+        raise click.UsageError("say which: --label, --older-than, or --all")
+
+    async def job() -> int:
+        async with context.cluster() as cluster:
+            if pause_pools:
+                for pool in await cluster.client.items(POOLS.path(cluster.namespace)):
+                    await cluster.patch(POOLS, cluster.namespace, pool["metadata"]["name"], {"spec": {"paused": True}})
+            found = await AsyncSandbox.list(labels=labels, cluster=cluster)
+            now = time.time()
+            found = [one for one in found if now - one.created_at >= older_than]
+            await _delete(cluster, SANDBOXES, [dict(one) for one in found], timeout)
+            return len(found)
+
+    click.echo(f"{context.run(job())} sandboxes deleted")
+
+
+async def _delete(cluster: Cluster, resource: Resource, bodies: list[dict[str, Any]], timeout: float) -> None:
+    """Delete objects of any namespace and wait until they are gone."""
+    many = asyncio.Semaphore(32)
+
+    async def one(body: dict[str, Any]) -> None:
+        metadata = body["metadata"]
+        async with many:
+            await cluster.delete(resource, metadata["namespace"], metadata["name"], metadata["uid"])
+
+    await asyncio.gather(*(one(body) for body in bodies))
+    left = {body["metadata"]["uid"] for body in bodies}
+    spaces = {body["metadata"]["namespace"] for body in bodies}
+    started = told = time.monotonic()
+    while left:
+        there: set[str] = set()
+        for space in spaces:
+            there |= {body["metadata"]["uid"] for body in await cluster.client.items(resource.path(space))}
+        left &= there
+        if not left:
+            return
+        if time.monotonic() - started > timeout:
+            raise Ended(f"{len(left)} are still there after {timeout:g} s; their conditions say why")
+        if time.monotonic() - told > _TELL_SECONDS:
+            told = time.monotonic()
+            note(f"waiting for {len(left)} more")
+        await asyncio.sleep(0.3)
+
+
+@click.command()
+@click.option("--pool", help="Take the sandbox that is looked into from this pool.")
+@click.option("--image", help="Start it of this image (with /bin/sh) instead.")
+@output
+@click.pass_obj
+def doctor(context: Context, pool: str | None, image: str | None, output: str | None) -> None:
+    """Prove on this cluster that a sandbox is isolated, and that nothing of it is left.
+
+    Makes one sandbox in the namespace, looks into it, tries to get out of it, deletes it. Ends
+    with 1 if anything is not as it must be.
+    """
+    if pool and image:
+        raise click.UsageError("give either --pool or --image")
+
+    async def job() -> list[proofs.Finding]:
+        async with context.cluster() as cluster:
+            return [finding async for finding in proofs.examine(cluster, pool, image)]
+
+    found = context.run(job())
+    print_([{"metadata": {"name": one.name}, **vars(one)} for one in found], output, show.FINDINGS)
+    bad = [one.name for one in found if one.result == "FAIL"]
+    if bad:
+        raise Ended(f"{len(bad)} of {len(found)} failed: {', '.join(bad)}")
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--crds", is_flag=True, help="The CustomResourceDefinitions too.")
+@click.option("--release", default="sandyard", show_default=True, help="Helm release to uninstall.")
+@click.option("--release-namespace", default="sandyard-system", show_default=True, help="Its namespace.")
+@click.option("--timeout", default=300, show_default=True, help="Seconds to wait for each step.")
+@click.pass_obj
+def uninstall(context: Context, yes: bool, crds: bool, release: str, release_namespace: str, timeout: int) -> None:
+    """Delete all sandboxes and pools of the cluster, then the operator: in the order that leaves nothing."""
+    if not yes:
+        click.confirm("Delete every Sandbox and SandboxPool of this cluster?", abort=True, err=True)
+
+    async def empty() -> None:
+        async with context.cluster() as cluster:
+            for resource, told in ((SANDBOXES, "sandboxes"), (POOLS, "pools")):
+                bodies = await cluster.client.items(resource.path())
+                note(f"deleting {len(bodies)} {told}")
+                await _delete(cluster, resource, bodies, timeout)
+
+    context.run(empty())
+    if shutil.which("helm"):
+        done = subprocess.run(
+            ["helm", "uninstall", release, "--namespace", release_namespace, "--ignore-not-found", "--wait",
+             "--timeout", f"{timeout}s"], check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise Ended(f"helm uninstall {release} ended with {done.returncode}")
+    else:
+        note(f"no helm here; now run: helm uninstall {release} --namespace {release_namespace}")
+        if crds:
+            raise Ended("the definitions go last: uninstall the release first, then run this again")
+    if crds:
+        context.run(_remove_definitions(context))
+
+
+async def _remove_definitions(context: Context) -> None:
+    async with context.cluster() as cluster:
+        for plural in (names.SANDBOXES, names.POOLS):
+            try:
+                await cluster.client.delete(_CRDS.path(None, f"{plural}.{names.GROUP}"))
+            except errors.ApiError as error:
+                if not error.not_found:
+                    raise
+            note(f"deleted {plural}.{names.GROUP}")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    source <(sandyard completion bash)
+    """  # noqa: D301 - as above
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(context.find_root().command, {}, "sandyard", "_SANDYARD_COMPLETE").source())
+
+
+COMMANDS = (reap, doctor, uninstall, completion)

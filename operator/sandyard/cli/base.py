@@ -1,0 +1,170 @@
+"""What all commands share: the connection, how errors end the program, and how things are printed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from sandyard.api import names
+from sandyard.cli import show
+from sandyard.client import AsyncSandbox, Cluster, errors
+from sandyard.client.cluster import explain
+from sandyard.kube import errors as kube_errors
+
+__all__ = ["Context", "Ended", "err", "note", "out", "output", "pairs", "print_", "waiting", "words"]
+
+T = TypeVar("T")
+# As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
+_EXIT_TIMEOUT, _EXIT_TRANSPORT = 124, 125
+# What takes longer says so.
+_PATIENCE_SECONDS = 2.0
+
+
+class Ended(click.ClickException):
+    """Ends the program with one line on standard error."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]
+
+    def show(self, file: Any = None) -> None:
+        """Print it."""
+        click.echo(f"sandyard: {self.message}", file=file or sys.stderr)
+
+
+class Context:
+    """What every command is given."""
+
+    def __init__(self, namespace: str | None) -> None:
+        self._namespace = namespace
+
+    def run(self, job: Coroutine[Any, Any, T]) -> T:
+        """Run *job*; an error of the client is told in one line, and ends the program."""
+        try:
+            return asyncio.run(_terminable(job))
+        except errors.CommandTimeout as error:
+            out(error.result.stdout)
+            err(error.result.stderr)
+            raise Ended(str(error), _EXIT_TIMEOUT) from error
+        except errors.ExecTransportError as error:
+            raise Ended(str(error), _EXIT_TRANSPORT) from error
+        except errors.SandboxError as error:
+            raise Ended(f"{error} [{error.code}]") from error
+        except (kube_errors.ApiError, kube_errors.TransportError) as error:
+            told = explain(error)
+            raise Ended(f"{told} [{told.code}]") from error
+        except OSError as error:
+            raise Ended(f"{error.strerror or error}: {error.filename}" if error.filename else str(error)) from error
+
+    def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]]) -> T:
+        """Let *act* use the sandbox *name*."""
+
+        async def job() -> T:
+            async with self.cluster() as cluster:
+                sandbox = await AsyncSandbox.connect(name, cluster=cluster)
+                try:
+                    return await act(sandbox)
+                finally:
+                    await sandbox.close()
+
+        return self.run(job())
+
+    def cluster(self) -> Cluster:
+        """A connection to the cluster."""
+        return Cluster(namespace=self._namespace)
+
+
+async def _terminable(job: Coroutine[Any, Any, T]) -> T:
+    """Let SIGTERM end *job* in good order."""
+    task = asyncio.current_task()
+    assert task is not None
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await job
+    except asyncio.CancelledError:
+        if terminated:
+            raise Ended("terminated", 128 + signal.SIGTERM) from None
+        raise
+
+
+def out(data: bytes) -> None:
+    """Write to standard output, at once."""
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def err(data: bytes) -> None:
+    """Write to standard error, at once."""
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal something that is no output."""
+    click.echo(f"sandyard: {text}", err=True)
+
+
+@contextlib.asynccontextmanager
+async def waiting(text: str) -> AsyncIterator[None]:
+    """Say *text* if what is inside takes longer than two seconds."""
+    timer = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, note, text)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def pairs(_context: click.Context, option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE options."""
+    found = {}
+    for value in values:
+        key, sign, text = value.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE", param=option)
+        found[key] = text
+    return found
+
+
+def words(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> list[str]:
+    """A command as it stands, without the dashes that part it from our own options."""
+    return list(values[1:] if values[:1] == ("--",) else values)
+
+
+output = click.option(
+    "-o", "--output", type=click.Choice(["json", "yaml", "wide", "name"]), help="Another form than a table."
+)
+
+
+def print_(found: Any, form: str | None, columns: show.Columns) -> None:
+    """Print an object or a list of them, as a table or as *form* has it."""
+    items = found if isinstance(found, list) else [found]
+    if form == "json":
+        click.echo(json.dumps(_document(found), indent=2))
+    elif form == "yaml":
+        click.echo(yaml.safe_dump(json.loads(json.dumps(_document(found))), sort_keys=False), nl=False)
+    elif form == "name":
+        for item in items:
+            click.echo(item["metadata"]["name"])
+    else:
+        click.echo(show.table(items, columns, wide=form == "wide"))
+
+
+def _document(found: Any) -> Any:
+    if isinstance(found, list):
+        return {"apiVersion": "v1", "kind": "List", "items": found}
+    return {"apiVersion": names.API_VERSION, **found} if "metadata" in found else found

@@ -1,0 +1,178 @@
+"""Commands that make sandboxes, show them and end them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from sandyard.cli import show
+from sandyard.cli.base import Context, output, pairs, print_, waiting
+from sandyard.client import AsyncSandbox
+from sandyard.client.cluster import SANDBOXES
+
+__all__ = ["COMMANDS", "making", "wanted"]
+
+
+def making(command: Any) -> Any:
+    """The options of commands that make a sandbox."""
+    for option in (
+        click.option("--pool", help="Pool to take it from."),
+        click.option("--language", help="Take it from the pool for this language."),
+        click.option("--image", help="Start one of this image alone, without a pool."),
+        click.option("--ttl", default=300, show_default=True, help="Seconds that it lives; 0: as its pool says."),
+        click.option("--idle", type=int, help="Seconds without use that it lives."),
+        click.option("-e", "--env", multiple=True, callback=pairs, help="Environment variable NAME=VALUE."),
+        click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Label NAME=VALUE."),
+        click.option("--wait-seconds", type=int, help="How long to wait for it; default: as its pool says."),
+    ):
+        command = option(command)
+    return command
+
+
+def wanted(
+    pool: str | None, image: str | None, language: str | None, ttl: int, idle: int | None, **options: Any
+) -> dict[str, Any]:
+    """What the options of `making` ask for, as `AsyncSandbox.create` takes it."""
+    if [pool, image, language].count(None) != 2:
+        raise click.UsageError("give either --pool or --image, or --language")
+    template = {"image": image} if image is not None else None
+    return {**options, "pool": pool, "template": template, "language": language, "timeout": ttl or None,
+            "idle_timeout": idle}  # fmt: skip
+
+
+@click.command()
+@click.argument("name", required=False)
+@making
+@click.option("--no-wait", is_flag=True, help="Do not wait until it is Ready.")
+@click.pass_obj
+def create(context: Context, /, name: str | None, no_wait: bool, **options: Any) -> None:
+    """Make a sandbox and print its name.
+
+    \b
+    sandyard create --pool python --ttl 3600
+    sandyard create mine --image python:3.12-slim --env A=1
+    """  # noqa: D301 - click's mark for "do not wrap" is the character itself
+    asked = wanted(**options)
+
+    async def job() -> str:
+        async with context.cluster() as cluster, waiting("waiting for a sandbox"):
+            made = await AsyncSandbox.create(**asked, name=name, wait=not no_wait, cluster=cluster)
+            return made.name
+
+    click.echo(context.run(job()))
+
+
+@click.command("ls")
+@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Only those with this label.")
+@click.option("--pool", help="Only those of this pool.")
+@output
+@click.pass_obj
+def list_(context: Context, labels: dict[str, str], pool: str | None, output: str | None) -> None:
+    """List sandboxes."""
+
+    async def job() -> list[dict[str, Any]]:
+        async with context.cluster() as cluster:
+            return list(await AsyncSandbox.list(labels=labels, pool=pool, cluster=cluster))
+
+    print_(context.run(job()), output, show.SANDBOXES)
+
+
+@click.command()
+@click.argument("name")
+@output
+@click.pass_obj
+def get(context: Context, name: str, output: str | None) -> None:
+    """Show one sandbox."""
+
+    async def job() -> dict[str, Any]:
+        async with context.cluster() as cluster:
+            return await cluster.get(SANDBOXES, cluster.namespace, name)
+
+    print_(context.run(job()), output, show.SANDBOXES)
+
+
+def _plain(verb: str, told: str, act: Callable[[AsyncSandbox], Any], help_: str) -> click.Command:
+    """A command that does one thing to a sandbox."""
+
+    @click.command(verb, help=help_)
+    @click.argument("name")
+    @click.pass_obj
+    def command(context: Context, name: str) -> None:
+        async def job(sandbox: AsyncSandbox) -> None:
+            async with waiting(f"waiting until {name} is {told}"):
+                await act(sandbox)
+
+        context.use(name, job)
+
+    return command
+
+
+pause = _plain("pause", "Paused", AsyncSandbox.pause, "Stop every process of a sandbox; memory is kept.")
+suspend = _plain(
+    "suspend", "Suspended", AsyncSandbox.suspend, "Delete the pod of a sandbox; its persistent workspace is kept."
+)
+resume = _plain("resume", "Ready", AsyncSandbox.resume, "Let a paused or suspended sandbox go on.")
+restart = _plain("restart", "Ready", AsyncSandbox.restart, "Go on in a new pod with the same persistent workspace.")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("seconds", type=click.IntRange(1))
+@click.pass_obj
+def ttl(context: Context, name: str, seconds: int) -> None:
+    """Let a sandbox live for so many seconds from now."""
+    context.use(name, lambda sandbox: sandbox.set_timeout(seconds))
+
+
+@click.command()
+@click.argument("names_", metavar="NAME...", nargs=-1)
+@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="All with this label.")
+@click.option("--all", "all_", is_flag=True, help="All of the namespace.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until they are gone.")
+@click.pass_obj
+def rm(context: Context, names_: Sequence[str], labels: dict[str, str], all_: bool, no_wait: bool) -> None:
+    """Delete sandboxes and everything of them."""
+    if not names_ and not labels and not all_:
+        raise click.UsageError("name a sandbox, or give --label or --all")
+
+    async def job() -> None:
+        async with context.cluster() as cluster, waiting("waiting until they are gone"):
+            bodies = [await cluster.get(SANDBOXES, cluster.namespace, name) for name in names_]
+            if labels or all_:
+                bodies += await AsyncSandbox.list(labels=labels, cluster=cluster)
+            going = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
+            await asyncio.gather(*(sandbox.kill(wait=not no_wait) for sandbox in going))
+            for sandbox in going:
+                click.echo(f"{sandbox.name} deleted")
+
+    context.run(job())
+
+
+@click.command()
+@click.argument("names_", metavar="[NAME...]", nargs=-1)
+@output
+@click.pass_obj
+def top(context: Context, names_: Sequence[str], output: str | None) -> None:
+    """Show what sandboxes use: CPU, memory, disk; all that are Ready if none is named."""
+
+    async def job() -> list[dict[str, Any]]:
+        async with context.cluster() as cluster:
+            if names_:
+                bodies = [await cluster.get(SANDBOXES, cluster.namespace, name) for name in names_]
+            else:
+                bodies = [body for body in await AsyncSandbox.list(cluster=cluster) if body.phase == "Ready"]
+            using = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
+            async with waiting("looking into them"):
+                found = await asyncio.gather(*(sandbox.get_metrics() for sandbox in using))
+            for sandbox in using:
+                await sandbox.close()
+            return [{"metadata": {"name": sandbox.name}, "usage": vars(metrics)}
+                    for sandbox, metrics in zip(using, found, strict=True)]  # fmt: skip
+
+    print_(context.run(job()), output, show.USAGE)
+
+
+COMMANDS = (create, list_, get, pause, suspend, resume, restart, ttl, rm, top)

@@ -1,0 +1,192 @@
+"""Runs a program in one of the known languages and tells how it went, what it returned and what it left."""
+
+from __future__ import annotations
+
+import io
+import json
+import mimetypes
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sandyard.client import archive, languages, script
+from sandyard.client.errors import (
+    CommandTimeout,
+    InvalidArgument,
+    OutputLimitExceeded,
+    SandboxEnded,
+)
+from sandyard.client.result import CommandResult
+
+if TYPE_CHECKING:
+    from sandyard.client.call import Input, Output
+    from sandyard.client.sandbox import AsyncSandbox
+
+__all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Outcome", "run_code"]
+
+Outcome = Literal[
+    "success",
+    "program_error",
+    "runtime_error",
+    "resource_limit_exceeded",
+    "unauthorized_access",
+    "program_runner_error",
+]
+Limit = Literal["time", "memory", "output"]
+ARTIFACT_KINDS: Final = ("png", "jpg", "jpeg", "svg", "pdf", "csv", "json", "html")
+_FOLDER: Final = "/tmp/.sandyard/code"
+_SIGSYS: Final = 31
+_DENIED: Final = re.compile(
+    rb"Permission ?denied|PermissionError|Operation not permitted|EACCES|EPERM|Read-only file system|"
+    rb"Network is unreachable|ENETUNREACH",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a program has left in ``$SANDYARD_ARTIFACTS``."""
+
+    name: str
+    content: bytes
+
+    @property
+    def media_type(self) -> str:
+        """By its name, for example ``image/png``."""
+        return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class CodeResult:
+    """How a program went.
+
+    Attributes
+    ----------
+    outcome
+        ``success``: exit code 0. ``program_error``: another exit code, also of a compiler.
+        ``runtime_error``: ended by a signal. ``resource_limit_exceeded``: see *limit*.
+        ``unauthorized_access``: it failed at something that the sandbox forbids.
+        ``program_runner_error``: the image cannot run this language.
+    limit
+        ``time``, ``memory`` or ``output``: the limit that it exceeded.
+    value
+        What ``main`` returned, or what the program wrote to ``$SANDYARD_RESULT``, as JSON has it.
+    artifacts
+        Files from ``$SANDYARD_ARTIFACTS``; *skipped* says what was not taken, and why.
+    cpu_seconds
+        User and system time; None when it was ended from outside.
+    peak_memory_bytes
+        The most that was resident at a time beyond what was there before, looked at five times a second.
+    """
+
+    outcome: Outcome
+    limit: Limit | None
+    exit_code: int | None
+    stdout: bytes
+    stderr: bytes
+    duration: float
+    value: Any = None
+    artifacts: list[Artifact] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    cpu_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a success."""
+        return self.outcome == "success"
+
+    @property
+    def stdout_text(self) -> str:
+        """Standard output as text; what is no UTF-8 is replaced."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def stderr_text(self) -> str:
+        """Standard error as text; what is no UTF-8 is replaced."""
+        return self.stderr.decode(errors="replace")
+
+
+async def run_code(
+    sandbox: AsyncSandbox, code: str, language: str, *, args: Mapping[str, Any] | Sequence[Any] | None, timeout: float,
+    env: Mapping[str, str], stdin: Input, on_stdout: Output | None, on_stderr: Output | None, output_limit: int,
+    max_artifacts: int, max_artifact_bytes: int,
+) -> CodeResult:  # fmt: skip
+    """Run *code* in a folder of its own, which goes afterwards."""
+    known = languages.of(language)
+    if known is None:
+        raise InvalidArgument(f"language: {language!r} is none of {', '.join(languages.LANGUAGES)}")
+    folder = f"{_FOLDER}/{script.new_id()}"
+    made = languages.files(known, code, called=args is not None)
+    made["args.json"] = json.dumps(args if args is not None else [])
+    for name, content in made.items():
+        await sandbox.files.write(f"{folder}/{name}", content)
+    await sandbox.files.mkdir(f"{folder}/artifacts")
+    variables = {"SANDYARD_ARGS": f"{folder}/args.json", "SANDYARD_RESULT": f"{folder}/result.json",
+                 "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **env}  # fmt: skip
+    limit: Limit | None = None
+    try:
+        done = await sandbox.commands.run(
+            ["/bin/sh", "-c", script.text("code"), "sandyard-code", folder], timeout=timeout, env=variables,
+            stdin=stdin, on_stdout=on_stdout, on_stderr=on_stderr, max_output=output_limit, output_limit=output_limit,
+        )  # fmt: skip
+    except CommandTimeout as error:
+        done, limit = error.result, "time"
+    except OutputLimitExceeded as error:
+        done, limit = error.result, "output"
+    except SandboxEnded as error:
+        # Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
+        if error.reason != "OOMKilled":
+            raise
+        return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
+    left = await _collect(sandbox, folder, max_artifacts, max_artifact_bytes)
+    return _judge(done, limit, left)
+
+
+async def _collect(sandbox: AsyncSandbox, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
+    told = await sandbox.commands.run(
+        ["/bin/sh", "-c", script.text("collect"), "sandyard-collect", folder, str(max_files), str(max_bytes),
+         *ARTIFACT_KINDS], max_output=(max_files + 2) * (max_bytes + 5000) + 100_000, timeout=120,
+    )  # fmt: skip
+    entries = archive.read_plain(io.BytesIO(told.stdout))
+    return {entry.name: content.read(entry.size) for entry, content in entries if content is not None}
+
+
+def _judge(done: CommandResult, limit: Limit | None, left: dict[str, bytes]) -> CodeResult:
+    value, outcome = None, _outcome(done, limit, left)
+    skipped = left.get("skipped", b"").decode(errors="replace").splitlines()
+    if "result.json" in left:
+        try:
+            value = json.loads(left["result.json"])
+        except ValueError:
+            skipped.append("result.json: it is no JSON")
+    return CodeResult(
+        outcome, limit, done.exit_code, done.stdout, done.stderr, done.duration, value,
+        [Artifact(name.removeprefix("artifacts/"), content) for name, content in sorted(left.items())
+         if name.startswith("artifacts/")],
+        skipped, cpu_seconds(left.get("usage", b"")),
+        int(left["peak"]) * 4096 if left.get("peak", b"").strip().isdigit() else None,
+    )  # fmt: skip
+
+
+def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]) -> Outcome:
+    if limit is not None:
+        return "resource_limit_exceeded"
+    if "no-runner" in left:
+        return "program_runner_error"
+    if done.exit_code == 0:
+        return "success"
+    if done.signal == _SIGSYS:
+        return "unauthorized_access"
+    if done.signal is not None:
+        return "runtime_error"
+    # The last of what it said is what it failed at.
+    return "unauthorized_access" if _DENIED.search(done.stderr[-1000:]) else "program_error"
+
+
+def cpu_seconds(told: bytes) -> float | None:
+    """What ``times`` says of children: its second line, minutes and seconds of both kinds."""
+    lines = told.decode(errors="replace").splitlines()
+    found = re.findall(r"(\d+)m([\d.]+)s", lines[1]) if len(lines) > 1 else []
+    return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None

@@ -1,0 +1,105 @@
+"""The languages of ``run_code``: how a program of each is run, and how its ``main`` is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["LANGUAGES", "Language", "of"]
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language.
+
+    Attributes
+    ----------
+    file
+        Name of the program's file.
+    runners
+        Programs that can run it, the first that the image has is taken, each with its shell command.
+    call
+        Added to the program when there are arguments: calls ``main`` and writes what it returns.
+    """
+
+    file: str
+    runners: Mapping[str, str]
+    call: str = ""
+
+
+_PYTHON_RUNNER: Final = """
+import asyncio, inspect, json, os, runpy
+found = runpy.run_path("main.py", run_name="__main__")
+with open(os.environ["SANDYARD_ARGS"]) as file:
+    args = json.load(file)
+value = found["main"](**args) if isinstance(args, dict) else found["main"](*args)
+if inspect.isawaitable(value):
+    async def wait(): return await value
+    value = asyncio.run(wait())
+with open(os.environ["SANDYARD_RESULT"], "w") as file:
+    json.dump(value, file)
+"""
+_SCRIPT_CALL: Final = """
+;(async () => {
+  const fs = await import('node:fs');
+  const args = JSON.parse(fs.readFileSync(process.env.SANDYARD_ARGS, 'utf8'));
+  // @ts-ignore
+  const value = await (Array.isArray(args) ? main(...args) : main(args));
+  fs.writeFileSync(process.env.SANDYARD_RESULT, JSON.stringify(value === undefined ? null : value));
+})().catch((error) => { console.error(error); process.exit(1); });
+"""
+_RUBY_CALL: Final = """
+require 'json'
+args = JSON.parse(File.read(ENV['SANDYARD_ARGS']))
+value = args.is_a?(Array) ? main(*args) : main(**args.transform_keys(&:to_sym))
+File.write(ENV['SANDYARD_RESULT'], JSON.generate(value))
+"""
+# Older nodes run TypeScript only once it is compiled; types that are wrong are the editor's business.
+_TSC: Final = "tsc --target es2020 --module commonjs --noEmitOnError false main.ts >/dev/null || :; exec node main.js"
+
+LANGUAGES: Final[Mapping[str, Language]] = {
+    # Nothing of the image's user or of the folder gets into the program (-I), no bytecode is left (-B).
+    "python": Language("main.py", {"python3": "exec python3 -I -B {file}", "python": "exec python -I -B {file}"},
+                       _PYTHON_RUNNER),
+    "javascript": Language("main.js", {"node": "exec node main.js", "bun": "exec bun main.js",
+                                       "deno": "exec deno run -A main.js"}, _SCRIPT_CALL),
+    "typescript": Language("main.ts", {"bun": "exec bun main.ts", "deno": "exec deno run -A main.ts",
+                                       "tsx": "exec tsx main.ts", "tsc": _TSC,
+                                       "node": "exec node --experimental-strip-types main.ts"}, _SCRIPT_CALL),
+    "go": Language("main.go", {"go": "GOCACHE=${{GOCACHE:-/tmp/.go-cache}} GOFLAGS=-mod=mod exec go run main.go",
+                               "/usr/local/go/bin/go": "GOCACHE=/tmp/.go-cache exec /usr/local/go/bin/go run main.go"}),
+    "rust": Language("main.rs", {"rustc": "rustc -C debuginfo=0 -o main main.rs && exec ./main"}),
+    "bash": Language("main.sh", {"bash": "exec bash main.sh", "sh": "exec sh main.sh"}),
+    "ruby": Language("main.rb", {"ruby": "exec ruby main.rb"}, _RUBY_CALL),
+}  # fmt: skip
+_NAMES: Final = {"py": "python", "python3": "python", "js": "javascript", "node": "javascript", "ts": "typescript",
+                 "golang": "go", "rs": "rust", "sh": "bash", "shell": "bash", "rb": "ruby"}  # fmt: skip
+_IMPORT: Final = re.compile(r"^\s*(import\s[^(]|import[{*]|export\s)", re.MULTILINE)
+
+
+def of(name: str) -> Language | None:
+    """The language of that name, or of a usual short one."""
+    name = name.lower()
+    return LANGUAGES.get(_NAMES.get(name, name))
+
+
+def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
+    """What to write into the folder of a run: the program, how to run it, and what calls it."""
+    file, program, made = language.file, code, {}
+    if called and language.call:
+        if file == "main.py":
+            made["call.py"] = language.call
+        else:
+            program = code + language.call
+    # Modules of the newer kind are known by the name of their file.
+    if file == "main.js" and _IMPORT.search(code):
+        file = "main.mjs"
+    run = "call.py" if "call.py" in made else file
+    lines = [
+        f"command -v {runner} >/dev/null && {{ {command.format(file=run).replace('main.js', file)}; exit; }}"
+        for runner, command in language.runners.items()
+    ]
+    missing = f": >no-runner; echo 'this image has none of: {', '.join(language.runners)}' >&2; exit 127"
+    return {file: program, **made, "runner.sh": "\n".join([*lines, missing, ""])}

@@ -1,0 +1,27 @@
+# collect FOLDER MOST_FILES MOST_BYTES EXTENSIONS...: what a program has left, as pack.sh does, then the folder goes.
+# "skipped" names what was not taken.
+cd -- "$1" || exit
+d=$PWD m=$2 b=$3
+shift 3
+give() {
+  s=$(($(wc -c <"$1")))
+  printf 'f 644 %s\n%s\000\000' "$s" "$1"
+  head -c "$s" "$1"
+}
+: >skipped
+for f in artifacts/* artifacts/.[!.]*; do
+  [ -e "$f" ] || [ -L "$f" ] || continue
+  why=
+  if [ -L "$f" ] || [ ! -f "$f" ]; then why="no plain file"
+  elif s=$(wc -c <"$f") && [ "$s" -gt "$b" ]; then why="larger than $b bytes"
+  elif [ "$m" -le 0 ]; then why="one file too many"
+  else
+    why="its kind is not taken"
+    for e; do case $f in *."$e") why= ;; esac; done
+  fi
+  if [ -n "$why" ]; then printf '%s: %s\n' "${f#*/}" "$why" >>skipped; else m=$((m - 1)); give "$f"; fi
+done
+for f in skipped usage peak no-runner; do [ ! -f "$f" ] || give "$f"; done
+[ ! -f result.json ] || [ "$(wc -c <result.json)" -gt "$b" ] || give result.json
+cd / && rm -rf -- "$d"
+echo end

@@ -1,0 +1,85 @@
+"""A thousand commands in twenty sandboxes: nothing is left behind, and nothing grows."""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import time
+
+import pytest
+
+from sandyard import AsyncSandbox
+from sandyard.client import Cluster
+from tests.support import manifests
+from tests.support.kube import Kube
+
+SANDBOXES, ROUNDS = 20, 50
+# Measured: 1 to 2 MiB each, once and for all.
+GROWTH_KIB = 12 * 1024
+
+
+def resident(pid: int | str) -> int:
+    """Memory of a process, in KiB."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError(pid)
+
+
+def operators() -> list[int]:
+    """Processes of operators on this machine."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:3] == [b"-m", b"sandyard.handlers"]:
+            found.append(int(path.parent.name))
+    return found
+
+
+async def test_a_thousand_executions_leave_nothing_and_nothing_grows(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    kube.apply(manifests.pool("python", SANDBOXES))
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=240)
+    async with Cluster(namespace=kube.namespace) as cluster:
+        made = await asyncio.gather(
+            *(AsyncSandbox.create("python", timeout=1800, cluster=cluster) for _ in range(SANDBOXES))
+        )
+        kube.kubectl("patch", "sandboxpool", "python", "--type=merge", "-p", '{"spec": {"replicas": 0}}')
+        for sandbox in made:
+            await sandbox.commands.run("true", check=True)
+        # All of them, and not one: another cluster may run beside this one.
+        before = {"client": resident("self"), **{str(pid): resident(pid) for pid in operators()}}
+        took: list[float] = []
+
+        async def use(sandbox: AsyncSandbox, number: int) -> None:
+            for turn in range(ROUNDS):
+                started = time.monotonic()
+                done = await sandbox.commands.run(f"echo {number}-{turn}; echo err >&2; exit {turn % 3}")
+                took.append(time.monotonic() - started)
+                assert done.stdout == f"{number}-{turn}\n".encode()
+                assert (done.stderr, done.exit_code) == (b"err\n", turn % 3)
+
+        started = time.monotonic()
+        await asyncio.gather(*(use(sandbox, number) for number, sandbox in enumerate(made)))
+        seconds = time.monotonic() - started
+        took.sort()
+        print(
+            f"{len(took)} commands in {seconds:.0f} s, p50 {took[len(took) // 2]:.2f} s, p95 {took[-len(took) // 20]:.2f} s"
+        )
+        assert len(took) == SANDBOXES * ROUNDS
+        after = {"client": resident("self"), **{str(pid): resident(pid) for pid in operators()}}
+        grown = {name: after[name] - value for name, value in before.items() if name in after}
+        print("KiB grown:", grown)
+        assert grown and max(grown.values()) < GROWTH_KIB
+        for sandbox in made:
+            left = [one.command for one in await sandbox.commands.processes() if one.pid != 1]
+            # The keeper and this look itself.
+            assert not [command for command in left if "echo" in command], left
+            await sandbox.kill(wait=False)
+        # So that the leak gate sees the end of it.
+        await asyncio.gather(*(sandbox.kill() for sandbox in made))
