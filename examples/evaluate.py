@@ -8,7 +8,7 @@ from sandyard.client import Cluster
 
 PROGRAMS = [
     "def main(n): return n * n",
-    "def main(n): return 1 / (n % 2)",
+    "def main(n): return 1 / 0",
     "def main(n): open('/etc/shadow')",
     "def main(n):\n  while n >= 0: pass",
 ]
@@ -19,8 +19,6 @@ async def evaluate(number: int, cluster: Cluster, turns: asyncio.Semaphore) -> s
     """How one program goes; the sandbox goes with it."""
     async with turns, await AsyncSandbox.create("python", timeout=300, cluster=cluster) as sandbox:
         result = await sandbox.run_code(PROGRAMS[number % len(PROGRAMS)], args=[number], timeout=3)
-        if result.ok:
-            assert result.value == number * number
         return f"{result.outcome} ({result.limit})" if result.limit else result.outcome
 
 

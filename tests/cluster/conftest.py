@@ -122,6 +122,6 @@ def operator(installed: Installed, tmp_path: pathlib.Path) -> Iterator[OperatorP
 async def sandbox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
     """A sandbox of its own template, by the Python client."""
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    template = manifests.template(workspace={"sizeLimit": "1Gi"})
+    template = manifests.template(workspace={"sizeLimit": "1Gi"}, tmp={"sizeLimit": "512Mi"})
     async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as made:
         yield made

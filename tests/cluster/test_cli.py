@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import pty
+import select
 import stat
 import subprocess
 import sys
@@ -49,9 +50,13 @@ class Cli:
             os.write(ours, typed)
             # Linux says EIO when the last one has left the other end.
             with contextlib.suppress(OSError):
-                while piece := os.read(ours, 65536):
+                while select.select([ours], [], [], 60)[0] and (piece := os.read(ours, 65536)):
                     shown += piece
-            code = process.wait(timeout=60)
+            try:
+                code = process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise AssertionError(shown) from None
         os.close(ours)
         return shown, code
 

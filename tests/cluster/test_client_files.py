@@ -106,6 +106,9 @@ async def test_parts_of_a_file(sandbox: AsyncSandbox) -> None:
     for path, kind in (("nothing", FileNotFoundError), ("/etc", IsADirectoryError), ("/etc/shadow", PermissionError)):
         with pytest.raises(kind):
             await files.read_lines(path)
+    await asyncio.gather(*(files.append("many", f"{number}\n" * 100) for number in range(8)))
+    assert sorted(set((await files.read_text("many")).splitlines())) == [str(number) for number in range(8)]
+    assert (await files.read_lines("many", 800)).total_lines == 800
     await files.insert("f", 0, "zero\n")
     await files.insert("f", 2, "two and a half")
     await files.insert("f", 1000, "six")

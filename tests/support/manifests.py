@@ -10,7 +10,7 @@ _SMALL = {"cpu": "1", "memory": "128Mi", "requests": {"cpu": "5m", "memory": "24
 
 def template(**fields: Any) -> dict[str, Any]:
     """A small template: many of them fit on a node of two cores."""
-    return {"image": IMAGE, "resources": _SMALL, "terminationGracePeriodSeconds": 5, **fields}
+    return {"image": IMAGE, "resources": _SMALL, "terminationGracePeriodSeconds": 2, **fields}
 
 
 def pool(name: str, replicas: int = 1, template_: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:

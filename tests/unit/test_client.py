@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sandyard.cli.main import main
 from sandyard.client import errors, sync
 from sandyard.client.background import BackgroundCommand
 from sandyard.client.call import Call
-from sandyard.client.cluster import explain
+from sandyard.client.cluster import SANDBOXES, Cluster, explain
 from sandyard.client.commands import Commands
 from sandyard.client.files import Files, _infos
 from sandyard.client.info import SandboxInfo
@@ -24,6 +25,7 @@ from sandyard.client.script import Request
 from sandyard.client.shell import Shell
 from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
 from sandyard.kube import errors as kube_errors
+from sandyard.kube.config import ClusterConfig
 from sandyard.kube.exec import Exit
 
 
@@ -198,3 +200,18 @@ def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:
     assert sync._wait(read)(behind, "a") == "a"
     with pytest.raises(FileNotFoundError):
         sync._wait(read)(behind, "nothing")
+
+
+async def test_a_request_has_its_time() -> None:
+    held: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Cluster(request_timeout=0.3, config=ClusterConfig(f"http://127.0.0.1:{port}")) as cluster:
+        started = time.monotonic()
+        with pytest.raises(errors.Unavailable) as caught:
+            await cluster.get(SANDBOXES, "default", "s")
+        # Three tries, since reading twice is no harm.
+        assert time.monotonic() - started < 5
+        assert caught.value.retryable
+        for writer in held:
+            writer.close()

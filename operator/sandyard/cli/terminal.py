@@ -23,7 +23,8 @@ def _raw(descriptor: int) -> Iterator[None]:
     """Every key goes through as it is; the terminal is as before afterwards."""
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setraw(descriptor)
+        # What was typed ahead is not thrown away.
+        tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

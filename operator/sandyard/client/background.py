@@ -7,7 +7,9 @@ and the operator; it goes with the sandbox.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +23,7 @@ from sandyard.client.errors import (
     StdinClosed,
 )
 from sandyard.client.result import CommandResult
+from sandyard.client.script import Tail
 
 if TYPE_CHECKING:
     from sandyard.client.call import Output
@@ -30,6 +33,7 @@ __all__ = ["BackgroundCommand", "BackgroundInfo", "OutputChunk"]
 
 _FOLDER: Final = "/tmp/.sandyard/proc"
 _CHUNK_BYTES: Final = 1024 * 1024
+_FOLLOW_BYTES: Final = 8 * _CHUNK_BYTES
 _KEEP_BYTES: Final = 10 * 1024 * 1024
 # How long one look inside waits for news.
 _LOOK_SECONDS: Final = 20
@@ -148,7 +152,9 @@ class BackgroundCommand:
         """Hand over all output, from the beginning to the end, as it comes; returns how it ended."""
         at = OutputChunk(b"", b"", 0, 0, False, None, False, False)
         while not at.done:
-            at = await self.read(at.stdout_offset, at.stderr_offset, wait=_LOOK_SECONDS)
+            at = await self.read(
+                at.stdout_offset, at.stderr_offset, max_bytes=_FOLLOW_BYTES, wait=_LOOK_SECONDS
+            )  # fmt: skip
             for output, data in ((on_stdout, at.stdout), (on_stderr, at.stderr)):
                 if output is not None and data and (waiting := output(data)) is not None:
                     await waiting
@@ -248,6 +254,47 @@ async def start(commands: Commands, words: list[str], env: list[str], *, timeout
             sandbox=commands._sandbox.name, result=done,
         )  # fmt: skip
     return BackgroundCommand(commands, made)
+
+
+async def run_kept(
+    commands: Commands, words: list[str], env: list[str], *, timeout: float | None, cwd: str, stdin: bytes,
+    on_stdout: Output | None, on_stderr: Output | None, max_output: int, keep: int,
+) -> CommandResult:  # fmt: skip
+    """Run *words* to their end with their whole output in files of the sandbox, as far as *keep* goes.
+
+    Should the caller not wait for it any more, it is ended.
+    """
+    started = time.monotonic()
+    handle = await start(commands, words, env, timeout=timeout, cwd=cwd, stdin=bool(stdin), max_output=keep)
+    tails = Tail(handle.id, max_output), Tail(handle.id, max_output)
+
+    def into(tail: Tail, output: Output | None) -> Output:
+        def take(data: bytes) -> Awaitable[None] | None:
+            tail.feed(data)
+            return output(data) if output is not None else None
+
+        return take
+
+    try:
+        if stdin:
+            with contextlib.suppress(StdinClosed):
+                await handle.send_stdin(stdin)
+                await handle.close_stdin()
+        end = await handle.follow(into(tails[0], on_stdout), into(tails[1], on_stderr))
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await asyncio.shield(asyncio.wait_for(commands.end(handle.id), 10))
+        raise
+    for tail in tails:
+        tail.rest()
+        tail.close()
+    result = CommandResult(
+        end.exit_code, tails[0].value(), tails[1].value(), end.timed_out, time.monotonic() - started,
+        tails[0].omitted + tails[1].omitted, handle.id, handle.stdout_path, handle.stderr_path,
+    )  # fmt: skip
+    if end.timed_out:
+        raise CommandTimeout("its time was over, and it was ended", result, sandbox=commands._sandbox.name)
+    return result
 
 
 def parse_list(told: bytes) -> list[BackgroundInfo]:

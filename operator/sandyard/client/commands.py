@@ -38,7 +38,8 @@ __all__ = ["Commands"]
 # Beyond the client's own limit: the watch inside is for clients that are gone by then.
 _WATCH_SLACK_SECONDS = 7
 _DEFAULT_KEEP = 10 * 1024 * 1024
-_BACKGROUND_KEEP = 4 * _DEFAULT_KEEP
+# Two streams of a few commands fit into a /tmp of the usual size.
+_BACKGROUND_KEEP = 16 * 1024 * 1024
 # How long a node that is too busy to begin a command is asked again.
 _TRY_SECONDS = 60
 
@@ -62,6 +63,7 @@ class Commands:
         on_stderr: Output | None = None,
         max_output: int = _DEFAULT_KEEP,
         output_limit: int | None = None,
+        keep_output: int = 0,
         check: bool = False,
     ) -> CommandResult:
         """Run *command* to its end: a text by ``/bin/sh -c``, a list as it stands.
@@ -80,6 +82,9 @@ class Commands:
             Bytes of each stream to keep; beyond it, the beginning and the end.
         output_limit
             Bytes of a stream beyond which it is ended.
+        keep_output
+            Bytes of each stream to keep in files of the sandbox, whatever is dropped here:
+            ``result.stdout_path``, ``stderr_path``. It runs in the background then; *stdin* is bytes.
         check
             Raise `CommandFailed` unless its exit code is 0.
 
@@ -98,6 +103,15 @@ class Commands:
         sandbox._check_usable()
         if timeout is not None and timeout <= 0:
             raise InvalidArgument(f"timeout: {timeout!r} is not above zero; None is for no limit")
+        if keep_output:
+            if not isinstance(stdin, bytes) or output_limit is not None:
+                raise InvalidArgument("keep_output goes with stdin of bytes, and without output_limit")
+            words, variables = _words(command, env)
+            kept = await background.run_kept(
+                self, words, variables, timeout=timeout, cwd=cwd, stdin=stdin, on_stdout=on_stdout,
+                on_stderr=on_stderr, max_output=max_output, keep=keep_output,
+            )  # fmt: skip
+            return self._checked(kept) if check else kept
         if output_limit is not None:
             max_output = max(max_output, output_limit)
         exec_id = script.new_id()
@@ -141,9 +155,14 @@ class Commands:
         if code is None:
             text = call.exit.message if call.exit is not None else "the stream ended without a word"
             raise ExecTransportError(text, started=not call.never_started, sandbox=sandbox.name, result=result)
-        if check and code != 0:
+        return self._checked(result) if check else result
+
+    def _checked(self, result: CommandResult) -> CommandResult:
+        if result.exit_code != 0:
             told = result.stderr_text.strip() or result.stdout_text.strip()
-            raise CommandFailed(f"exit code {code}: {told[-500:]}", result, sandbox=sandbox.name)
+            raise CommandFailed(
+                f"exit code {result.exit_code}: {told[-500:]}", result, sandbox=self._sandbox.name
+            )  # fmt: skip
         return result
 
     async def start(
@@ -167,8 +186,7 @@ class Commands:
         max_output
             Bytes of each stream that are kept, in files in the sandbox; the rest is dropped.
         """
-        words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        variables = [f"{name}={value}" for name, value in (env or {}).items()]
+        words, variables = _words(command, env)
         return await background.start(
             self, words, variables, timeout=timeout, cwd=cwd, stdin=stdin, max_output=max_output
         )
@@ -218,3 +236,8 @@ class Commands:
     async def end(self, exec_id: str, signal: str = "TERM", grace: int = GRACE_SECONDS) -> None:
         """End every process that a command has started: *signal*, and KILL after *grace* seconds."""
         await calls.end(self._sandbox, exec_id, signal, grace)
+
+
+def _words(command: str | Sequence[str], env: Mapping[str, str] | None) -> tuple[list[str], list[str]]:
+    words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    return words, [f"{name}={value}" for name, value in (env or {}).items()]

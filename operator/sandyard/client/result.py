@@ -26,6 +26,8 @@ class CommandResult:
         Output that was dropped, of both streams.
     exec_id
         Names its processes inside the sandbox.
+    stdout_path, stderr_path
+        Files of the sandbox that hold the whole output, where ``keep_output`` asked for them.
     """
 
     exit_code: int | None
@@ -35,6 +37,8 @@ class CommandResult:
     duration: float = 0.0
     omitted_bytes: int = 0
     exec_id: str = ""
+    stdout_path: str = ""
+    stderr_path: str = ""
 
     @property
     def ok(self) -> bool:

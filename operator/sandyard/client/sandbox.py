@@ -18,6 +18,7 @@ from sandyard.client.commands import Commands
 from sandyard.client.errors import (
     InvalidArgument,
     SandboxError,
+    SandboxExists,
     SandboxNotFound,
     SandboxNotReady,
 )
@@ -74,6 +75,7 @@ class AsyncSandbox(SandboxObject):
         labels: Mapping[str, str] | None = None,
         wait_seconds: int | None = None,
         wait: bool = True,
+        exist_ok: bool = False,
         cluster: Cluster | None = None,
     ) -> Self:
         """Take a sandbox from *pool*, or from one for a *language*, or start one of *template*.
@@ -93,6 +95,8 @@ class AsyncSandbox(SandboxObject):
             How long to wait for a sandbox; None: what the pool says.
         wait
             False: return at once; use `wait_until_ready` later.
+        exist_ok
+            With *name*: if there is a Sandbox of that name, `connect` to it; whoever made it ends it.
 
         Raises
         ------
@@ -112,17 +116,24 @@ class AsyncSandbox(SandboxObject):
                 pool=pool, template=template, name=name, timeout=timeout, idle_timeout=idle_timeout, env=env,
                 network=network, labels=labels, wait_seconds=wait_seconds,
             )  # fmt: skip
-            found = await opened.create(SANDBOXES, namespace or opened.namespace, body)
-            sandbox = cls(opened, found, own_cluster=own, ends=True)
-            if wait:
+            ends = True
+            try:
+                found = await opened.create(SANDBOXES, namespace or opened.namespace, body)
+            except SandboxExists:
+                if not exist_ok or name is None:
+                    raise
+                found, ends = await opened.get(SANDBOXES, namespace or opened.namespace, name), False
+            sandbox = cls(opened, found, own_cluster=own, ends=ends)
+            if wait and (ends or sandbox._body.phase in ("Pending", "Starting")):
                 try:
                     # Whoever says how long to wait for a sandbox also waits for a new leader.
                     notice = _NOTICE_SECONDS if wait_seconds is None else wait_seconds + _NOTICE_SECONDS
                     await sandbox._wait_until_ready(None, notice)
                 except BaseException:
                     # Also when we are cancelled: nobody else knows of it.
-                    with contextlib.suppress(SandboxError):
-                        await asyncio.shield(sandbox._delete())
+                    if ends:
+                        with contextlib.suppress(SandboxError):
+                            await asyncio.shield(sandbox._delete())
                     raise
             return sandbox
 

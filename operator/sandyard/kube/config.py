@@ -9,9 +9,6 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubernetes import config as kubernetes_config
-from kubernetes.client import Configuration
-
 from sandyard.kube import errors
 
 __all__ = ["ClusterConfig", "load"]
@@ -92,6 +89,10 @@ def load() -> ClusterConfig:
             f"https://{bracketed}:{port}", ca_file=str(_ACCOUNT / "ca.crt"), token_file=_ACCOUNT / "token",
             namespace=(_ACCOUNT / "namespace").read_text().strip(),
         )  # fmt: skip
+    # As slow to import as all the rest together, and of no use inside a cluster.
+    from kubernetes import config as kubernetes_config
+    from kubernetes.client import Configuration
+
     source = Configuration()
     try:
         # Told explicitly: the library reads the variable only once, when it is imported.

@@ -1,0 +1,67 @@
+"""docs/client.md is true: its programs and commands are run as they stand."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from localcluster import paths
+from tests.support import manifests
+from tests.support.kube import Kube, until
+
+TEXT = (paths.REPOSITORY / "docs" / "client.md").read_text()
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+# What each of them prints.
+PRINTED = [
+    "2\n 0\n",
+    "['Ready']\nkept\n True\nLinux",
+    "b'LOUD\\n'\nb'begun\\n' False\nTrue [True]\nTrue\nhello x\n/tmp\n",
+    "success {'sum': 42} sum.csv True\ntime\n",
+    "one and a half\n2\n b'one'\n",
+]
+
+
+@pytest.fixture
+def place(kube: Kube, tmp_path: pathlib.Path) -> dict[str, str]:
+    """An environment in which ``sandyard`` is a command, and the namespace of the test the usual one."""
+    kube.apply(manifests.pool("python", 2))
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+    config = tmp_path / "kubeconfig"
+    shutil.copy(kube.kubeconfig, config)
+    kube.run("kubectl", f"--kubeconfig={config}", "config", "set-context", "--current", f"--namespace={kube.namespace}")
+    command = tmp_path / "bin" / "sandyard"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sandyard.cli.main "$@"\n')
+    command.chmod(0o755)
+    path = f"{command.parent}:{kube.environment['PATH']}"
+    return {**kube.environment, "PATH": path, "KUBECONFIG": str(config), "PYTHONPATH": os.path.abspath("operator")}
+
+
+def test_every_program_prints_what_it_should(kube: Kube, place: dict[str, str]) -> None:
+    assert len(PROGRAMS) == len(PRINTED)
+    for program, printed in zip(PROGRAMS, PRINTED, strict=True):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=place, text=True, capture_output=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(printed)
+    until("nothing is left", lambda: kube.list("sandboxes") == [], 30)
+
+
+def test_every_command_works(kube: Kube, place: dict[str, str]) -> None:
+    (commands,) = re.findall(r"^```console\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    done = subprocess.run(
+        ["bash", "-c", f"set -euo pipefail\n{commands}"], env=place, cwd=paths.REPOSITORY, text=True,
+        capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    for told in ("1\n2\n", "working\n", "kind: SandboxPool", "no way to: internet"):
+        assert told in done.stdout, done.stdout
+    assert "FAIL" not in done.stdout
+    until("nothing is left", lambda: kube.list("sandboxes") == [], 30)
