@@ -47,7 +47,7 @@ def up(name: str, options: Options) -> paths.Cluster:
     cluster = paths.Cluster.named(name, create=True)
     with paths.locked(paths.state_dir() / f"{name}.lock", waiting=f"waiting for another command on {name!r}"):
         running = processes.Processes(cluster)
-        if running.names() and not running.alive("apiserver"):
+        if running.names() and not running.alive("etcd"):
             print("the cluster's processes are gone (a restart of the machine?): clearing what they left", flush=True)
             _tear_down(cluster)
             cluster = paths.Cluster.named(name, create=True)

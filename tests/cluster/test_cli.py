@@ -221,8 +221,9 @@ def test_the_doctor_proves_isolation(cli: Cli) -> None:
     for name in ("kernel", "capabilities", "no way to: API server", "no way to: internet", "teardown"):
         assert any(name in key for key in found), found
     assert cli.kube.list("sandboxes") == []
-    cli.run("doctor", "--pool", "nowhere", code=1)
-    assert "PoolNotFound" in cli.stderr or "FAIL" in cli.stderr
+    told = cli.text("doctor", "--pool", "nowhere", code=1)
+    assert "FAIL" in told and "[NotFound]" in told
+    assert "failed: sandbox" in cli.stderr
 
 
 def test_completion_for_each_shell(cli: Cli) -> None:

@@ -281,6 +281,19 @@ async def test_ten_who_ask_for_one_name_get_one_sandbox(pool: Kube) -> None:
         await ten[0].kill()
 
 
+async def test_one_that_is_used_is_not_idle_however_long_a_command_takes(pool: Kube) -> None:
+    async with await AsyncSandbox.create("python", namespace=pool.namespace, idle_timeout=5) as sandbox:
+        assert (await sandbox.commands.run("sleep 13")).ok
+        for _ in range(30):
+            await sandbox.commands.run(["true"])
+        assert await sandbox.is_running()
+        started = time.monotonic()
+        while await sandbox.is_running():
+            assert time.monotonic() - started < 20
+            await asyncio.sleep(0.3)
+        assert time.monotonic() - started > 3
+
+
 def test_a_client_that_is_killed_leaves_nothing_beyond_the_lifetime(pool: Kube) -> None:
     code = (
         "from sandyard import Sandbox; import sys\n"

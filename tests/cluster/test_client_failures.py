@@ -98,7 +98,7 @@ async def test_the_end_of_its_lifetime_when_it_is_kept(kube: Kube, sandbox: Asyn
 
 async def test_being_suspended(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    template = manifests.template(workspace={"sizeLimit": "64Mi", "persistent": {}})
+    template = manifests.template(workspace={"persistent": {"size": "64Mi"}})
     async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as sandbox:
         await during(
             sandbox, errors.SandboxRestarted,
@@ -154,14 +154,16 @@ async def test_an_api_server_that_restarts(installed: Installed, kube: Kube, san
 
 @contextmanager
 def cut(installed: Installed) -> Iterator[None]:
-    """Nothing gets through to the cluster: its own network namespace drops what comes from this machine."""
-    rule = ["PREROUTING", "-i", "host0", "-j", "DROP"]
+    """Nothing gets to the cluster or from it: its own network namespace drops what it has with this machine."""
+    rules = [["PREROUTING", "-i", "host0", "-j", "DROP"], ["OUTPUT", "-o", "host0", "-j", "DROP"]]
     inside = ["ip", "netns", "exec", installed.cluster.netns, "iptables", "-w", "-t", "raw"]
-    subprocess.run([*inside, "-I", *rule], check=True)
+    for rule in rules:
+        subprocess.run([*inside, "-I", *rule], check=True)
     try:
         yield
     finally:
-        subprocess.run([*inside, "-D", *rule], check=True)
+        for rule in rules:
+            subprocess.run([*inside, "-D", *rule], check=True)
 
 
 async def test_a_network_that_is_cut(installed: Installed, sandbox: AsyncSandbox) -> None:

@@ -16,6 +16,7 @@ from sandyard.kube.client import Resource
 __all__ = ["Finding", "examine"]
 
 _OLDEST = (1, 30)
+_WAIT_SECONDS = 60
 _SERVICES = Resource("v1", "services")
 # Documented addresses of clouds' metadata services, and a public one (RFC 1122, vendors' own documents).
 _METADATA = ("169.254.169.254", 80)
@@ -67,8 +68,10 @@ async def examine(cluster: Cluster, pool: str | None, image: str | None) -> Asyn
             yield Finding("sandbox", "unknown", "there is no pool here: give --image or --pool")
             return
     try:
+        if pool:
+            await cluster.get(POOLS, cluster.namespace, pool)
         sandbox = await AsyncSandbox.create(
-            pool, template={"image": image} if image else None, timeout=300, cluster=cluster
+            pool, template={"image": image} if image else None, timeout=300, wait_seconds=_WAIT_SECONDS, cluster=cluster
         )
     except errors.SandboxError as error:
         yield Finding("sandbox", "FAIL", f"{error} [{error.code}]")

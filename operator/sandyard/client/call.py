@@ -27,7 +27,7 @@ GRACE_SECONDS = 5
 # How long the reason of a broken stream is waited for.
 _REASON_SECONDS = 4.0
 # The same when the connection is lost: then the watch most often hears nothing either.
-LOST_REASON_SECONDS = 1.5
+LOST_REASON_SECONDS = 1.0
 # A command that has run for so long has left its node's runtime in peace again.
 SETTLE_SECONDS = 2.0
 # After its end a command's stream is kept until the node has done with it as well, unless a child holds on to it.
@@ -88,8 +88,6 @@ class Call:
 
     async def run(self, timeout: float | None, gate: Gate) -> None:
         """Follow the command to its end; its time counts from when it has begun."""
-        with contextlib.suppress(SandboxError):
-            await self._sandbox._stamp()
         async with self._sandbox._lifeline.held() as losing:
             reading = asyncio.create_task(self._read(await gate.turn()))
             self._sandbox._background(reading)

@@ -63,8 +63,8 @@ LANGUAGES: Final[Mapping[str, Language]] = {
     # Nothing of the image's user or of the folder gets into the program (-I), no bytecode is left (-B).
     "python": Language("main.py", {"python3": "exec python3 -I -B {file}", "python": "exec python -I -B {file}"},
                        _PYTHON_RUNNER),
-    "javascript": Language("main.js", {"node": "exec node main.js", "bun": "exec bun main.js",
-                                       "deno": "exec deno run -A main.js"}, _SCRIPT_CALL),
+    "javascript": Language("main.js", {"node": "exec node {file}", "bun": "exec bun {file}",
+                                       "deno": "exec deno run -A {file}"}, _SCRIPT_CALL),
     "typescript": Language("main.ts", {"bun": "exec bun main.ts", "deno": "exec deno run -A main.ts",
                                        "tsx": "exec tsx main.ts", "tsc": _TSC,
                                        "node": "exec node --experimental-strip-types main.ts"}, _SCRIPT_CALL),
@@ -98,7 +98,7 @@ def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
         file = "main.mjs"
     run = "call.py" if "call.py" in made else file
     lines = [
-        f"command -v {runner} >/dev/null && {{ {command.format(file=run).replace('main.js', file)}; exit; }}"
+        f"command -v {runner} >/dev/null && {{ {command.format(file=run)}; exit; }}"
         for runner, command in language.runners.items()
     ]
     missing = f": >no-runner; echo 'this image has none of: {', '.join(language.runners)}' >&2; exit 127"

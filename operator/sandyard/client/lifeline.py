@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sandyard.client.errors import SandboxError, Unauthorized, Unavailable
 
@@ -14,10 +15,14 @@ _AGAIN_SECONDS = 0.5
 
 
 class Lifeline:
-    """Runs *look*, which returns the reason, as long as somebody holds on to it."""
+    """Runs *look*, which returns the reason, as long as somebody holds on to it; and *beside* it."""
 
-    def __init__(self, look: Callable[[], Awaitable[SandboxError]]) -> None:
+    def __init__(
+        self, look: Callable[[], Awaitable[SandboxError]], beside: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> None:
         self._look = look
+        self._beside = beside
+        self._other: asyncio.Task[None] | None = None
         self._holders = 0
         self._task: asyncio.Task[SandboxError] | None = None
 
@@ -26,15 +31,19 @@ class Lifeline:
         """A task that ends with the reason; it is shared, so do not cancel it."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+        if self._beside is not None and self._other is None:
+            self._other = asyncio.create_task(self._beside())
         self._holders += 1
         try:
             yield self._task
         finally:
             self._holders -= 1
             if not self._holders:
-                task, self._task = self._task, None
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                tasks = [task for task in (self._task, self._other) if task is not None]
+                self._task = self._other = None
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> SandboxError:
         while True:

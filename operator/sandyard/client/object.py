@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +33,7 @@ class SandboxObject:
         self._cluster = cluster
         self._body = SandboxInfo(body)
         self._stamped = 0.0
-        self._lifeline = Lifeline(self._lost)
+        self._lifeline = Lifeline(self._lost, beside=self._used)
 
     @property
     def name(self) -> str:
@@ -65,16 +66,30 @@ class SandboxObject:
                 sandbox=self.name, reason=self._body.reason("Ready"),
             )  # fmt: skip
 
+    def _stamp_seconds(self) -> float | None:
+        """How often it must be told that it is used; None where no idle time asks for it."""
+        lifetime, status = self._body.get("spec", {}).get("lifetime") or {}, self._body.get("status", {})
+        idle = lifetime.get("idleSeconds")
+        if idle is None and "lastActivityAt" in status and "expiresAt" in status:
+            # Of its pool: what is left from the last use to the end is the idle time, or less.
+            idle = model.seconds(status["expiresAt"]) - model.seconds(status["lastActivityAt"])
+        return None if idle is None else max(0.5, min(_STAMP_SECONDS, idle / 4))
+
     async def _stamp(self) -> None:
-        """Tell that it is used, where an idle time asks for it; once in a while is enough."""
-        lifetime = self._body.get("spec", {}).get("lifetime") or {}
-        if "idleSeconds" not in lifetime:
+        """Tell that it is used, unless that was told a moment ago."""
+        seconds = self._stamp_seconds()
+        if seconds is None or time.monotonic() - self._stamped < seconds:
             return
-        if time.monotonic() - self._stamped < min(_STAMP_SECONDS, lifetime["idleSeconds"] / 4):
-            return
-        self._stamped = time.monotonic()
         stamp = {names.ANNOTATION_ACTIVITY: model.timestamp(time.time())}
         await self._cluster.patch(SANDBOXES, self.namespace, self.name, {"metadata": {"annotations": stamp}})
+        self._stamped = time.monotonic()
+
+    async def _used(self) -> None:
+        """Tell so again and again; runs beside its commands, once for all of them."""
+        while True:
+            with contextlib.suppress(SandboxError):
+                await self._stamp()
+            await asyncio.sleep(self._stamp_seconds() or _STAMP_SECONDS)
 
     async def _lost(self) -> SandboxError:
         """Return why it can no longer be used, as soon as that is so; runs beside its commands."""
