@@ -1,6 +1,7 @@
-"""A hundred programs, each in a sandbox of its own, ten at a time; then a table of how they went."""
+"""A hundred programs (or as many as you say), each in a sandbox of its own, ten at a time; then how they went."""
 
 import asyncio
+import sys
 from collections import Counter
 
 from sandyard import AsyncSandbox
@@ -10,15 +11,15 @@ PROGRAMS = [
     "def main(n): return n * n",
     "def main(n): return 1 / 0",
     "def main(n): open('/etc/shadow')",
-    "def main(n):\n  while n >= 0: pass",
+    "import time\ndef main(n): time.sleep(3600)",
 ]
-TASKS, AT_ONCE = 100, 10
+TASKS, AT_ONCE = int(sys.argv[1]) if len(sys.argv) > 1 else 100, 10
 
 
 async def evaluate(number: int, cluster: Cluster, turns: asyncio.Semaphore) -> str:
     """How one program goes; the sandbox goes with it."""
     async with turns, await AsyncSandbox.create("python", timeout=300, cluster=cluster) as sandbox:
-        result = await sandbox.run_code(PROGRAMS[number % len(PROGRAMS)], args=[number], timeout=3)
+        result = await sandbox.run_code(PROGRAMS[number % len(PROGRAMS)], args=[number], timeout=10)
         return f"{result.outcome} ({result.limit})" if result.limit else result.outcome
 
 

@@ -132,8 +132,8 @@ async def test_memory_that_runs_out_is_told_as_such(kube: Kube, monkeypatch: pyt
 async def test_what_a_sandbox_uses_and_is(sandbox: AsyncSandbox) -> None:
     await sandbox.commands.run("head -c 50000000 /dev/zero > /workspace/f")
     burning = await sandbox.commands.start(["python3", "-c", "x = bytearray(50_000_000)\nwhile True: pass"])
-    for _ in range(3):
-        used = await sandbox.get_metrics()
+    # This machine may be busy with something else as well.
+    used = max([await sandbox.get_metrics() for _ in range(4)], key=lambda metrics: metrics.cpu_cores)
     assert 0.5 < used.cpu_cores < 1.3, used
     assert 50_000_000 < used.memory_bytes < 200_000_000, used
     assert used.disk_used_bytes is not None and used.disk_used_bytes >= 50_000_000

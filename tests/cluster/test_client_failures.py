@@ -119,7 +119,7 @@ async def test_an_operator_that_is_down(installed: Installed, kube: Kube, sandbo
         started = time.monotonic()
         with pytest.raises(errors.OperatorUnavailable) as caught:
             await AsyncSandbox.create(template=manifests.template(), namespace=kube.namespace)
-        assert time.monotonic() - started < LIMIT_SECONDS + 0.5
+        assert time.monotonic() - started < LIMIT_SECONDS + 1
         assert caught.value.retryable
         waiting = asyncio.create_task(
             AsyncSandbox.create(template=manifests.template(), namespace=kube.namespace, wait_seconds=120)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -178,6 +181,24 @@ def test_a_runtime_class_that_is_really_runc_hands_out_nothing(kube: Kube, start
         kube.kubectl("delete", "runtimeclass", name)
 
 
+def check_uninstall(kube: Kube) -> None:
+    """``sandyard uninstall`` takes everything away, with a sandbox and a pool alive: here it may."""
+    command = [sys.executable, "-m", "sandyard.cli.main", "uninstall", "--crds"]
+    environment = {**kube.environment, "PYTHONPATH": os.path.abspath("operator")}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *words], env=environment, input="", text=True, capture_output=True, timeout=200, check=False
+        )
+
+    assert run().returncode == 1, "it asks first"
+    assert kube.get("sandbox", "brave") is not None
+    done = run("--yes")
+    assert done.returncode == 0, done.stderr
+    assert "sandyard" not in kube.kubectl("get", "crds,clusterroles,validatingadmissionpolicies", "-o", "name")
+    until("no pod is left", lambda: kube.kubectl("get", "pods", "-A", "-o", "name") == "", 60)
+
+
 def test_without_enforced_policies_nothing_is_handed_out() -> None:
     """In a cluster of its own, beside the other: NetworkPolicies are accepted there, and do nothing."""
     cluster = lifecycle.up("unenforced", lifecycle.Options(network_policy=False))
@@ -203,6 +224,7 @@ def test_without_enforced_policies_nothing_is_handed_out() -> None:
         told = {c["type"]: c["status"] for c in status["conditions"]}
         assert told["NetworkEnforced"] == "False"
         assert told["RuntimeIsolated"] == "True"
+        check_uninstall(kube)
     finally:
         lifecycle.down("unenforced")
     assert not (paths.state_dir() / "clusters" / "unenforced").exists()

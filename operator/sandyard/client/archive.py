@@ -141,9 +141,7 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
     """Write the tree below *source* as a tar stream: plain files, folders and links, with their modes."""
     done = Transferred()
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PIECE) as archive:
-        for path in sorted(source.rglob("*")):
-            found = path.lstat()
-            name = path.relative_to(source).as_posix()
+        for path, name, found in _members(source):
             member = tarfile.TarInfo(name)
             member.mode, member.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
             if stat.S_ISDIR(found.st_mode):
@@ -168,9 +166,7 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
 def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
     """The same for an image without tar, as ``unpack.sh`` reads it; names with line feeds are left out."""
     done = Transferred()
-    for path in sorted(source.rglob("*")):
-        found = path.lstat()
-        name = path.relative_to(source).as_posix()
+    for path, name, found in _members(source):
         mode = f"{stat.S_IMODE(found.st_mode):o}"
         if "\n" in name:
             done.skipped.append(f"{name!r}: a line feed in its name, and no tar in the image")
@@ -195,6 +191,12 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
             done.skipped.append(f"{name!r}: neither file, folder nor link")
     target.write(b"end 0 0\n")
     return done
+
+
+def _members(source: pathlib.Path) -> Iterator[tuple[pathlib.Path, str, os.stat_result]]:
+    """Everything below *source*, folders before what is in them, with its name in an archive."""
+    for path in sorted(source.rglob("*")):
+        yield path, path.relative_to(source).as_posix(), path.lstat()
 
 
 def _parts(name: str) -> list[str] | None:
