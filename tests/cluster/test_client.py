@@ -20,6 +20,7 @@ import pytest
 
 from sandyard import AsyncSandbox, Sandbox
 from sandyard.client import Cluster, errors
+from sandyard.kube import exec  # noqa: A004
 from tests.cluster.conftest import Installed
 from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
@@ -128,6 +129,23 @@ async def test_bytes_are_exact_on_runc_too(installed: Installed, kube: Kube, mon
     finally:
         await asyncio.to_thread(installed.install)
         kube.kubectl("delete", "runtimeclass", name)
+
+
+async def test_a_server_that_cannot_end_an_input(sandbox: AsyncSandbox) -> None:
+    """Spoken to as a Kubernetes before 1.30 is: the stream is v4's, which has no end of input."""
+    sandbox._cluster.exec_protocol = exec.V4
+    run = sandbox.commands.run
+    data = os.urandom(10**6)
+    assert (await run("cat", stdin=data)).stdout == data
+    assert (await run("cat", stdin=b"")).stdout == b""
+    assert (await run("true", stdin=data)).exit_code == 0
+    assert (await run(["sh", "-c", "wc -c; exit 7", "x" * 20_000], stdin=b"abc")).stdout.strip() == b"3"
+    await sandbox.files.write("f", data)
+    assert await sandbox.files.read("f") == data
+    with pytest.raises(errors.CommandTimeout):
+        await run("sleep 300", timeout=1)
+    async with await sandbox.shell() as shell:
+        assert (await shell.run("echo hello")).stdout == b"hello\n"
 
 
 async def test_a_firehose_is_bounded_and_ended(sandbox: AsyncSandbox) -> None:

@@ -8,6 +8,8 @@ import time
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
 from sandyard.cli import show
@@ -25,6 +27,7 @@ from sandyard.client.script import Request
 from sandyard.client.shell import Shell
 from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
 from sandyard.kube import errors as kube_errors
+from sandyard.kube import exec  # noqa: A004
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.exec import Exit
 
@@ -215,3 +218,16 @@ async def test_a_request_has_its_time() -> None:
         assert caught.value.retryable
         for writer in held:
             writer.close()
+
+
+@pytest.mark.parametrize(("minor", "older"), [("29", True), ("29+", True), ("30", False), ("33+", False), ("x", False)])
+async def test_an_older_server_is_known_by_its_version(minor: str, older: bool) -> None:
+    async def version(_: web.Request) -> web.Response:
+        return web.json_response({"major": "1", "minor": minor})
+
+    application = web.Application()
+    application.router.add_get("/version", version)
+    async with TestServer(application) as server, Cluster(config=ClusterConfig(str(server.make_url("")))) as cluster:
+        assert await cluster.falls_back() is older
+        assert (cluster.exec_protocol == exec.V4) is older
+        assert not await cluster.falls_back() or not older

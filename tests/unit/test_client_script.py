@@ -31,9 +31,10 @@ class Done:
 
 
 def run(
-    shell: str, command: str | Sequence[str], *, env: dict[str, str] | None = None, watch: int = 0, stdin: bytes = b""
-) -> Done:
-    request = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch)
+    shell: str, command: str | Sequence[str], *, env: dict[str, str] | None = None, watch: int = 0, stdin: bytes = b"",
+    length: int | None = None,
+) -> Done:  # fmt: skip
+    request = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch, stdin_bytes=length)
     started = time.monotonic()
     # In a process namespace of its own: it looks at every process there is.
     namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -85,6 +86,15 @@ def test_what_is_too_long_for_a_request_goes_ahead_of_the_input(shell: str) -> N
     for command in ("x" * 2**17, ["a\0b"]):
         with pytest.raises(InvalidArgument):
             run(shell, command)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_input_that_never_ends_ends_after_its_length(shell: str) -> None:
+    data = bytes(range(256)) * 300
+    for size in (0, 1, len(data)):
+        done = run(shell, "cat; exit 5", stdin=data, length=size)
+        assert (done.code, done.out) == (5, data[:size])
+    assert run(shell, ["sh", "-c", "kill -9 $$"], stdin=data, length=len(data)).code == 137
 
 
 @pytest.mark.parametrize("shell", SHELLS)

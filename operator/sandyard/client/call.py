@@ -40,7 +40,7 @@ async def end(sandbox: AsyncSandbox, exec_id: str, signal: str = "TERM", grace: 
     """End every process of a command: *signal*, and KILL after *grace* seconds."""
     await exec.run(
         sandbox._cluster.client, sandbox._exec_path(), script.kill(exec_id, signal, grace), container=names.CONTAINER,
-        timeout_seconds=grace + 40.0,
+        timeout_seconds=grace + 40.0, protocol=sandbox._cluster.exec_protocol,
     )  # fmt: skip
 
 
@@ -49,6 +49,10 @@ class Call:
 
     Attributes
     ----------
+    exec_id
+        Names its processes inside the sandbox.
+    most_output
+        Bytes of a stream beyond which it is ended; None: never.
     exit
         What the server said of its end, if it said something.
     error
@@ -56,7 +60,7 @@ class Call:
     timed_out
         Whether its time was over.
     overflowed
-        Whether it said more than *most_output* bytes on one stream.
+        Whether it said more than that on one stream.
     """
 
     def __init__(
@@ -64,18 +68,24 @@ class Call:
         streams: Mapping[int, tuple[Tail, Output | None]], *, most_output: int | None = None,
     ) -> None:  # fmt: skip
         self._sandbox = sandbox
-        self._exec_id = exec_id
+        self.exec_id = exec_id
         self._request = request
         self._stdin = stdin
         self._streams = streams
-        self._most_output = most_output
+        self.most_output = most_output
         self._connected = False
+        self._failure: BaseException | None = None
         self._begun = asyncio.Event()
         self._ended = asyncio.Event()
         self.exit: exec.Exit | None = None
         self.error: SandboxError | None = None
         self.timed_out = False
         self.overflowed = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server would not even open the stream."""
+        return not self._connected and isinstance(self._failure, errors.ApiError)
 
     @property
     def never_started(self) -> bool:
@@ -138,13 +148,13 @@ class Call:
     async def _end(self, reading: asyncio.Task[None]) -> None:
         """End what runs, and take in its last words."""
         with contextlib.suppress(errors.ApiError, errors.TransportError):
-            await end(self._sandbox, self._exec_id)
+            await end(self._sandbox, self.exec_id)
         if not self.overflowed:
             await asyncio.wait({reading}, timeout=1)
 
     async def _finish(self, reading: asyncio.Task[None], losing: asyncio.Task[SandboxError]) -> None:
         """The stream has ended, well or not; if not, the sandbox's state says more."""
-        failure = reading.exception()
+        self._failure = failure = reading.exception()
         if failure is not None and not isinstance(failure, (errors.ApiError, errors.TransportError)):
             # Of the caller's own input or output.
             await self._end(reading)
@@ -170,7 +180,7 @@ class Call:
         try:
             async with exec.open_exec(
                 self._sandbox._cluster.client, self._sandbox._exec_path(), self._request.words,
-                container=names.CONTAINER,
+                container=names.CONTAINER, protocol=self._sandbox._cluster.exec_protocol,
             ) as process:  # fmt: skip
                 self._connected = True
                 async with asyncio.TaskGroup() as tasks:
@@ -194,7 +204,7 @@ class Call:
                 asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
             if output is not None and certain and (waiting := output(certain)) is not None:
                 await waiting
-            if self._most_output is not None and tail.seen > self._most_output:
+            if self.most_output is not None and tail.seen > self.most_output:
                 self.overflowed = True
                 return
             if all(tail.ended for tail, _ in self._streams.values()):

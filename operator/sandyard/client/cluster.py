@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -19,7 +20,10 @@ from sandyard.client.errors import (
     Unavailable,
 )
 from sandyard.kube import config as kube_config
-from sandyard.kube import errors
+from sandyard.kube import (
+    errors,
+    exec,  # noqa: A004 - Kubernetes' own word
+)
 from sandyard.kube.client import Client, Resource
 
 __all__ = ["PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
@@ -30,6 +34,8 @@ POOLS = Resource(names.API_VERSION, names.POOLS)
 POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 _WATCH_SILENCE_SECONDS = 70.0
 _ATTEMPTS = 3
+# Kubernetes' version that closes the input of an exec.
+_V5_SINCE = (1, 30)
 # Without an answer from the other side's network for so long, a connection is lost.
 _SILENCE_SECONDS = 2.5
 
@@ -57,6 +63,7 @@ class Cluster:
             raise Unauthorized(str(error)) from error
         self.namespace = namespace or config.namespace
         self.request_timeout = request_timeout
+        self.exec_protocol = exec.V5
         self.client = Client(
             config, timeout_seconds=request_timeout, connections=connections, user_agent="sandyard-client",
             silence_seconds=_SILENCE_SECONDS,
@@ -106,6 +113,19 @@ class Cluster:
                 return False
             raise
         return True
+
+    async def falls_back(self) -> bool:
+        """Whether an exec that was refused is to be tried again, as an older server understands it."""
+        if self.exec_protocol != exec.V5:
+            return False
+        try:
+            version = await self.client.get("/version")
+            older = (int(version["major"]), int(re.match(r"\d*", str(version["minor"]))[0])) < _V5_SINCE  # type: ignore[index]
+        except (errors.ApiError, errors.TransportError, KeyError, ValueError):
+            return False
+        if older:
+            self.exec_protocol = exec.V4
+        return older
 
     async def _again(self, call: Callable[[], Awaitable[dict[str, Any]]], name: str) -> dict[str, Any]:
         """What may be done twice is done again when no answer comes."""

@@ -116,31 +116,34 @@ class Commands:
             max_output = max(max_output, output_limit)
         exec_id = script.new_id()
         watch = math.ceil(timeout) + _WATCH_SLACK_SECONDS if timeout is not None else 0
-        request = script.run(exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch)
         started = time.monotonic()
         for attempt in itertools.count():
+            request = script.run(
+                exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch, stdin_bytes=self._length(stdin)
+            )  # fmt: skip
             out, err = Tail(exec_id, max_output), Tail(exec_id, max_output)
             streams = {exec.STDOUT: (out, on_stdout), exec.STDERR: (err, on_stderr)}
             call = Call(sandbox, exec_id, request, stdin, streams, most_output=output_limit)
             await call.run(timeout, self._gate)
+            if call.refused and await sandbox._cluster.falls_back():
+                continue
             if not call.never_started or time.monotonic() - started > _TRY_SECONDS:
                 break
             # The node was too busy; nothing has run, so nothing is done twice.
             await asyncio.sleep(min(0.2 * 2**attempt, 3) * random.uniform(0.5, 1))
+        result = self._told(call, out, err, time.monotonic() - started, timeout)
+        return self._checked(result) if check else result
+
+    def _told(self, call: Call, out: Tail, err: Tail, seconds: float, timeout: float | None) -> CommandResult:
+        """The result of a command that has ended, or the error that it ended with."""
+        name = self._sandbox.name
         out.close()
         err.close()
         code = out.exit_code if out.exit_code is not None else err.exit_code
         if code is None and call.exit is not None:
             code = call.exit.code
-        result = CommandResult(
-            code,
-            out.value(),
-            err.value(),
-            call.timed_out,
-            time.monotonic() - started,
-            out.omitted + err.omitted,
-            exec_id,
-        )
+        omitted = out.omitted + err.omitted
+        result = CommandResult(code, out.value(), err.value(), call.timed_out, seconds, omitted, call.exec_id)
         if isinstance(call.error, ExecTransportError):
             call.error.result = result
         if call.error is not None:
@@ -148,14 +151,22 @@ class Commands:
             raise call.error.with_traceback(None)
         if call.overflowed:
             raise OutputLimitExceeded(
-                f"more than {output_limit} bytes of output, and ended", result, sandbox=sandbox.name
-            )
+                f"more than {call.most_output} bytes of output, and ended", result, sandbox=name
+            )  # fmt: skip
         if call.timed_out:
-            raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=sandbox.name)
+            raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=name)
         if code is None:
             text = call.exit.message if call.exit is not None else "the stream ended without a word"
-            raise ExecTransportError(text, started=not call.never_started, sandbox=sandbox.name, result=result)
-        return self._checked(result) if check else result
+            raise ExecTransportError(text, started=not call.never_started, sandbox=name, result=result)
+        return result
+
+    def _length(self, stdin: Input) -> int | None:
+        """The length of an input whose end the server cannot tell; None where it can."""
+        if self._sandbox._cluster.exec_protocol == exec.V5:
+            return None
+        if not isinstance(stdin, bytes):
+            raise InvalidArgument("stdin as a stream needs Kubernetes 1.30 or newer: give bytes")
+        return len(stdin)
 
     def _checked(self, result: CommandResult) -> CommandResult:
         if result.exit_code != 0:

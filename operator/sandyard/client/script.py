@@ -52,9 +52,12 @@ def new_id() -> str:
 
 
 def run(
-    exec_id: str, command: str | Sequence[str], *, folder: str, env: Mapping[str, str], watch_seconds: int
-) -> Request:
+    exec_id: str, command: str | Sequence[str], *, folder: str, env: Mapping[str, str], watch_seconds: int,
+    stdin_bytes: int | None = None,
+) -> Request:  # fmt: skip
     """The exec that runs *command*; a text is run by ``/bin/sh -c``.
+
+    With *stdin_bytes* its input ends after so many, also where the server cannot end it.
 
     Raises
     ------
@@ -71,8 +74,9 @@ def run(
                 f"{len(_bytes(word))} bytes are too long for one argument (Linux takes {_LONGEST_WORD}): "
                 "write it to a file, or send it as stdin"
             )
+    length = str(stdin_bytes) if stdin_bytes is not None else "-"
     code = text("functions", "run") if watch_seconds else text("run")
-    return _request(code, [exec_id, str(watch_seconds), folder, *variables, "--", *words])
+    return _request(code, [exec_id, str(watch_seconds), folder, length, *variables, "--", *words])
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:

@@ -186,8 +186,9 @@ class Shell:
         sandbox = self._sandbox
         asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
         async with exec.open_exec(
-            sandbox._cluster.client, sandbox._exec_path(), words, container=names.CONTAINER
-        ) as process:
+            sandbox._cluster.client, sandbox._exec_path(), words, container=names.CONTAINER,
+            protocol=sandbox._cluster.exec_protocol,
+        ) as process:  # fmt: skip
             self._process = process
             opened.set_result(None)
             async for channel, data in process:

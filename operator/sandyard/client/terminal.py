@@ -52,6 +52,7 @@ class Terminal:
         try:
             self._process = await self._stack.enter_async_context(exec.open_exec(
                 sandbox._cluster.client, sandbox._exec_path(), self._words, container=names.CONTAINER, tty=True,
+                protocol=sandbox._cluster.exec_protocol,
             ))  # fmt: skip
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:

@@ -2,7 +2,7 @@
 
 Bytes in and bytes out, in frames of (channel, data); nothing is decoded and nothing is buffered
 here.  Success is what the server's Status says, never silence: a stream that breaks off has no
-exit code.  Protocol: KEP-4006; closing stdin needs v5 (Kubernetes >= 1.30).
+exit code.  Protocol: KEP-4006; only v5 (Kubernetes >= 1.30) can close stdin, v4 is the same but for that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import orjson
 from sandyard.kube import errors
 from sandyard.kube.client import Client
 
-__all__ = ["STDERR", "STDIN", "STDOUT", "Completed", "Exec", "Exit", "open_exec", "run"]
+__all__ = ["STDERR", "STDIN", "STDOUT", "V4", "V5", "Completed", "Exec", "Exit", "open_exec", "run"]
 
 STDIN: Final = 0
 STDOUT: Final = 1
@@ -27,7 +27,8 @@ STDERR: Final = 2
 _STATUS: Final = 3
 _RESIZE: Final = 4
 _CLOSE: Final = 255
-_PROTOCOL: Final = "v5.channel.k8s.io"
+V5: Final = "v5.channel.k8s.io"
+V4: Final = "v4.channel.k8s.io"
 # Larger frames are reset by some proxies.
 _FRAME_BYTES: Final = 256 * 1024
 _KEEP_ALIVE_SECONDS: Final = 30.0
@@ -70,7 +71,8 @@ class Exec:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
-        self._stdin_open = True
+        # Where it cannot be closed, whoever writes to it must tell its length.
+        self._stdin_open = socket.protocol == V5
         self._size = (80, 24)
         self.exit: Exit | None = None
 
@@ -81,7 +83,7 @@ class Exec:
             await self._send(bytes((STDIN,)) + view[start : start + _FRAME_BYTES])
 
     async def close_stdin(self) -> None:
-        """End of file on standard input; standard output stays open."""
+        """End of file on standard input; standard output stays open. Nothing happens on v4."""
         if self._stdin_open:
             self._stdin_open = False
             await self._send(bytes((_CLOSE, STDIN)))
@@ -128,8 +130,9 @@ class Exec:
 
 @asynccontextmanager
 async def open_exec(
-    client: Client, path: str, command: Sequence[str], *, container: str, stdin: bool = True, tty: bool = False
-) -> AsyncIterator[Exec]:
+    client: Client, path: str, command: Sequence[str], *, container: str, stdin: bool = True, tty: bool = False,
+    protocol: str = V5,
+) -> AsyncIterator[Exec]:  # fmt: skip
     """Start *command* in a container of the pod at *path* (``…/pods/NAME``).
 
     Keep the command short: it travels in the URL. Send scripts through standard input.
@@ -144,7 +147,7 @@ async def open_exec(
     query = [("command", word) for word in command]
     query += [("container", container), ("stdout", "true"), ("stderr", str(not tty).lower())]
     query += [("stdin", str(stdin).lower()), ("tty", str(tty).lower())]
-    async with client.websocket(f"{path}/exec", query, _PROTOCOL) as socket:
+    async with client.websocket(f"{path}/exec", query, protocol) as socket:
         process = Exec(socket)
         keeper = asyncio.create_task(_keep_alive(process))
         try:
@@ -162,6 +165,7 @@ async def run(
     stdin: bytes = b"",
     timeout_seconds: float,
     limit_bytes: int = 1024 * 1024,
+    protocol: str = V5,
 ) -> Completed:
     """Run *command* to its end and keep up to *limit_bytes* of each stream.
 
@@ -176,7 +180,7 @@ async def run(
     truncated = False
     try:
         async with asyncio.timeout(timeout_seconds):
-            async with open_exec(client, path, command, container=container) as process:
+            async with open_exec(client, path, command, container=container, protocol=protocol) as process:
                 # Side by side: a process that answers while it reads would block us both.
                 feeding = asyncio.create_task(_feed(process, stdin))
                 try:

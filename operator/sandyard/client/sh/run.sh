@@ -1,13 +1,18 @@
-# run ID WATCH_SECONDS FOLDER NAME=VALUE... -- COMMAND...
-m=$1 t=$2 d=$3
-shift 3
+# run ID WATCH_SECONDS FOLDER INPUT NAME=VALUE... -- COMMAND...
+# INPUT is the length of its input, for servers that cannot tell its end; "-" for all others.
+m=$1 t=$2 d=$3 n=$4
+shift 4
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
 cd "$d" || exit 125
 export SANDYARD_EXEC="$m"
 printf '\000%s:+\000' "$m"
 exec 3<&0
-"$@" <&3 3<&- &
+case $n in
+  -) "$@" <&3 3<&- & ;;
+  0) "$@" </dev/null 3<&- & ;;
+  *) head -c "$n" <&3 3<&- | "$@" 3<&- & ;;
+esac
 c=$!
 exec 3<&-
 w=
