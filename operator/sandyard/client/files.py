@@ -163,7 +163,7 @@ class Files:
         """Write the whole file, folders above it included: afterwards it is the new one, or still the old."""
         content = data.encode() if isinstance(data, str) else data
         digest = hashlib.sha256(content).hexdigest()
-        await self._sh("write", path, str(len(content)), digest[:16], digest, stdin=content)
+        await self._sh(script.text("write"), path, str(len(content)), digest[:16], digest, stdin=content)
 
     async def read_lines(self, path: str, start: int = 1, end: int | None = None) -> FileLines:
         """Lines *start* to *end*, both counted from 1 and included, with their line ends; None: to the last.
@@ -175,7 +175,7 @@ class Files:
         """
         if start < 1 or (end is not None and end < start):
             raise InvalidArgument(f"lines {start} to {end}: lines count from 1, and the end is not before the start")
-        told = await self._sh("lines", path, str(start), str(end) if end is not None else "$")
+        told = await self._sh(script.text("lines"), path, str(start), str(end) if end is not None else "$")
         total, _, text = told.partition(b"\n")
         return FileLines(text.decode(errors="replace"), start, int(total))
 
@@ -208,7 +208,7 @@ class Files:
         check = await self._sandbox.commands.run(["grep", f"-{options}", "-e", pattern], env={"LC_ALL": "C"})
         if check.exit_code not in (0, 1):
             raise InvalidArgument(f"pattern: {check.stderr_text.strip()}", sandbox=self._sandbox.name)
-        told = await self._sh("grep", path, str(max_results + 1), options, pattern)
+        told = await self._sh(script.text("grep"), path, str(max_results + 1), options, pattern)
         found = [match for match in map(_match, told.splitlines()) if match is not None]
         return GrepResult(found[:max_results], len(found) > max_results)
 
@@ -266,7 +266,7 @@ class Files:
 
     async def list(self, path: str = ".") -> list[FileInfo]:
         """What is in the folder, sorted by name."""
-        return sorted(_infos(await self._sh("list", path)), key=lambda info: info.name)
+        return sorted(_infos(await self._sh(script.text("list"), path)), key=lambda info: info.name)
 
     async def stat(self, path: str) -> FileInfo:
         """What the file is; a link is not followed."""
@@ -296,11 +296,10 @@ class Files:
 
     async def _sh(self, code: str, *words: str, stdin: Input = b"", limit: int = _READ_LIMIT,
                   timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None) -> bytes:  # fmt: skip
-        """Run shell code, or one of ``sh/``; what went wrong becomes an error of files."""
+        """Run shell code; what went wrong becomes an error of files."""
         for word in words:
             if "\0" in word or not word:
                 raise InvalidArgument(f"{word!r} is no path", sandbox=self._sandbox.name)
-        code = script.text(code) if code.isalpha() else code
         try:
             done = await self._sandbox.commands.run(
                 ["/bin/sh", "-c", code, "sandyard-files", *words], stdin=stdin, timeout=timeout, env={"LC_ALL": "C"},

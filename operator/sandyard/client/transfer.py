@@ -18,7 +18,7 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from sandyard.client import archive
+from sandyard.client import archive, script
 from sandyard.client.archive import Limits, Progress, Transferred
 from sandyard.client.errors import ExecTransportError, InvalidArgument, OutputLimitExceeded, TransferLimitExceeded
 
@@ -46,7 +46,7 @@ async def upload(files: Files, local: pathlib.Path, path: str, on_progress: Prog
     work = archive.pack if way == "tar" else archive.pack_plain
     packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
     try:
-        await files._sh("unpack", path, way, stdin=pipe.pieces(), timeout=None)
+        await files._sh(script.text("unpack"), path, way, stdin=pipe.pieces(), timeout=None)
         return await packing
     finally:
         pipe.abandon()
@@ -65,7 +65,7 @@ async def _upload_file(files: Files, local: pathlib.Path, path: str, on_progress
                 if on_progress is not None:
                     on_progress(file.tell())
 
-        await files._sh("write", path, str(size), digest[:16], digest, stdin=pieces(), timeout=None)
+        await files._sh(script.text("write"), path, str(size), digest[:16], digest, stdin=pieces(), timeout=None)
     return Transferred(1, size)
 
 
@@ -84,7 +84,7 @@ async def download(
     unpacking.add_done_callback(lambda _: pipe.abandon())
     most = limits.max_bytes + limits.max_files * _OVERHEAD
     try:
-        await files._sh("pack", path, way, on_stdout=pipe.put, limit=most, timeout=None)
+        await files._sh(script.text("pack"), path, way, on_stdout=pipe.put, limit=most, timeout=None)
         await pipe.end()
         return await unpacking
     except _AbandonedError:
