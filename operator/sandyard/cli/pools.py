@@ -95,7 +95,7 @@ def scale(context: Context, name: str, replicas: int) -> None:
 @output
 @click.pass_obj
 def status(context: Context, name: str, output: str | None) -> None:
-    """Show a pool and what its conditions say; ends with 1 unless it is Ready."""
+    """Show a pool and what its conditions say; ends with 1 if it needs somebody's help (Stalled)."""
 
     async def job() -> dict[str, Any]:
         async with context.cluster() as cluster:
@@ -107,5 +107,6 @@ def status(context: Context, name: str, output: str | None) -> None:
     if output in (None, "wide"):
         click.echo("")
         click.echo(show.table(told, show.CONDITIONS))
-    if not any(one["type"] == "Ready" and one["status"] == "True" for one in told):
-        raise Ended(f"pool {name} is not Ready")
+    stalled = next((one for one in told if one["type"] == "Stalled" and one["status"] == "True"), None)
+    if stalled is not None:
+        raise Ended(f"pool {name} is stalled: {stalled['reason']}: {stalled['message']}")
