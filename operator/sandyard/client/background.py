@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from sandyard.client import script
 from sandyard.client.errors import (
-    CommandFailed,
     CommandNotFound,
     CommandTimeout,
     ExecTransportError,
     NotFinished,
     StdinClosed,
+    checked,
 )
-from sandyard.client.result import CommandResult
+from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.script import Tail
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ __all__ = ["BackgroundCommand", "BackgroundInfo", "OutputChunk"]
 _FOLDER: Final = "/tmp/.sandyard/proc"
 _CHUNK_BYTES: Final = 1024 * 1024
 _FOLLOW_BYTES: Final = 8 * _CHUNK_BYTES
-_KEEP_BYTES: Final = 10 * 1024 * 1024
 # How long one look inside waits for news.
 _LOOK_SECONDS: Final = 20
 _STDIN_SECONDS: Final = 20.0
@@ -161,7 +160,7 @@ class BackgroundCommand:
         return at
 
     async def wait(
-        self, timeout: float | None = None, *, max_output: int = _KEEP_BYTES, check: bool = False
+        self, timeout: float | None = None, *, max_output: int = DEFAULT_KEEP, check: bool = False
     ) -> CommandResult:
         """Wait for its end; its output as `Commands.run` gives it.
 
@@ -181,17 +180,16 @@ class BackgroundCommand:
             if timeout is not None and time.monotonic() - started >= timeout:
                 raise NotFinished(f"{self.id} still runs", sandbox=self._commands._sandbox.name)
             await asyncio.sleep(0 if left >= 1 else 0.2)
-        kept = await self._commands.run('cat "$1/stdout"; cat "$1/stderr" >&2'.replace("$1", f"{_FOLDER}/{self.id}"),
-                                        timeout=None, max_output=max_output)  # fmt: skip
+        kept = await self._commands.run(
+            "cat stdout; cat stderr >&2", cwd=f"{_FOLDER}/{self.id}", timeout=None, max_output=max_output
+        )
         result = CommandResult(
             end.exit_code, kept.stdout, kept.stderr, end.timed_out, time.monotonic() - started, kept.omitted_bytes,
             self.id,
         )  # fmt: skip
         if end.timed_out:
             raise CommandTimeout("its time was over, and it was ended", result, sandbox=self._commands._sandbox.name)
-        if check and end.exit_code != 0:
-            raise CommandFailed(f"exit code {end.exit_code}", result, sandbox=self._commands._sandbox.name)
-        return result
+        return checked(result, self._commands._sandbox.name) if check else result
 
     async def kill(self, signal: str = "TERM", grace: int = 2) -> bool:
         """End it and all that it has started; KILL after *grace* seconds. False if it had ended before."""

@@ -178,10 +178,7 @@ class Call:
 
     async def _read(self, turn: Turn) -> None:
         try:
-            async with exec.open_exec(
-                self._sandbox._cluster.client, self._sandbox._exec_path(), self._request.words,
-                container=names.CONTAINER, protocol=self._sandbox._cluster.exec_protocol,
-            ) as process:  # fmt: skip
+            async with self._sandbox._open_exec(self._request.words) as process:
                 self._connected = True
                 async with asyncio.TaskGroup() as tasks:
                     feeding = tasks.create_task(self._feed(process))

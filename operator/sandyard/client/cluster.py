@@ -80,6 +80,15 @@ class Cluster:
         """Read an object."""
         return await self._again(lambda: self.client.get(resource.path(namespace, name)), name)
 
+    async def items(
+        self, resource: Resource, namespace: str, params: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """List the objects of a namespace, across pages."""
+        try:
+            return await self.client.items(resource.path(namespace), params)
+        except (errors.ApiError, errors.TransportError) as error:
+            raise explain(error) from error
+
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; when no answer comes, look whether it is there."""
         name = str(body["metadata"]["name"])

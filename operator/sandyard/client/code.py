@@ -17,7 +17,7 @@ from sandyard.client.errors import (
     OutputLimitExceeded,
     SandboxEnded,
 )
-from sandyard.client.result import CommandResult
+from sandyard.client.result import CommandResult, Said
 
 if TYPE_CHECKING:
     from sandyard.client.call import Input, Output
@@ -58,7 +58,7 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class CodeResult:
+class CodeResult(Said):
     """How a program went.
 
     Attributes
@@ -96,16 +96,6 @@ class CodeResult:
     def ok(self) -> bool:
         """Whether it is a success."""
         return self.outcome == "success"
-
-    @property
-    def stdout_text(self) -> str:
-        """Standard output as text; what is no UTF-8 is replaced."""
-        return self.stdout.decode(errors="replace")
-
-    @property
-    def stderr_text(self) -> str:
-        """Standard error as text; what is no UTF-8 is replaced."""
-        return self.stderr.decode(errors="replace")
 
 
 async def run_code(

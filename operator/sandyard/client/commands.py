@@ -16,17 +16,17 @@ from sandyard.client import call as calls
 from sandyard.client.background import BackgroundCommand, BackgroundInfo
 from sandyard.client.call import GRACE_SECONDS, Call, Input, Output
 from sandyard.client.errors import (
-    CommandFailed,
     CommandNotFound,
     CommandTimeout,
     ExecTransportError,
     InvalidArgument,
     OutputLimitExceeded,
     PermissionDenied,
+    checked,
 )
 from sandyard.client.gate import Gate
 from sandyard.client.processes import SIGNALS, ProcessInfo, parse_processes
-from sandyard.client.result import CommandResult
+from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.script import Tail
 from sandyard.kube import exec  # noqa: A004 - Kubernetes' own word
 
@@ -37,7 +37,6 @@ __all__ = ["Commands"]
 
 # Beyond the client's own limit: the watch inside is for clients that are gone by then.
 _WATCH_SLACK_SECONDS = 7
-_DEFAULT_KEEP = 10 * 1024 * 1024
 # Two streams of a few commands fit into a /tmp of the usual size.
 _BACKGROUND_KEEP = 16 * 1024 * 1024
 # How long a node that is too busy to begin a command is asked again.
@@ -61,7 +60,7 @@ class Commands:
         stdin: Input = b"",
         on_stdout: Output | None = None,
         on_stderr: Output | None = None,
-        max_output: int = _DEFAULT_KEEP,
+        max_output: int = DEFAULT_KEEP,
         output_limit: int | None = None,
         keep_output: int = 0,
         check: bool = False,
@@ -106,12 +105,11 @@ class Commands:
         if keep_output:
             if not isinstance(stdin, bytes) or output_limit is not None:
                 raise InvalidArgument("keep_output goes with stdin of bytes, and without output_limit")
-            words, variables = _words(command, env)
             kept = await background.run_kept(
-                self, words, variables, timeout=timeout, cwd=cwd, stdin=stdin, on_stdout=on_stdout,
-                on_stderr=on_stderr, max_output=max_output, keep=keep_output,
+                self, script.words_of(command), script.variables(env or {}), timeout=timeout, cwd=cwd, stdin=stdin,
+                on_stdout=on_stdout, on_stderr=on_stderr, max_output=max_output, keep=keep_output,
             )  # fmt: skip
-            return self._checked(kept) if check else kept
+            return checked(kept, self._sandbox.name) if check else kept
         if output_limit is not None:
             max_output = max(max_output, output_limit)
         exec_id = script.new_id()
@@ -132,7 +130,7 @@ class Commands:
             # The node was too busy; nothing has run, so nothing is done twice.
             await asyncio.sleep(min(0.2 * 2**attempt, 3) * random.uniform(0.5, 1))
         result = self._told(call, out, err, time.monotonic() - started, timeout)
-        return self._checked(result) if check else result
+        return checked(result, sandbox.name) if check else result
 
     def _told(self, call: Call, out: Tail, err: Tail, seconds: float, timeout: float | None) -> CommandResult:
         """The result of a command that has ended, or the error that it ended with."""
@@ -168,14 +166,6 @@ class Commands:
             raise InvalidArgument("stdin as a stream needs Kubernetes 1.30 or newer: give bytes")
         return len(stdin)
 
-    def _checked(self, result: CommandResult) -> CommandResult:
-        if result.exit_code != 0:
-            told = result.stderr_text.strip() or result.stdout_text.strip()
-            raise CommandFailed(
-                f"exit code {result.exit_code}: {told[-500:]}", result, sandbox=self._sandbox.name
-            )  # fmt: skip
-        return result
-
     async def start(
         self,
         command: str | Sequence[str],
@@ -197,10 +187,10 @@ class Commands:
         max_output
             Bytes of each stream that are kept, in files in the sandbox; the rest is dropped.
         """
-        words, variables = _words(command, env)
         return await background.start(
-            self, words, variables, timeout=timeout, cwd=cwd, stdin=stdin, max_output=max_output
-        )
+            self, script.words_of(command), script.variables(env or {}), timeout=timeout, cwd=cwd, stdin=stdin,
+            max_output=max_output,
+        )  # fmt: skip
 
     async def connect(self, id: str) -> BackgroundCommand:  # noqa: A002
         """The background command of this id, from whatever program it was begun.
@@ -247,8 +237,3 @@ class Commands:
     async def end(self, exec_id: str, signal: str = "TERM", grace: int = GRACE_SECONDS) -> None:
         """End every process that a command has started: *signal*, and KILL after *grace* seconds."""
         await calls.end(self._sandbox, exec_id, signal, grace)
-
-
-def _words(command: str | Sequence[str], env: Mapping[str, str] | None) -> tuple[list[str], list[str]]:
-    words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-    return words, [f"{name}={value}" for name, value in (env or {}).items()]

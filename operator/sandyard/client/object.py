@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from sandyard.api import model, names
@@ -19,6 +20,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.info import SandboxInfo
 from sandyard.client.lifeline import Lifeline
+from sandyard.kube import exec  # noqa: A004 - Kubernetes' own word
 
 __all__ = ["SandboxObject"]
 
@@ -57,6 +59,13 @@ class SandboxObject:
 
     def _exec_path(self) -> str:
         return PODS.path(self.namespace, self.pod_name)
+
+    def _open_exec(self, words: Sequence[str], *, tty: bool = False) -> AbstractAsyncContextManager[exec.Exec]:
+        """An exec in its container, as its server speaks."""
+        cluster = self._cluster
+        return exec.open_exec(
+            cluster.client, self._exec_path(), words, container=names.CONTAINER, tty=tty, protocol=cluster.exec_protocol
+        )
 
     def _check_usable(self) -> None:
         """Raise if the last known state does not allow a command."""

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CommandResult"]
+__all__ = ["DEFAULT_KEEP", "CommandResult", "Said"]
+
+# Bytes of each stream that are kept unless more are asked for.
+DEFAULT_KEEP = 10 * 1024 * 1024
+
+
+class Said:
+    """The output of something, as text."""
+
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def stdout_text(self) -> str:
+        """Standard output as text; what is no UTF-8 is replaced."""
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def stderr_text(self) -> str:
+        """Standard error as text; what is no UTF-8 is replaced."""
+        return self.stderr.decode(errors="replace")
 
 
 @dataclass(frozen=True)
-class CommandResult:
+class CommandResult(Said):
     """The outcome of one command, as `subprocess` would tell it.
 
     Attributes
@@ -54,13 +74,3 @@ class CommandResult:
     def signal(self) -> int | None:
         """The signal that ended it, by the shell's convention."""
         return self.exit_code - 128 if self.exit_code is not None and 128 < self.exit_code < 160 else None
-
-    @property
-    def stdout_text(self) -> str:
-        """Standard output as text; what is no UTF-8 is replaced."""
-        return self.stdout.decode(errors="replace")
-
-    @property
-    def stderr_text(self) -> str:
-        """Standard error as text; what is no UTF-8 is replaced."""
-        return self.stderr.decode(errors="replace")

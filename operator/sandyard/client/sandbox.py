@@ -12,7 +12,7 @@ from typing import Any, Self
 from sandyard.api import model, names
 from sandyard.client import languages, manifest, metrics, script
 from sandyard.client.call import Input, Output
-from sandyard.client.cluster import POD_METRICS, POOLS, SANDBOXES, Cluster, explain
+from sandyard.client.cluster import POD_METRICS, POOLS, SANDBOXES, Cluster
 from sandyard.client.code import CodeResult, run_code
 from sandyard.client.commands import Commands
 from sandyard.client.errors import (
@@ -26,6 +26,7 @@ from sandyard.client.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.metrics import Environment, Metrics
 from sandyard.client.object import SandboxObject
+from sandyard.client.result import DEFAULT_KEEP
 from sandyard.client.shell import Shell
 from sandyard.client.terminal import Terminal
 from sandyard.kube import errors
@@ -33,7 +34,6 @@ from sandyard.kube import errors
 __all__ = ["AsyncSandbox"]
 
 _DEFAULT_LIFETIME = 300
-_OUTPUT_LIMIT = 10 * 1024 * 1024
 # The operator says something of a new Sandbox within milliseconds.
 _NOTICE_SECONDS = 4.5
 
@@ -170,11 +170,7 @@ class AsyncSandbox(SandboxObject):
         async with contextlib.AsyncExitStack() as stack:
             if cluster is None:
                 await stack.enter_async_context(opened)
-            try:
-                path = SANDBOXES.path(namespace or opened.namespace)
-                found = await opened.client.items(path, query)
-            except (errors.ApiError, errors.TransportError) as error:
-                raise explain(error) from error
+            found = await opened.items(SANDBOXES, namespace or opened.namespace, query)
             return [SandboxInfo(item) for item in found]
 
     # What it is
@@ -215,9 +211,9 @@ class AsyncSandbox(SandboxObject):
         stdin: Input = b"",
         on_stdout: Output | None = None,
         on_stderr: Output | None = None,
-        output_limit: int = _OUTPUT_LIMIT,
+        output_limit: int = DEFAULT_KEEP,
         max_artifacts: int = 10,
-        max_artifact_bytes: int = _OUTPUT_LIMIT,
+        max_artifact_bytes: int = DEFAULT_KEEP,
     ) -> CodeResult:
         """Run a program and tell how it went; it never raises for what the program itself does.
 
@@ -363,12 +359,7 @@ async def _pool_of(cluster: Cluster, namespace: str, language: str) -> str:
     if known is None:
         raise InvalidArgument(f"language: {language!r} is none of {', '.join(languages.LANGUAGES)}")
     name = next(name for name, one in languages.LANGUAGES.items() if one is known)
-    try:
-        found = await cluster.client.items(
-            POOLS.path(namespace), {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"}
-        )  # fmt: skip
-    except (errors.ApiError, errors.TransportError) as error:
-        raise explain(error) from error
+    found = await cluster.items(POOLS, namespace, {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"})
     if not found:
         raise SandboxNotFound(
             f"no SandboxPool in namespace {namespace} carries the label {names.LABEL_LANGUAGE}={name}"

@@ -20,7 +20,7 @@ from typing import Final
 
 from sandyard.client.errors import InvalidArgument
 
-__all__ = ["Request", "Tail", "kill", "new_id", "run", "text"]
+__all__ = ["Request", "Tail", "kill", "new_id", "run", "text", "variables", "words_of"]
 
 # Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
 _LONGEST_ARGUMENTS: Final = 5000
@@ -46,6 +46,16 @@ def text(*parts: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
+def words_of(command: str | Sequence[str]) -> list[str]:
+    """The words of a command; a text is run by ``/bin/sh -c``."""
+    return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def variables(env: Mapping[str, str]) -> list[str]:
+    """``NAME=VALUE`` words, as the scripts take them."""
+    return [f"{name}={value}" for name, value in env.items()]
+
+
 def new_id() -> str:
     """An id that no output contains by chance."""
     return secrets.token_hex(16)
@@ -64,9 +74,8 @@ def run(
     InvalidArgument
         A word is longer than Linux takes.
     """
-    words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-    variables = [f"{name}={value}" for name, value in env.items()]
-    for word in (*words, *variables):
+    words, assigned = words_of(command), variables(env)
+    for word in (*words, *assigned):
         if "\0" in word:
             raise InvalidArgument("a command and its environment hold no NUL bytes")
         if len(_bytes(word)) > _LONGEST_WORD:
@@ -76,7 +85,7 @@ def run(
             )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
     code = text("functions", "run") if watch_seconds else text("run")
-    return _request(code, [exec_id, str(watch_seconds), folder, length, *variables, "--", *words])
+    return _request(code, [exec_id, str(watch_seconds), folder, length, *assigned, "--", *words])
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:

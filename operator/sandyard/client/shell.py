@@ -10,20 +10,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sandyard.api import names
 from sandyard.client import call as calls
 from sandyard.client import script
 from sandyard.client.cluster import explain
 from sandyard.client.errors import (
-    CommandFailed,
     CommandTimeout,
     ExecTransportError,
     InvalidArgument,
     SandboxError,
     ShellClosed,
+    checked,
 )
 from sandyard.client.gate import Turn
-from sandyard.client.result import CommandResult
+from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.script import Tail
 from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Shell"]
 
-_DEFAULT_KEEP = 10 * 1024 * 1024
 _GRACE_SECONDS = 2
 # Ends the id that the processes of a shell carry; that of the shell itself is without it.
 _CHILD = "-child"
@@ -71,7 +69,7 @@ class Shell:
         timeout: float | None = 60.0,
         on_stdout: Output | None = None,
         on_stderr: Output | None = None,
-        max_output: int = _DEFAULT_KEEP,
+        max_output: int = DEFAULT_KEEP,
         check: bool = False,
     ) -> CommandResult:
         """Run *command* in the shell; options as of `Commands.run`.
@@ -122,10 +120,7 @@ class Shell:
         if code is None:
             raise ExecTransportError("the shell's stream broke off", started=True, sandbox=self._sandbox.name,
                                      result=result)  # fmt: skip
-        if check and code != 0:
-            raise CommandFailed(f"exit code {code}: {result.stderr_text.strip()[-500:]}", result,
-                                sandbox=self._sandbox.name)  # fmt: skip
-        return result
+        return checked(result, self._sandbox.name) if check else result
 
     async def reset(self) -> None:
         """End the shell and all that it has started; go on in a new one, as at the beginning."""
@@ -156,8 +151,8 @@ class Shell:
     async def _open(self) -> None:
         self._sandbox._check_usable()
         self._id = script.new_id()
-        variables = [f"{name}={value}" for name, value in self._env.items()]
-        words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, self._cwd, *variables]
+        words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, self._cwd,
+                 *script.variables(self._env)]  # fmt: skip
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         turn = await self._sandbox.commands._gate.turn()
         self._reading = asyncio.create_task(self._read(words, turn, opened))
@@ -185,10 +180,7 @@ class Shell:
     async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> exec.Exit:
         sandbox = self._sandbox
         asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
-        async with exec.open_exec(
-            sandbox._cluster.client, sandbox._exec_path(), words, container=names.CONTAINER,
-            protocol=sandbox._cluster.exec_protocol,
-        ) as process:  # fmt: skip
+        async with sandbox._open_exec(words) as process:
             self._process = process
             opened.set_result(None)
             async for channel, data in process:

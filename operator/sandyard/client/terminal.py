@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sandyard.api import names
 from sandyard.client import call as calls
 from sandyard.client import script
 from sandyard.client.cluster import explain
@@ -35,9 +34,8 @@ class Terminal:
         self._sandbox = sandbox
         self._size = size
         self._id = script.new_id()
-        variables = [f"{name}={value}" for name, value in env.items()]
-        self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, cwd, *variables, "--",
-                       *command]  # fmt: skip
+        self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, cwd,
+                       *script.variables(env), "--", *command]  # fmt: skip
         self._stack = contextlib.AsyncExitStack()
         self._process: exec.Exec | None = None
         self.exit_code: int | None = None
@@ -50,10 +48,7 @@ class Terminal:
         turn = await sandbox.commands._gate.turn()
         asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
         try:
-            self._process = await self._stack.enter_async_context(exec.open_exec(
-                sandbox._cluster.client, sandbox._exec_path(), self._words, container=names.CONTAINER, tty=True,
-                protocol=sandbox._cluster.exec_protocol,
-            ))  # fmt: skip
+            self._process = await self._stack.enter_async_context(sandbox._open_exec(self._words, tty=True))
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:
             raise explain(error, sandbox.name) from error
@@ -92,14 +87,13 @@ class Terminal:
             The stream broke off.
         """
         assert self._process is not None, "use the terminal as a context manager"
-        shown: asyncio.Queue[bytes | None] = asyncio.Queue(64)
+        shown: asyncio.Queue[bytes] = asyncio.Queue(64)
 
         async def read(process: exec.Exec) -> None:
             async for _, data in process:
                 await shown.put(data)
 
         reading = asyncio.create_task(read(self._process))
-        reading.add_done_callback(lambda _: shown.put_nowait(None) if not shown.full() else None)
         try:
             async with self._sandbox._lifeline.held() as losing:
                 while not (reading.done() and shown.empty()):
@@ -111,9 +105,7 @@ class Terminal:
                     if not getting.done():
                         getting.cancel()
                         continue
-                    data = getting.result()
-                    if data is not None:
-                        yield data
+                    yield getting.result()
                 await self._finish(reading, losing)
         finally:
             reading.cancel()

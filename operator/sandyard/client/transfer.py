@@ -42,7 +42,7 @@ async def upload(files: Files, local: pathlib.Path, path: str, on_progress: Prog
     if not stat.S_ISDIR(found.st_mode):
         return await _upload_file(files, local, path, on_progress)
     way = (await files._sh(_WAYS, path)).split()[1].decode()
-    pipe = _Pipe(asyncio.get_running_loop())
+    pipe = _Pipe()
     work = archive.pack if way == "tar" else archive.pack_plain
     packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
     try:
@@ -76,7 +76,7 @@ async def download(
     kind, way = (await files._sh(_WAYS, path)).decode().split()
     if kind == "file":
         return await _download_file(files, path, local, limits, on_progress)
-    pipe = _Pipe(asyncio.get_running_loop())
+    pipe = _Pipe()
     entries = (archive.read_tar if way == "tar" else archive.read_plain)(cast("BinaryIO", io.BufferedReader(pipe)))
     unpacking = asyncio.create_task(
         asyncio.to_thread(archive.unpack, entries, local, limits, _in_loop(on_progress))
@@ -160,8 +160,7 @@ class _AbandonedError(Exception):
 class _Pipe(io.RawIOBase):
     """Bytes from the event loop to a thread that reads, or from a thread that writes to the event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(16)
         self._abandoned = False
         self._rest = b""
