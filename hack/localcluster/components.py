@@ -120,9 +120,6 @@ def controller_manager(cluster: paths.Cluster) -> list[str]:
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={cluster.pki / 'sa.key'}",
         f"--root-ca-file={cluster.pki / 'ca.crt'}",
-        "--allocate-node-cidrs=true",
-        f"--cluster-cidr={network.POD_CIDR}",
-        f"--service-cluster-ip-range={network.SERVICE_CIDR}",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
     ]
@@ -180,6 +177,9 @@ def kwok(cluster: paths.Cluster) -> list[str]:
         f"--kubeconfig={cluster.kubeconfig}",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
         "--node-lease-duration-seconds=40",
+        # Neither addresses nor node of a pod that runs: else a simulated pod's policies fall on a real one.
+        f"--cidr={network.SIMULATED_POD_CIDR}",
+        f"--node-ip={network.SIMULATED_NODE_ADDRESS}",
         "--server-address=127.0.0.1:10247",
         *(f"--config={path}" for path in sorted(stages.glob("*.yaml"))),
     ]

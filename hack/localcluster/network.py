@@ -15,10 +15,14 @@ import subprocess
 
 from localcluster import paths
 
-__all__ = ["OUTSIDE_ADDRESSES", "POD_CIDR", "SERVICE_CIDR", "create", "delete", "outside_counters", "run_in"]
+__all__ = ["OUTSIDE_ADDRESSES", "POD_CIDR", "SERVICE_CIDR", "SIMULATED_NODE_ADDRESS", "SIMULATED_POD_CIDR", "create",
+           "delete", "outside_counters", "run_in"]  # fmt: skip
 
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
+# Where nothing is: pods that kwok plays have addresses, and nobody to answer there.
+SIMULATED_POD_CIDR = "10.245.0.0/16"
+SIMULATED_NODE_ADDRESS = "198.51.100.1"
 
 # address -> what it stands for
 OUTSIDE_ADDRESSES = {

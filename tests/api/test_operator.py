@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import signal
 import time
 import urllib.request
 
+from sandyard.api import names
+from tests.api.conftest import render
 from tests.api.lives import TEMPLATE, claim, pool, states
 from tests.support import manifests
 from tests.support.audit import Audit
-from tests.support.kube import Kube, until
+from tests.support.control_plane import ControlPlane
+from tests.support.kube import Kube, Refused, until
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 
@@ -29,6 +33,38 @@ def test_a_claim_costs_two_writes_and_no_read(kube: Kube, operator: OperatorProc
         between = [(c.verb, c.resource) for c in calls if posted.ended < c.ended <= ready.ended and c.started
                    >= posted.started]  # fmt: skip
         assert between == [("patch", "pods"), ("patch", "sandboxes/status")]
+
+
+def test_an_operator_older_than_its_kinds_serves_them_once_they_are_there(tmp_path: pathlib.Path) -> None:
+    """One `helm install` makes both at once; which is there first is chance."""
+    plane = ControlPlane(tmp_path)
+    operator = OperatorProcess(plane.kubeconfig, tmp_path / "operator.log")
+    try:
+        admin = plane.start()
+        operator.start(wait=False)
+        until("it waits for its kinds", lambda: "cannot list Sandboxes and pools" in operator.log, 20)
+        assert operator.running
+        kinds = [item for item in render(admin) if item["kind"] == "CustomResourceDefinition"]
+        admin.apply_as_is(*kinds)
+        admin.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        until("it is ready", operator.ready, 20)
+        until("the kind is taken", lambda: _applied(admin), 20)
+        until("it serves", lambda: names.FINALIZER in _finalizers(admin), 10)
+    finally:
+        operator.kill()
+        plane.stop()
+
+
+def _applied(admin: Kube) -> bool:
+    try:
+        admin.apply(manifests.pool("python", 0))
+    except Refused:
+        return False
+    return True
+
+
+def _finalizers(admin: Kube) -> list[str]:
+    return (admin.get("sandboxpool", "python") or {})["metadata"].get("finalizers", [])
 
 
 def test_an_idle_system_writes_nothing(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:

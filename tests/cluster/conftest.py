@@ -6,17 +6,18 @@ it for the next run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from localcluster import images, lifecycle, paths
 from sandyard import AsyncSandbox
-from tests.support import leaks, manifests
+from tests.support import leaks, manifests, report
 from tests.support.audit import Audit
 from tests.support.kube import Kube, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
@@ -65,6 +66,34 @@ def install(kube: Kube, *values: str, helm: str = "helm") -> None:
 def load_images(cluster: paths.Cluster) -> None:
     for archive in (images.python(), images.operator()):
         lifecycle.load(cluster, archive)
+
+
+@contextlib.contextmanager
+def cluster_of_its_own(name: str, options: lifecycle.Options) -> Iterator[Kube]:
+    """Another cluster beside the other, with our images in it, and gone in the end."""
+    cluster = lifecycle.up(name, options)
+    kube = Kube(cluster.kubeconfig)
+    try:
+        load_images(cluster)
+        yield kube
+    except BaseException:
+        print(report.state(kube))
+        raise
+    finally:
+        lifecycle.down(name)
+    assert not cluster.state.exists()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test's report tells what was in the cluster at that moment."""
+    made = yield
+    installed = getattr(item, "funcargs", {}).get("installed")
+    if made.failed and isinstance(installed, Installed):
+        made.sections.append((f"the cluster {installed.cluster.name!r}", report.state(installed.kube)))
+    return made
 
 
 @pytest.fixture(scope="session")

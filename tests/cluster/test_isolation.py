@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from localcluster import lifecycle, network, paths
-from tests.cluster.conftest import Installed, install, load_images
+from localcluster import lifecycle, network
+from tests.cluster.conftest import Installed, cluster_of_its_own, install
 from tests.support import manifests
 from tests.support.kube import Kube, until
 
@@ -201,10 +201,7 @@ def check_uninstall(kube: Kube) -> None:
 
 def test_without_enforced_policies_nothing_is_handed_out() -> None:
     """In a cluster of its own, beside the other: NetworkPolicies are accepted there, and do nothing."""
-    cluster = lifecycle.up("unenforced", lifecycle.Options(network_policy=False))
-    try:
-        load_images(cluster)
-        kube = Kube(cluster.kubeconfig)
+    with cluster_of_its_own("unenforced", lifecycle.Options(network_policy=False)) as kube:
         install(kube, "isolation.probeTimeoutSeconds=4")
         kube.apply(manifests.pool("python", 2))
         message = kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["NetworkNotEnforced"], 60)
@@ -225,6 +222,3 @@ def test_without_enforced_policies_nothing_is_handed_out() -> None:
         assert told["NetworkEnforced"] == "False"
         assert told["RuntimeIsolated"] == "True"
         check_uninstall(kube)
-    finally:
-        lifecycle.down("unenforced")
-    assert not (paths.state_dir() / "clusters" / "unenforced").exists()

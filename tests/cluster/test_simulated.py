@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from localcluster import lifecycle
-from tests.cluster.conftest import Installed, install, load_images
+from tests.cluster.conftest import Installed, cluster_of_its_own, install
 from tests.support import manifests
-from tests.support.kube import Kube, until
+from tests.support.kube import until
 
 ON_SIMULATED = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "value": "fake"}]}
 
 
 def test_a_pool_larger_than_a_node_fills_claims_and_empties(installed: Installed) -> None:
     """In a cluster of its own; *installed* keeps the order in which clusters start."""
-    cluster = lifecycle.up("simulated", lifecycle.Options(simulated_nodes=2))
-    try:
-        load_images(cluster)
-        kube = Kube(cluster.kubeconfig)
+    with cluster_of_its_own("simulated", lifecycle.Options(simulated_nodes=2)) as kube:
         install(kube)
         template = manifests.template(image="example.com/never/pulled:1", **ON_SIMULATED)
         kube.apply(manifests.pool("wide", 150, template, startup={"parallelism": 50}))
         kube.wait_for("sandboxpool", "wide", "Ready", timeout=120)
         nodes = {pod["spec"]["nodeName"] for pod in kube.list("pods")}
         assert nodes <= {"simulated-simulated-0", "simulated-simulated-1"}
+        # A simulated pod's policies would fall on the operator, if it had the operator's address.
+        addresses = [pod["status"]["podIP"] for pod in kube.list("pods", everywhere=True)]
+        assert len(set(addresses)) == len(addresses)
 
         kube.create(*(manifests.sandbox(f"claim-{number}", "wide") for number in range(50)))
         kube.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=60s")
@@ -31,5 +31,3 @@ def test_a_pool_larger_than_a_node_fills_claims_and_empties(installed: Installed
         kube.delete("sandboxes", "--all")
         kube.delete("sandboxpool", "wide")
         until("no pod is left", lambda: kube.list("pods") == [], 60)
-    finally:
-        lifecycle.down("simulated")

@@ -35,8 +35,8 @@ class ApiServer:
     Attributes
     ----------
     faults
-        What happens to the next writes: ``ok``, ``conflict``, ``refused``, ``lost`` (never
-        arrives), ``unanswered`` (takes place, but no reply).
+        What happens to the next writes: ``ok``, ``conflict``, ``refused``, ``unconnected``,
+        ``lost`` (never arrives), ``unanswered`` (takes place, but no reply).
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -227,6 +227,8 @@ class ApiServer:
             raise errors.ApiError(409, {"reason": "Conflict", "message": "somebody else was faster"})
         if fault == "refused":
             raise errors.ApiError(500, {"reason": "InternalError", "message": "etcd is busy"})
+        if fault == "unconnected":
+            raise errors.NotConnected("connection refused")
         if fault == "lost":
             raise errors.TransportError("the connection broke")
         reply = act()

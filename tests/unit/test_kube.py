@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import pathlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -171,8 +172,17 @@ async def test_no_reply_is_not_a_refusal() -> None:
         return web.Response()
 
     async with serve(silent) as client:
-        with pytest.raises(errors.TransportError):
+        with pytest.raises(errors.TransportError) as caught:
             await client.get("/version")
+    assert not isinstance(caught.value, errors.NotConnected)
+
+
+async def test_where_nobody_listens_nothing_was_sent() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with Client(ClusterConfig(server=f"http://127.0.0.1:{taken.getsockname()[1]}")) as client:
+            with pytest.raises(errors.NotConnected):
+                await client.create("/api/v1/namespaces/ns/pods", {})
 
 
 async def test_requests_are_observed_by_verb_and_resource() -> None:

@@ -17,7 +17,7 @@ from sandyard.api import names
 from tests.unit.simulation import World
 
 MAXIMUM = 6
-FAULTS = ["ok", "ok", "ok", "conflict", "refused", "lost", "unanswered"]
+FAULTS = ["ok", "ok", "ok", "conflict", "refused", "unconnected", "lost", "unanswered"]
 _steps = 0
 
 

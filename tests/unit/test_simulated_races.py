@@ -10,7 +10,7 @@ from sandyard.api import names
 from tests.unit.simulation import World
 
 ROUNDS = 500
-FAULTS = ["ok", "ok", "ok", "ok", "conflict", "refused", "lost", "unanswered"]
+FAULTS = ["ok", "ok", "ok", "ok", "conflict", "refused", "unconnected", "lost", "unanswered"]
 
 
 def a_little(world: World, rng: random.Random) -> None:

@@ -173,6 +173,9 @@ class Claims:
                 return False
             self._store.release(pod.metadata.uid)
             raise
+        except errors.NotConnected:
+            self._store.release(pod.metadata.uid)
+            raise
         except errors.TransportError:
             # No reply: the claim may or may not have taken place. The pod stays set aside.
             self._uncertain[sandbox.uid] = (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)

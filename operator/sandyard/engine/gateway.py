@@ -84,6 +84,14 @@ class Gateway:
         )
         self._remember(sandbox, reply)
 
+    async def discoverable(self) -> bool:
+        """Whether discovery names both of our kinds: kopf looks there once, and serves what it finds."""
+        listed = await self._client.get("/apis")
+        if not any(group["name"] == names.GROUP for group in listed["groups"]):
+            return False
+        found = await self._client.get(f"/apis/{names.GROUP}/{names.VERSION}")
+        return {names.SANDBOXES, names.POOLS} <= {resource["name"] for resource in found["resources"]}
+
     # Pods
 
     async def create_pod(self, pod: Mapping[str, Any]) -> dict[str, Any]:

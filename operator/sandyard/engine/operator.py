@@ -184,7 +184,7 @@ class Operator:
                         group.create_task(informer.run())
                     for informer in self._informers:
                         await informer.synced.wait()
-                    await self._first_list()
+                    await self._sweep.first()
                     self._listed.set()
                     ready.set()
                     _log.info("caches filled", extra={"pods": len(self.store.pods)})
@@ -237,17 +237,6 @@ class Operator:
         slices = ENDPOINT_SLICES.path("default")
         made.append(Informer(self.client, slices, EndpointSlice, self.policies.endpoints_changed, params=service))
         return made
-
-    async def _first_list(self) -> None:
-        delay = 0.2
-        while True:
-            try:
-                await self._sweep.resync()
-                return
-            except (errors.ApiError, errors.TransportError) as error:
-                _log.warning("cannot list Sandboxes and pools", extra={"error": str(error)})
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
 
     async def _sweep_forever(self) -> None:
         while True:

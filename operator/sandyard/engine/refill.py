@@ -33,6 +33,7 @@ __all__ = ["Refill", "refusal"]
 _log = logging.getLogger(__name__)
 _STATUS_INTERVAL_SECONDS = 1.0
 _DEMAND_INTERVAL_SECONDS = 5.0
+_RECONNECT_SECONDS = 1.0
 _NUMBERS = {
     "replicas": "warm",
     "starting": "starting",
@@ -280,12 +281,12 @@ class Refill:
                 raise
             self._fail(pool, memory, *refusal(error))
             return
-        results = await asyncio.gather(*(self._create_one(memory, body) for body in bodies))
+        results = await asyncio.gather(*(self._create_one(pool, memory, body) for body in bodies))
         refused = next((error for error in results if error is not None), None)
         if refused is not None:
             self._fail(pool, memory, *refusal(refused))
 
-    async def _create_one(self, memory: PoolMemory, body: dict[str, Any]) -> errors.ApiError | None:
+    async def _create_one(self, pool: PoolRecord, memory: PoolMemory, body: dict[str, Any]) -> errors.ApiError | None:
         name = body["metadata"]["name"]
         try:
             await self._gateway.create_pod(body)
@@ -294,6 +295,11 @@ class Refill:
                 return None
             memory.expectations.create_failed(name)
             return error
+        except errors.NotConnected as error:
+            memory.expectations.create_failed(name)
+            _log.warning("not created", extra={"pod": name, "error": str(error)})
+            self.again(pool.uid, _RECONNECT_SECONDS)
+            return None
         except errors.TransportError as error:
             # It may exist: the expectation stays until the watch shows it or it times out.
             _log.warning("create cut off", extra={"pod": name, "error": str(error)})

@@ -7,6 +7,7 @@ delete it takes a fresh look, and it never goes by a name.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from sandyard.api.objects import Pod
 from sandyard.engine import records
 from sandyard.engine.gateway import CLAIMS, POOLS, SANDBOXES
 from sandyard.engine.parts import Parts
+from sandyard.kube import errors
 
 __all__ = ["Sweep"]
 
@@ -50,6 +52,24 @@ class Sweep:
             if not self._policies.needed(namespace):
                 await self._policies.reconcile(namespace)
                 self._metrics.sweep_removed.labels("policies").inc()
+
+    async def first(self) -> None:
+        """Take in what is there at the start, as soon as both kinds are served.
+
+        They may be younger than this process, when one command installs everything.
+        """
+        delay = 0.2
+        while True:
+            try:
+                await self.resync()
+                if await self._gateway.discoverable():
+                    return
+                problem = "discovery does not name them yet"
+            except (errors.ApiError, errors.TransportError) as error:
+                problem = str(error)
+            _log.warning("cannot list Sandboxes and pools", extra={"error": problem})
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 5.0)
 
     async def resync(self) -> tuple[set[str], set[str]]:
         """Take in all Sandboxes and pools as they are; returns the UIDs of both."""

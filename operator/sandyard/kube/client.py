@@ -246,6 +246,8 @@ class Client:
         ------
         ApiError
             The server refused.
+        NotConnected
+            No connection; nothing was sent.
         TransportError
             No complete reply; a write may or may not have taken effect.
         """
@@ -264,6 +266,8 @@ class Client:
                 if response.status >= 400:
                     raise _error(response, data)
                 return data
+        except aiohttp.ClientConnectorError as error:
+            raise errors.NotConnected(f"{method} {path}: {error!r}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.TransportError(f"{method} {path}: {error!r}") from error
         finally:

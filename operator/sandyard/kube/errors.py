@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ApiError", "ConfigError", "TransportError"]
+__all__ = ["ApiError", "ConfigError", "NotConnected", "TransportError"]
 
 
 class ConfigError(Exception):
@@ -13,6 +13,10 @@ class ConfigError(Exception):
 
 class TransportError(Exception):
     """No reply arrived; whether the request took effect is not known."""
+
+
+class NotConnected(TransportError):
+    """There was no connection: the request was not sent, and has not taken effect."""
 
 
 class ApiError(Exception):
