@@ -156,14 +156,22 @@ async def test_a_terminal_is_one(sandbox: AsyncSandbox) -> None:
                 await terminal.write(b"stty size; sleep 300\n")
             if b"22 77" in shown and not ended:
                 ended = True
+                # Before the shell has given it the terminal, the signal would go to the shell.
+                await _running(sandbox, "sleep 300")
                 await terminal.write(b"\x03")
                 await terminal.write(b"exit 7\n")
     assert b"33 101" in shown
     assert b"\nis-a-tty" in shown
     assert terminal.exit_code == 7
     async with await sandbox.pty(["sleep", "300"]):
-        assert [process for process in await sandbox.commands.processes() if process.command == "sleep 300"]
-    assert not [process for process in await sandbox.commands.processes() if process.command == "sleep 300"]
+        await _running(sandbox, "sleep 300")
+    assert "sleep 300" not in [process.command for process in await sandbox.commands.processes()]
+
+
+async def _running(sandbox: AsyncSandbox, command: str) -> None:
+    async with asyncio.timeout(20):
+        while command not in [process.command for process in await sandbox.commands.processes()]:
+            await asyncio.sleep(0.1)
 
 
 async def test_an_image_with_nothing_but_busybox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
