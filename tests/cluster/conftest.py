@@ -147,6 +147,15 @@ def operator(installed: Installed, tmp_path: pathlib.Path) -> Iterator[OperatorP
 
 
 @pytest.fixture
+def pool(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Kube:
+    """A pool called python, in the namespace that the client works in."""
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    kube.apply(manifests.pool("python", 1))
+    kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
+    return kube
+
+
+@pytest.fixture
 async def sandbox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
     """A sandbox of its own template, by the Python client."""
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))

@@ -21,6 +21,7 @@ from sandyard.client.cluster import SANDBOXES, Cluster, explain
 from sandyard.client.commands import Commands
 from sandyard.client.files import Files, _infos
 from sandyard.client.info import SandboxInfo
+from sandyard.client.object import SandboxObject
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
 from sandyard.client.script import Request
@@ -231,3 +232,29 @@ async def test_an_older_server_is_known_by_its_version(minor: str, older: bool) 
         assert await cluster.falls_back() is older
         assert (cluster.exec_protocol == exec.V4) is older
         assert not await cluster.falls_back() or not older
+
+
+@pytest.mark.parametrize("minor", ["29", "33"])
+async def test_a_session_is_opened_as_an_older_server_speaks(minor: str) -> None:
+    async def version(_: web.Request) -> web.Response:
+        return web.json_response({"major": "1", "minor": minor})
+
+    async def answer(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=(exec.V4,))
+        await socket.prepare(request)
+        await socket.send_bytes(b"\x01hello")
+        await socket.send_bytes(b'\x03{"status":"Success"}')
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/version", version)
+    application.router.add_get("/api/v1/namespaces/default/pods/p/exec", answer)
+    async with TestServer(application) as server, Cluster(config=ClusterConfig(str(server.make_url("")))) as cluster:
+        body = {"metadata": {"name": "s", "namespace": "default", "uid": "u"}, "status": {"podName": "p"}}
+        opened = SandboxObject(cluster, body)._open_session(["sh"])
+        if minor == "33":
+            with pytest.raises(kube_errors.ApiError, match="does not speak"):
+                await opened.__aenter__()
+            return
+        async with opened as process:
+            assert [data async for _, data in process] == [b"hello"]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sandyard.api.model import ApiModel, Selector, rules
 
-__all__ = ["AllowPort", "AllowRule", "Dns", "EgressProfile", "IngressPeer", "IngressPort", "Network"]
+__all__ = ["AllowRule", "Dns", "EgressProfile", "IngressPeer", "Network", "NetworkPort"]
 
 
 class Dns(ApiModel):
@@ -26,8 +26,8 @@ class Dns(ApiModel):
     ]
 
 
-class IngressPort(ApiModel):
-    """A port that may be reached."""
+class NetworkPort(ApiModel):
+    """A port, by its number and protocol."""
 
     port: Annotated[int, Field(ge=1, le=65535, description="Port number.")]
     protocol: Annotated[Literal["TCP", "UDP", "SCTP"], Field(description="Protocol.")] = "TCP"
@@ -50,17 +50,10 @@ class IngressPeer(ApiModel):
         Field(description="Pods that may connect; of the sandbox's own namespace unless namespaceSelector is set."),
     ] = None
     namespace_selector: Annotated[Selector | None, Field(description="Namespaces whose pods may connect.")] = None
-    ports: Annotated[list[IngressPort], Field(min_length=1, max_length=32, description="Ports that may be reached.")]
+    ports: Annotated[list[NetworkPort], Field(min_length=1, max_length=32, description="Ports that may be reached.")]
 
 
 EgressProfile = Literal["None", "DNS", "Internet", "AllowList"]
-
-
-class AllowPort(ApiModel):
-    """A port that may be connected to."""
-
-    port: Annotated[int, Field(ge=1, le=65535, description="Port number.")]
-    protocol: Annotated[Literal["TCP", "UDP", "SCTP"], Field(description="Protocol.")] = "TCP"
 
 
 class AllowRule(ApiModel):
@@ -80,9 +73,9 @@ class AllowRule(ApiModel):
             ),
         ),
     ]
-    ports: Annotated[list[AllowPort] | None, Field(min_length=1, max_length=32, description="Ports; omitted: all.")] = (
-        None
-    )
+    ports: Annotated[
+        list[NetworkPort] | None, Field(min_length=1, max_length=32, description="Ports; omitted: all.")
+    ] = None
 
 
 class Network(ApiModel):

@@ -13,13 +13,24 @@ import os
 import pathlib
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, Literal
 
 from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
 
-__all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "read_plain", "read_tar", "unpack"]
+__all__ = [
+    "Entry",
+    "Limits",
+    "Progress",
+    "Transferred",
+    "pack",
+    "pack_plain",
+    "plain",
+    "read_plain",
+    "read_tar",
+    "unpack",
+]
 
 _PIECE: Final = 256 * 1024
 _LONGEST_NAME: Final = 4096
@@ -191,6 +202,15 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
             done.skipped.append(f"{name!r}: neither file, folder nor link")
     target.write(b"end 0 0\n")
     return done
+
+
+def plain(files: Mapping[str, bytes]) -> bytes:
+    """The same of a few *files* by their names; a name that ends in ``/`` is a folder."""
+    parts = []
+    for name, content in files.items():
+        kind, mode = ("d", 755) if name.endswith("/") else ("f", 644)
+        parts += [f"{kind} {mode} {len(content)}\n{name.rstrip('/')}\n".encode(), content]
+    return b"".join([*parts, b"end 0 0\n"])
 
 
 def _members(source: pathlib.Path) -> Iterator[tuple[pathlib.Path, str, os.stat_result]]:

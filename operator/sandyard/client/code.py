@@ -110,9 +110,8 @@ async def run_code(
     folder = f"{_FOLDER}/{script.new_id()}"
     made = languages.files(known, code, called=args is not None)
     made["args.json"] = json.dumps(args if args is not None else [])
-    for name, content in made.items():
-        await sandbox.files.write(f"{folder}/{name}", content)
-    await sandbox.files.mkdir(f"{folder}/artifacts")
+    written = archive.plain({"artifacts/": b"", **{name: content.encode() for name, content in made.items()}})
+    await sandbox.files._sh(script.text("unpack"), folder, "plain", stdin=written)
     variables = {"SANDYARD_ARGS": f"{folder}/args.json", "SANDYARD_RESULT": f"{folder}/result.json",
                  "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **env}  # fmt: skip
     limit: Limit | None = None

@@ -205,10 +205,12 @@ class Files:
         if not pattern or "\n" in pattern:
             raise InvalidArgument("pattern: one line that is not empty")
         options = ("F" if fixed else "E") + ("i" if ignore_case else "")
-        check = await self._sandbox.commands.run(["grep", f"-{options}", "-e", pattern], env={"LC_ALL": "C"})
-        if check.exit_code not in (0, 1):
-            raise InvalidArgument(f"pattern: {check.stderr_text.strip()}", sandbox=self._sandbox.name)
-        told = await self._sh(script.text("grep"), path, str(max_results + 1), options, pattern)
+        try:
+            told = await self._sh(script.text("grep"), path, str(max_results + 1), options, pattern)
+        except CommandFailed as error:
+            if error.result.exit_code != 3:
+                raise
+            raise InvalidArgument(f"pattern: {error.result.stderr_text.strip()}", sandbox=self._sandbox.name) from error
         found = [match for match in map(_match, told.splitlines()) if match is not None]
         return GrepResult(found[:max_results], len(found) > max_results)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -20,7 +20,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.info import SandboxInfo
 from sandyard.client.lifeline import Lifeline
-from sandyard.kube import exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
 
 __all__ = ["SandboxObject"]
 
@@ -66,6 +66,18 @@ class SandboxObject:
         return exec.open_exec(
             cluster.client, self._exec_path(), words, container=names.CONTAINER, tty=tty, protocol=cluster.exec_protocol
         )
+
+    @contextlib.asynccontextmanager
+    async def _open_session(self, words: Sequence[str], *, tty: bool = False) -> AsyncIterator[exec.Exec]:
+        """An exec whose input is not ended before itself: any server will do."""
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                process = await stack.enter_async_context(self._open_exec(words, tty=tty))
+            except errors.ApiError:
+                if not await self._cluster.falls_back():
+                    raise
+                process = await stack.enter_async_context(self._open_exec(words, tty=tty))
+            yield process
 
     def _check_usable(self) -> None:
         """Raise if the last known state does not allow a command."""

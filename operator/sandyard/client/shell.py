@@ -180,7 +180,7 @@ class Shell:
     async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> exec.Exit:
         sandbox = self._sandbox
         asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
-        async with sandbox._open_exec(words) as process:
+        async with sandbox._open_session(words) as process:
             self._process = process
             opened.set_result(None)
             async for channel, data in process:

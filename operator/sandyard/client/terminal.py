@@ -48,7 +48,7 @@ class Terminal:
         turn = await sandbox.commands._gate.turn()
         asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
         try:
-            self._process = await self._stack.enter_async_context(sandbox._open_exec(self._words, tty=True))
+            self._process = await self._stack.enter_async_context(sandbox._open_session(self._words, tty=True))
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:
             raise explain(error, sandbox.name) from error

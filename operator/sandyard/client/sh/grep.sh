@@ -1,5 +1,7 @@
 # grep FOLDER MOST OPTIONS PATTERN: lines of plain files below it, each as NAME, zero (or colon), NUMBER, colon, line.
-cd -- "$1" || exit
+# Exit code 3: the pattern is none.
+cd -- "$1" || exit 1
+: | grep "-$3" -e "$4" || [ $? = 1 ] || exit 3
 z=
 : | grep -Z x 2>/dev/null; [ $? = 1 ] && z=Z
 find . \( -name .git -o -name node_modules -o -name .cache \) -type d -prune -o -type f \
