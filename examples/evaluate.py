@@ -4,8 +4,7 @@ import asyncio
 import sys
 from collections import Counter
 
-from sandyard import AsyncSandbox
-from sandyard.client import Cluster
+from sandyard import AsyncSandbox, Cluster
 
 PROGRAMS = [
     "def main(n): return n * n",

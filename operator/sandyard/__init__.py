@@ -1,6 +1,6 @@
 """Sandyard: isolated sandboxes in milliseconds from warm pools of gVisor pods.
 
-``from sandyard import Sandbox, AsyncSandbox`` gives the client.  It is imported only when it is
+``from sandyard import Sandbox, AsyncSandbox, errors`` gives the client.  It is imported only when it is
 asked for: ``python -m sandyard.probe`` runs this package in every sandbox before the tenant's
 process, so each import here would be paid at every pod start.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandyard.client import AsyncSandbox, CommandResult, Sandbox
+    from sandyard.client import AsyncSandbox, Cluster, CommandResult, Sandbox, SandboxInfo, errors
 
-__all__ = ["AsyncSandbox", "CommandResult", "Sandbox"]
+__all__ = ["AsyncSandbox", "Cluster", "CommandResult", "Sandbox", "SandboxInfo", "errors"]
 __version__ = "0.1.0"
 
 
