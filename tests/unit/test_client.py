@@ -24,7 +24,7 @@ from sandyard.client.info import SandboxInfo
 from sandyard.client.object import SandboxObject
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
-from sandyard.client.script import Request
+from sandyard.client.script import Request, Tail
 from sandyard.client.shell import Shell
 from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
 from sandyard.kube import errors as kube_errors
@@ -174,6 +174,26 @@ def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str
     assert not call.never_started
     call.exit = Exit(code, message)
     assert call.never_started is never
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "torn"),
+    [
+        (b"\0id:+\0out", 128, True),
+        (b"\0id:+\0out", 137, False),
+        (b"\0id:+\0out", None, False),
+        (b"\0id:+\0out\0id:128\0", 128, False),
+        (b"no such folder", 125, False),
+    ],
+)
+def test_an_exit_code_of_the_runtime_is_none_of_the_command(said: bytes, code: int | None, torn: bool) -> None:
+    sandbox: Any = None
+    tail = Tail("id", 100)
+    tail.feed(said)
+    call = Call(sandbox, "id", Request([]), b"", {exec.STDOUT: (tail, None)})
+    assert not call.torn_off
+    call.exit = Exit(code)
+    assert call.torn_off is torn
 
 
 def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:

@@ -78,6 +78,9 @@ def test_a_dead_end_is_stalled_and_a_wait_is_not() -> None:
         ({"exitCode": 137, "reason": "OOMKilled"}, "Failed",
          {"reason": "OOMKilled", "exitCode": 137, "signal": 9}),
         ({"exitCode": 137, "reason": "Error"}, "Failed", {"reason": "Error", "exitCode": 137, "signal": 9}),
+        # The pod's phase follows seconds later.
+        ({"exitCode": 0, "reason": "Completed"}, "Running", {"reason": "Completed", "exitCode": 0}),
+        ({"exitCode": 128, "reason": "OOMKilled"}, "Running", {"reason": "OOMKilled", "exitCode": 128}),
     ],
 )  # fmt: skip
 def test_how_the_main_process_ended(terminated: dict[str, Any], pod_phase: str, expected: dict[str, Any]) -> None:
@@ -86,12 +89,18 @@ def test_how_the_main_process_ended(terminated: dict[str, Any], pod_phase: str, 
     found = termination.of(pod)
     assert found == expected
     status = phase.finished(facts(), pod, found)
-    assert status["phase"] == ("Succeeded" if pod_phase == "Succeeded" else "Failed")
+    assert status["phase"] == ("Succeeded" if expected["reason"] == "Completed" else "Failed")
     assert condition(status, Condition.FINISHED)[0] == "True"
 
 
 def test_a_running_pod_has_not_ended() -> None:
     assert termination.of(objects.pod()) is None
+
+
+def test_what_is_deleted_has_not_ended_by_itself() -> None:
+    containers = [{"name": "sandbox", "state": {"terminated": {"exitCode": 143, "reason": "Error"}}}]
+    pod = objects.pod(phase="Running", containers=containers, deletion="2026-01-01T00:00:00Z")
+    assert termination.of(pod) is None
 
 
 def test_messages_of_tenants_carry_no_escape_sequences() -> None:

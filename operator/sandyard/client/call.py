@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sandyard.api import names
 from sandyard.client import script
 from sandyard.client.cluster import explain
-from sandyard.client.errors import ExecTransportError, SandboxError, SandboxNotFound
+from sandyard.client.errors import ExecTransportError, SandboxEnded, SandboxError, SandboxNotFound
 from sandyard.client.gate import Gate, Turn
 from sandyard.client.script import Request, Tail
 from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
@@ -25,13 +25,16 @@ Output = Callable[[bytes], Awaitable[None] | None]
 Input = bytes | AsyncIterable[bytes]
 GRACE_SECONDS = 5
 # How long the reason of a broken stream is waited for.
-_REASON_SECONDS = 4.0
+_REASON_SECONDS = 3.5
+_ANSWER_SECONDS = 1.0
 # The same when the connection is lost: then the watch most often hears nothing either.
 LOST_REASON_SECONDS = 1.0
 # A command that has run for so long has left its node's runtime in peace again.
 SETTLE_SECONDS = 2.0
 # After its end a command's stream is kept until the node has done with it as well, unless a child holds on to it.
 _LINGER_SECONDS = 5.0
+# Exit codes above it are signals.
+_SIGNALS = 128
 # What containerd says of an exec that it could not even make.
 _NEVER_STARTED = ("failed to load task", "failed to create exec", "failed to load container")
 
@@ -95,6 +98,16 @@ class Call:
             and self.exit.code is None
             and any(text in self.exit.message for text in _NEVER_STARTED)
         )
+
+    @property
+    def torn_off(self) -> bool:
+        """Whether the runtime gave up a command that had begun: its exit code is then none of the command's.
+
+        A script that has begun leaves its mark, or was ended by a signal (exit code above 128).
+        """
+        tails = [tail for tail, _ in self._streams.values()]
+        begun = any(tail.begun for tail in tails) and not any(tail.ended for tail in tails)
+        return begun and self.exit is not None and self.exit.code is not None and self.exit.code <= _SIGNALS
 
     async def run(self, timeout: float | None, gate: Gate) -> None:
         """Follow the command to its end; its time counts from when it has begun."""
@@ -167,6 +180,10 @@ class Call:
             seconds = LOST_REASON_SECONDS if lost else _REASON_SECONDS
             self.error = await asyncio.wait_for(asyncio.shield(losing), seconds)
             return
+        if self.torn_off and not await self._answers():
+            # gVisor's kernel is gone; of that its runtime may need five seconds to tell the node.
+            text = f"Sandbox {self._sandbox.name!r} has ended: its runtime has lost it"
+            self.error = SandboxEnded(text, sandbox=self._sandbox.name)
         if failure is None:
             return
         if isinstance(failure, errors.ApiError):
@@ -175,6 +192,18 @@ class Call:
                 self.error = SandboxNotFound(f"the pod of Sandbox {self._sandbox.name!r} is gone")
         else:
             self.error = ExecTransportError(str(failure), started=self._connected, sandbox=self._sandbox.name)
+
+    async def _answers(self) -> bool:
+        """Whether anything can still be run in the sandbox."""
+        sandbox = self._sandbox
+        try:
+            done = await exec.run(
+                sandbox._cluster.client, sandbox._exec_path(), ["/bin/sh", "-c", ":"], container=names.CONTAINER,
+                timeout_seconds=_ANSWER_SECONDS, protocol=sandbox._cluster.exec_protocol,
+            )  # fmt: skip
+        except (errors.ApiError, errors.TransportError):
+            return False
+        return done.exit.code == 0
 
     async def _read(self, turn: Turn) -> None:
         try:

@@ -37,6 +37,8 @@ Limit = Literal["time", "memory", "output"]
 ARTIFACT_KINDS: Final = ("png", "jpg", "jpeg", "svg", "pdf", "csv", "json", "html")
 _FOLDER: Final = "/tmp/.sandyard/code"
 _SIGSYS: Final = 31
+# How long a node may take to tell why a sandbox has ended.
+_REASON_SECONDS: Final = 20
 _DENIED: Final = re.compile(
     rb"Permission ?denied|PermissionError|Operation not permitted|EACCES|EPERM|Read-only file system|"
     rb"Network is unreachable|ENETUNREACH",
@@ -126,7 +128,9 @@ async def run_code(
         done, limit = error.result, "output"
     except SandboxEnded as error:
         # Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
-        if error.reason != "OOMKilled":
+        if not error.reason:
+            await sandbox._reaches("Failed", _REASON_SECONDS)
+        if (error.reason or sandbox._body.reason("Ready")) != "OOMKilled":
             raise
         return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
     left = await _collect(sandbox, folder, max_artifacts, max_artifact_bytes)

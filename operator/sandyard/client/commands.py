@@ -138,7 +138,7 @@ class Commands:
         out.close()
         err.close()
         code = out.exit_code if out.exit_code is not None else err.exit_code
-        if code is None and call.exit is not None:
+        if code is None and call.exit is not None and not call.torn_off:
             code = call.exit.code
         omitted = out.omitted + err.omitted
         result = CommandResult(code, out.value(), err.value(), call.timed_out, seconds, omitted, call.exec_id)
@@ -155,6 +155,9 @@ class Commands:
             raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=name)
         if code is None:
             text = call.exit.message if call.exit is not None else "the stream ended without a word"
+            if call.torn_off:
+                # What is said last is the runtime's own.
+                text = f"the node lost the command: {result.stderr_text.strip()[-300:] or text}"
             raise ExecTransportError(text, started=not call.never_started, sandbox=name, result=result)
         return result
 

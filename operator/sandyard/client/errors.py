@@ -144,7 +144,10 @@ class SandboxRestarted(SandboxError):
 
 
 class SandboxEnded(SandboxError):
-    """Its main process has ended; ``reason`` says how (``OOMKilled``, ``Evicted``, ``Error``, ``Completed``)."""
+    """Its main process has ended; ``reason`` says how (``OOMKilled``, ``Evicted``, ``Error``, ``Completed``).
+
+    It is empty where the node has not told yet, five seconds after the end; `get_info` will show it.
+    """
 
     code = "Ended"
 

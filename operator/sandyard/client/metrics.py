@@ -27,7 +27,7 @@ class Metrics:
         Of the volume at ``/workspace``; None where it cannot be told.
     source
         ``metrics.k8s.io``: as the metrics API measures the pod. ``cgroup`` or ``proc``: looked up
-        inside the sandbox, over a fraction of a second.
+        inside the sandbox, over a second.
     """
 
     cpu_cores: float

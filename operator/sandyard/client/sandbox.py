@@ -250,7 +250,7 @@ class AsyncSandbox(SandboxObject):
 
     async def get_metrics(self) -> Metrics:
         """What it uses now: CPU, memory and disk, by the metrics API, or as seen from inside."""
-        told = await self.commands.run(["/bin/sh", "-c", script.text("usage"), "sandyard-usage", "0.5"], check=True)
+        told = await self.commands.run(["/bin/sh", "-c", script.text("usage"), "sandyard-usage", "1"], check=True)
         inside = metrics.parse_usage(told.stdout_text)
         try:
             body = await self._cluster.client.get(POD_METRICS.path(self.namespace, self.pod_name))

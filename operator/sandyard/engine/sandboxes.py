@@ -263,7 +263,7 @@ class Sandboxes:
 
 
 def _main_ended(pod: Pod) -> bool:
-    return any(
-        status.name == names.CONTAINER and status.state.terminated is not None and observe.proof_of(pod) is not None
+    return observe.proof_of(pod) is not None and any(
+        status.name == names.CONTAINER and status.state.terminated is not None
         for status in pod.status.container_statuses
-    ) and pod.status.phase in ("Succeeded", "Failed")
+    )

@@ -254,9 +254,9 @@ def expired(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
 
 def finished(facts: Facts, pod: Pod, termination: Mapping[str, Any]) -> dict[str, Any]:
     """The main process has ended by itself."""
-    well = termination.get("exitCode") == 0 and pod.status.phase == "Succeeded"
-    phase = Phase.SUCCEEDED if well else Phase.FAILED
     reason = Reason(termination["reason"])
+    well = reason is Reason.COMPLETED
+    phase = Phase.SUCCEEDED if well else Phase.FAILED
     message = termination.get("message") or f"the main process ended with exit code {termination.get('exitCode')}"
     return facts.status(
         phase, _end_findings(reason, message, stalled=not well), lastTermination=dict(termination), **_pod_fields(pod)

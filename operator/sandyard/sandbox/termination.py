@@ -14,12 +14,17 @@ __all__ = ["of"]
 def of(pod: Pod) -> dict[str, Any] | None:
     """``lastTermination`` of the pod's Sandbox; None while the main process may still run.
 
+    Its end is final, since it is never started again (``restartPolicy: Never``); the pod's own
+    phase follows only when all of the pod is gone, seconds later.
+
     Out of memory is taken from the container's own reason, never from exit code 137: a
     process that kills itself looks the same.
     """
     if pod.status.reason == "Evicted":
         return {"reason": Reason.EVICTED.value, "message": conditions.printable(pod.status.message)}
-    if pod.status.phase not in ("Succeeded", "Failed"):
+    over = pod.status.phase in ("Succeeded", "Failed")
+    if pod.metadata.deletion_timestamp is not None and not over:
+        # It is ended from outside, and how it takes that says nothing.
         return None
     for status in pod.status.container_statuses:
         ended = status.state.terminated
@@ -38,5 +43,7 @@ def of(pod: Pod) -> dict[str, Any] | None:
         if ended.finished_at:
             found["finishedAt"] = ended.finished_at
         return found
+    if not over:
+        return None
     message = conditions.printable(pod.status.message or f"the pod is {pod.status.phase}")
     return {"reason": Reason.ERROR.value, "message": message}

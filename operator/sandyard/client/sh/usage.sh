@@ -9,6 +9,8 @@ ticks() {
   done 2>/dev/null
 }
 look() {
+  # Right before what it is to be compared with: on a busy node the rest may take longer than that.
+  read -r t _ </proc/uptime
   if [ -r /sys/fs/cgroup/cpu.stat ] && [ -r /sys/fs/cgroup/memory.current ]; then
     read -r _ n </sys/fs/cgroup/cpu.stat
     read -r m </sys/fs/cgroup/memory.current
@@ -19,7 +21,6 @@ look() {
     for f in /proc/[0-9]*/statm; do read -r _ x _ <"$f" && m=$((m + x)); done 2>/dev/null
     w=proc
   fi
-  read -r t _ </proc/uptime
   echo "$w $t $n $m"
 }
 look
