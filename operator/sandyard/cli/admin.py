@@ -24,6 +24,7 @@ __all__ = ["COMMANDS"]
 
 _CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
 _TELL_SECONDS = 2.0
+_LOOK_SECONDS = 0.2
 
 
 @click.command()
@@ -144,18 +145,26 @@ def uninstall(context: Context, yes: bool, crds: bool, release: str, release_nam
         if crds:
             raise Ended("the definitions go last: uninstall the release first, then run this again")
     if crds:
-        context.run(_remove_definitions(context))
+        context.run(_remove_definitions(context, timeout))
 
 
-async def _remove_definitions(context: Context) -> None:
+async def _remove_definitions(context: Context, timeout: int) -> None:
     async with context.cluster() as cluster:
         for plural in (names.SANDBOXES, names.POOLS):
+            name = f"{plural}.{names.GROUP}"
             try:
-                await cluster.client.delete(_CRDS.path(None, f"{plural}.{names.GROUP}"))
+                await cluster.client.delete(_CRDS.path(None, name))
+                async with asyncio.timeout(timeout):
+                    while True:
+                        # What is still there of its kind goes first.
+                        await cluster.client.get(_CRDS.path(None, name))
+                        await asyncio.sleep(_LOOK_SECONDS)
             except errors.ApiError as error:
                 if not error.not_found:
                     raise
-            note(f"deleted {plural}.{names.GROUP}")
+            except TimeoutError:
+                raise Ended(f"{name} is still terminating; see: kubectl get {name} --all-namespaces") from None
+            note(f"deleted {name}")
 
 
 @click.command()
