@@ -18,7 +18,7 @@ TASKS, AT_ONCE = int(sys.argv[1]) if len(sys.argv) > 1 else 100, 10
 async def evaluate(number: int, cluster: Cluster, turns: asyncio.Semaphore) -> str:
     """How one program goes; the sandbox goes with it."""
     async with turns, await AsyncSandbox.create("python", timeout=300, cluster=cluster) as sandbox:
-        result = await sandbox.run_code(PROGRAMS[number % len(PROGRAMS)], args=[number], timeout=10)
+        result = await sandbox.run_code(PROGRAMS[number % len(PROGRAMS)], args=[number], timeout=20)
         return f"{result.outcome} ({result.limit})" if result.limit else result.outcome
 
 
