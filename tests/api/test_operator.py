@@ -64,7 +64,7 @@ def _applied(admin: Kube) -> bool:
 
 
 def _finalizers(admin: Kube) -> list[str]:
-    return (admin.get("sandboxpool", "python") or {})["metadata"].get("finalizers", [])
+    return ((admin.get("sandboxpool", "python") or {}).get("metadata") or {}).get("finalizers", [])
 
 
 def test_an_idle_system_writes_nothing(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from tests.support.kube import Kube, Refused
 
 __all__ = ["state"]
@@ -24,7 +26,7 @@ def state(kube: Kube) -> str:
 def _answer(kube: Kube, question: str) -> str:
     try:
         lines = kube.run("kubectl", "--request-timeout=10s", *question.split(), timeout=20).splitlines()
-    except (Refused, TimeoutError, OSError) as error:
+    except (Refused, subprocess.SubprocessError, OSError) as error:
         return f"no answer: {error}"
     left_out = [f"({len(lines) - _MOST_LINES} lines left out)"] if len(lines) > _MOST_LINES else []
     return "\n".join([*left_out, *lines[-_MOST_LINES:]])

@@ -19,18 +19,8 @@ from typing import BinaryIO, Final, Literal
 
 from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
 
-__all__ = [
-    "Entry",
-    "Limits",
-    "Progress",
-    "Transferred",
-    "pack",
-    "pack_plain",
-    "plain",
-    "read_plain",
-    "read_tar",
-    "unpack",
-]
+__all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "plain", "read_plain", "read_tar",
+           "unpack"]  # fmt: skip
 
 _PIECE: Final = 256 * 1024
 _LONGEST_NAME: Final = 4096

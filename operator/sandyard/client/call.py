@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sandyard.api import names
@@ -26,9 +26,10 @@ Input = bytes | AsyncIterable[bytes]
 GRACE_SECONDS = 5
 # How long the reason of a broken stream is waited for.
 _REASON_SECONDS = 3.5
-_ANSWER_SECONDS = 1.0
 # The same when the connection is lost: then the watch most often hears nothing either.
 LOST_REASON_SECONDS = 1.0
+# How long a sandbox that lives may take for a command that does nothing.
+_ANSWER_SECONDS = 1.0
 # A command that has run for so long has left its node's runtime in peace again.
 SETTLE_SECONDS = 2.0
 # After its end a command's stream is kept until the node has done with it as well, unless a child holds on to it.
@@ -41,9 +42,14 @@ _NEVER_STARTED = ("failed to load task", "failed to create exec", "failed to loa
 
 async def end(sandbox: AsyncSandbox, exec_id: str, signal: str = "TERM", grace: int = GRACE_SECONDS) -> None:
     """End every process of a command: *signal*, and KILL after *grace* seconds."""
-    await exec.run(
-        sandbox._cluster.client, sandbox._exec_path(), script.kill(exec_id, signal, grace), container=names.CONTAINER,
-        timeout_seconds=grace + 40.0, protocol=sandbox._cluster.exec_protocol,
+    await _exec(sandbox, script.kill(exec_id, signal, grace), grace + 40.0)
+
+
+async def _exec(sandbox: AsyncSandbox, words: Sequence[str], seconds: float) -> exec.Completed:
+    """Run a small command of our own, past the turns of the caller's."""
+    return await exec.run(
+        sandbox._cluster.client, sandbox._exec_path(), words, container=names.CONTAINER, timeout_seconds=seconds,
+        protocol=sandbox._cluster.exec_protocol,
     )  # fmt: skip
 
 
@@ -195,12 +201,8 @@ class Call:
 
     async def _answers(self) -> bool:
         """Whether anything can still be run in the sandbox."""
-        sandbox = self._sandbox
         try:
-            done = await exec.run(
-                sandbox._cluster.client, sandbox._exec_path(), ["/bin/sh", "-c", ":"], container=names.CONTAINER,
-                timeout_seconds=_ANSWER_SECONDS, protocol=sandbox._cluster.exec_protocol,
-            )  # fmt: skip
+            done = await _exec(self._sandbox, ["/bin/sh", "-c", ":"], _ANSWER_SECONDS)
         except (errors.ApiError, errors.TransportError):
             return False
         return done.exit.code == 0

@@ -61,8 +61,8 @@ class Sweep:
         delay = 0.2
         while True:
             try:
-                await self.resync()
                 if await self._gateway.discoverable():
+                    await self.resync()
                     return
                 problem = "discovery does not name them yet"
             except (errors.ApiError, errors.TransportError) as error:
