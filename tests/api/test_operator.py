@@ -8,13 +8,13 @@ import signal
 import time
 import urllib.request
 
-from sandyard.api import names
+from sandyard.api import model, names
 from tests.api.conftest import render
 from tests.api.lives import TEMPLATE, claim, pool, states
 from tests.support import manifests
 from tests.support.audit import Audit
 from tests.support.control_plane import ControlPlane
-from tests.support.kube import Kube, Refused, until
+from tests.support.kube import Kube, Refused, holds, until
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 
@@ -71,10 +71,9 @@ def test_an_idle_system_writes_nothing(kube: Kube, operator: OperatorProcess, au
     pool(kube, 3)
     claim(kube, "s")
     until("settled", lambda: kube.status("sandboxpool", "python").get("replicas") == 3)
-    time.sleep(2)  # what is told late (Events, counters) has been told by now
+    until("what is told late (Events, counters) has been told", lambda: audit.quiet_for(2))
     quiet = Audit(audit._log, audit._user)
-    time.sleep(8)
-    assert [call for call in quiet.calls() if call.writes] == []
+    holds("nothing is written", lambda: not any(call.writes for call in quiet.calls()), 8)
 
 
 def test_no_request_is_denied_to_the_operator(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
@@ -164,8 +163,10 @@ def test_a_paused_pool_gives_and_starts_nothing(kube: Kube, operator: OperatorPr
 
 def test_the_oldest_warm_pod_goes_first(kube: Kube, operator: OperatorProcess) -> None:
     pool(kube, 1)
-    first = kube.list("pods")[0]["metadata"]["uid"]
-    time.sleep(1.1)  # Ready times have whole seconds
+    pod = kube.list("pods")[0]
+    first = pod["metadata"]["uid"]
+    ready_at = next(c["lastTransitionTime"] for c in pod["status"]["conditions"] if c["type"] == "Ready")
+    until("a later whole second has begun", lambda: time.time() >= model.seconds(ready_at) + 1)
     kube.kubectl("scale", "sandboxpool/python", "--replicas=3")
     until("three", lambda: kube.status("sandboxpool", "python").get("replicas") == 3)
     assert claim(kube, "s")["podUID"] == first
@@ -178,8 +179,7 @@ def test_a_broken_image_costs_a_handful_of_pods_and_heals(
     before = len(kubelet.created)
     pool(kube, 50, ready=False, template={**TEMPLATE, "image": "broken"})
     kube.wait_reason("sandboxpool", "python", "Stalled", ["ImagePullBackOff"], 15)
-    time.sleep(3)
-    assert len(kubelet.created) - before <= 5
+    holds("a handful", lambda: len(kubelet.created) - before <= 5, 3)
     kube.apply(manifests.pool("python", 5, TEMPLATE))
     kube.wait_for("sandboxpool", "python", "Ready")
 
@@ -192,8 +192,7 @@ def test_a_pool_that_cannot_prove_its_network_backs_off(
     pool(kube, 20, ready=False, template={**TEMPLATE, "image": "open"})
     kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["NetworkNotEnforced"], 15)
     kube.wait_reason("sandboxpool", "python", "BackingOff", ["NetworkNotEnforced"], 15)
-    time.sleep(4)
-    assert len(kubelet.created) - before <= 5
+    holds("a handful", lambda: len(kubelet.created) - before <= 5, 4)
     assert kube.status("sandboxpool", "python")["replicas"] == 0
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import pathlib
+import time
 from dataclasses import dataclass
 from typing import Any
+
+from sandyard.api import model
 
 __all__ = ["Audit", "Call"]
 
@@ -63,6 +66,11 @@ class Audit:
             if call.verb == "create" and call.resource == resource and call.name == name and call.code == 201:
                 return call
         return None
+
+    def quiet_for(self, seconds: float) -> bool:
+        """Whether the user's last write was answered so long ago, or none has been."""
+        ended = [model.seconds(call.ended) for call in self.calls() if call.writes]
+        return time.time() - max(ended, default=0.0) > seconds
 
     @staticmethod
     def _call(event: dict[str, Any]) -> Call:

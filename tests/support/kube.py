@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from localcluster import tools
 from tests.support import manifests
 
-__all__ = ["Kube", "Refused", "until", "wait_for_api"]
+__all__ = ["Kube", "Refused", "holds", "until", "wait_for_api"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,14 @@ def until(what: str, check: Callable[[], T], timeout: float = 30, interval: floa
         if value:
             return value
         assert time.monotonic() < deadline, f"{what}: not within {timeout} s"
+        time.sleep(interval)
+
+
+def holds(what: str, check: Callable[[], bool], seconds: float, interval: float = 0.2) -> None:
+    """See that *check* stays true: for what must not happen, where nothing tells that it will not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert check(), f"{what}: no longer so"
         time.sleep(interval)
 
 
