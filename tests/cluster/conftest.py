@@ -1,7 +1,8 @@
 """A real cluster with gVisor, the chart installed in it, and the leak gate around every test.
 
-The cluster is called ``test``, so that it stands beside a demo. SANDYARD_KEEP_CLUSTER=1 keeps
-it for the next run.
+The cluster is called ``test``, so that it stands beside a demo; SANDYARD_TEST_CLUSTER gives it
+another name, so that two runs stand beside each other. SANDYARD_KEEP_CLUSTER=1 keeps it for the
+next run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.support.audit import Audit
 from tests.support.kube import Kube, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
-NAME = "test"
+NAME = os.environ.get("SANDYARD_TEST_CLUSTER", "test")
 OPERATOR_USER = "system:serviceaccount:sandyard-system:sandyard"
 
 
