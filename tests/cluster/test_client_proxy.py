@@ -17,7 +17,6 @@ import pytest
 from sandyard import AsyncSandbox
 from sandyard.client import Cluster, errors
 from sandyard.kube import config as kube_config
-from sandyard.kube import exec  # noqa: A004
 
 _PIECE = 16 * 1024
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, remotecommand
 
 __all__ = ["NAMESPACE", "ApiServer", "Event", "Key"]
 
@@ -85,7 +85,7 @@ class ApiServer:
     async def delete(self, path: str, *, uid: str | None = None) -> dict[str, Any]:
         return await self._write(lambda: self.remove(_key(path), uid))
 
-    async def exec(self, pod: Pod, _command: Any, stdin: bytes, _seconds: float) -> exec.Completed:
+    async def exec(self, pod: Pod, _command: Any, stdin: bytes, _seconds: float) -> remotecommand.Completed:
         """Stop or continue the processes of a pod."""
         stop = b"signal=STOP" in stdin
 
@@ -97,7 +97,9 @@ class ApiServer:
             return {}
 
         await self._write(act)
-        return exec.Completed(exec.Exit(0), f"sandyard: {'stopped' if stop else 'running'} 3\n".encode(), b"", False)
+        return remotecommand.Completed(
+            remotecommand.Exit(0), f"sandyard: {'stopped' if stop else 'running'} 3\n".encode(), b"", False
+        )
 
     # What happens to objects
 

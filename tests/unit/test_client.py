@@ -28,9 +28,9 @@ from sandyard.client.script import Request, Tail
 from sandyard.client.shell import Shell
 from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
 from sandyard.kube import errors as kube_errors
-from sandyard.kube import exec  # noqa: A004
+from sandyard.kube import remotecommand
 from sandyard.kube.config import ClusterConfig
-from sandyard.kube.exec import Exit
+from sandyard.kube.remotecommand import Exit
 
 
 def kinds(root: type[errors.SandboxError] = errors.SandboxError) -> list[type[errors.SandboxError]]:
@@ -190,7 +190,7 @@ def test_an_exit_code_of_the_runtime_is_none_of_the_command(said: bytes, code: i
     sandbox: Any = None
     tail = Tail("id", 100)
     tail.feed(said)
-    call = Call(sandbox, "id", Request([]), b"", {exec.STDOUT: (tail, None)})
+    call = Call(sandbox, "id", Request([]), b"", {remotecommand.STDOUT: (tail, None)})
     assert not call.torn_off
     call.exit = Exit(code)
     assert call.torn_off is torn
@@ -250,7 +250,7 @@ async def test_an_older_server_is_known_by_its_version(minor: str, older: bool) 
     application.router.add_get("/version", version)
     async with TestServer(application) as server, Cluster(config=ClusterConfig(str(server.make_url("")))) as cluster:
         assert await cluster.falls_back() is older
-        assert (cluster.exec_protocol == exec.V4) is older
+        assert (cluster.exec_protocol == remotecommand.V4) is older
         assert not await cluster.falls_back() or not older
 
 
@@ -260,7 +260,7 @@ async def test_a_session_is_opened_as_an_older_server_speaks(minor: str) -> None
         return web.json_response({"major": "1", "minor": minor})
 
     async def answer(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=(exec.V4,))
+        socket = web.WebSocketResponse(protocols=(remotecommand.V4,))
         await socket.prepare(request)
         await socket.send_bytes(b"\x01hello")
         await socket.send_bytes(b'\x03{"status":"Success"}')

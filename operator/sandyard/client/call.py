@@ -13,7 +13,7 @@ from sandyard.client.cluster import explain
 from sandyard.client.errors import ExecTransportError, SandboxEnded, SandboxError, SandboxNotFound
 from sandyard.client.gate import Gate, Turn
 from sandyard.client.script import Request, Tail
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, remotecommand
 
 if TYPE_CHECKING:
     from sandyard.client.sandbox import AsyncSandbox
@@ -45,9 +45,9 @@ async def end(sandbox: AsyncSandbox, exec_id: str, signal: str = "TERM", grace: 
     await _exec(sandbox, script.kill(exec_id, signal, grace), grace + 40.0)
 
 
-async def _exec(sandbox: AsyncSandbox, words: Sequence[str], seconds: float) -> exec.Completed:
+async def _exec(sandbox: AsyncSandbox, words: Sequence[str], seconds: float) -> remotecommand.Completed:
     """Run a small command of our own, past the turns of the caller's."""
-    return await exec.run(
+    return await remotecommand.run(
         sandbox._cluster.client, sandbox._exec_path(), words, container=names.CONTAINER, timeout_seconds=seconds,
         protocol=sandbox._cluster.exec_protocol,
     )  # fmt: skip
@@ -86,7 +86,7 @@ class Call:
         self._failure: BaseException | None = None
         self._begun = asyncio.Event()
         self._ended = asyncio.Event()
-        self.exit: exec.Exit | None = None
+        self.exit: remotecommand.Exit | None = None
         self.error: SandboxError | None = None
         self.timed_out = False
         self.overflowed = False
@@ -220,7 +220,7 @@ class Call:
         finally:
             turn.release()
 
-    async def _collect(self, process: exec.Exec, turn: Turn) -> None:
+    async def _collect(self, process: remotecommand.Exec, turn: Turn) -> None:
         async for channel, data in process:
             if self._ended.is_set():
                 # A child that lives on writes to the same stream; it is not the command any more.
@@ -244,7 +244,7 @@ class Call:
         if self.never_started:
             turn.refused()
 
-    async def _feed(self, process: exec.Exec) -> None:
+    async def _feed(self, process: remotecommand.Exec) -> None:
         with contextlib.suppress(errors.TransportError):
             # It may end without reading its input.
             await process.write(self._request.preface)

@@ -20,10 +20,7 @@ from sandyard.client.errors import (
     Unavailable,
 )
 from sandyard.kube import config as kube_config
-from sandyard.kube import (
-    errors,
-    exec,  # noqa: A004 - Kubernetes' own word
-)
+from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client, Resource
 
 __all__ = ["PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
@@ -63,7 +60,7 @@ class Cluster:
             raise Unauthorized(str(error)) from error
         self.namespace = namespace or config.namespace
         self.request_timeout = request_timeout
-        self.exec_protocol = exec.V5
+        self.exec_protocol = remotecommand.V5
         self.client = Client(
             config, timeout_seconds=request_timeout, connections=connections, user_agent="sandyard-client",
             silence_seconds=_SILENCE_SECONDS,
@@ -125,7 +122,7 @@ class Cluster:
 
     async def falls_back(self) -> bool:
         """Whether an exec that was refused is to be tried again, as an older server understands it."""
-        if self.exec_protocol != exec.V5:
+        if self.exec_protocol != remotecommand.V5:
             return False
         try:
             version = await self.client.get("/version")
@@ -133,7 +130,7 @@ class Cluster:
         except (errors.ApiError, errors.TransportError, KeyError, ValueError):
             return False
         if older:
-            self.exec_protocol = exec.V4
+            self.exec_protocol = remotecommand.V4
         return older
 
     async def _again(self, call: Callable[[], Awaitable[dict[str, Any]]], name: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sandyard.client.gate import Gate
 from sandyard.client.processes import SIGNALS, ProcessInfo, parse_processes
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.script import Tail
-from sandyard.kube import exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import remotecommand
 
 if TYPE_CHECKING:
     from sandyard.client.sandbox import AsyncSandbox
@@ -120,7 +120,7 @@ class Commands:
                 exec_id, command, folder=cwd, env=env or {}, watch_seconds=watch, stdin_bytes=self._length(stdin)
             )  # fmt: skip
             out, err = Tail(exec_id, max_output), Tail(exec_id, max_output)
-            streams = {exec.STDOUT: (out, on_stdout), exec.STDERR: (err, on_stderr)}
+            streams = {remotecommand.STDOUT: (out, on_stdout), remotecommand.STDERR: (err, on_stderr)}
             call = Call(sandbox, exec_id, request, stdin, streams, most_output=output_limit)
             await call.run(timeout, self._gate)
             if call.refused and await sandbox._cluster.falls_back():
@@ -163,7 +163,7 @@ class Commands:
 
     def _length(self, stdin: Input) -> int | None:
         """The length of an input whose end the server cannot tell; None where it can."""
-        if self._sandbox._cluster.exec_protocol == exec.V5:
+        if self._sandbox._cluster.exec_protocol == remotecommand.V5:
             return None
         if not isinstance(stdin, bytes):
             raise InvalidArgument("stdin as a stream needs Kubernetes 1.30 or newer: give bytes")

@@ -20,7 +20,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.info import SandboxInfo
 from sandyard.client.lifeline import Lifeline
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, remotecommand
 
 __all__ = ["SandboxObject"]
 
@@ -60,15 +60,15 @@ class SandboxObject:
     def _exec_path(self) -> str:
         return PODS.path(self.namespace, self.pod_name)
 
-    def _open_exec(self, words: Sequence[str], *, tty: bool = False) -> AbstractAsyncContextManager[exec.Exec]:
+    def _open_exec(self, words: Sequence[str], *, tty: bool = False) -> AbstractAsyncContextManager[remotecommand.Exec]:
         """An exec in its container, as its server speaks."""
         cluster = self._cluster
-        return exec.open_exec(
+        return remotecommand.open_exec(
             cluster.client, self._exec_path(), words, container=names.CONTAINER, tty=tty, protocol=cluster.exec_protocol
         )
 
     @contextlib.asynccontextmanager
-    async def _open_session(self, words: Sequence[str], *, tty: bool = False) -> AsyncIterator[exec.Exec]:
+    async def _open_session(self, words: Sequence[str], *, tty: bool = False) -> AsyncIterator[remotecommand.Exec]:
         """An exec whose input is not ended before itself: any server will do."""
         async with contextlib.AsyncExitStack() as stack:
             try:

@@ -24,7 +24,7 @@ from sandyard.client.errors import (
 from sandyard.client.gate import Turn
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.script import Tail
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, remotecommand
 
 if TYPE_CHECKING:
     from sandyard.client.call import Output
@@ -51,8 +51,8 @@ class Shell:
         self._cwd = cwd
         self._env = dict(env)
         self._turn = asyncio.Lock()
-        self._reading: asyncio.Task[exec.Exit] | None = None
-        self._process: exec.Exec | None = None
+        self._reading: asyncio.Task[remotecommand.Exit] | None = None
+        self._process: remotecommand.Exec | None = None
         self._tails: dict[int, tuple[Tail, Output | None]] | None = None
         self._ended = asyncio.Event()
         self._id = ""
@@ -94,7 +94,7 @@ class Shell:
             text = f"if _sandyard_check {word}; then _sandyard_last; eval {word} </dev/null; "
             text += f"else _sandyard_last; fi; _sandyard_end {exec_id}\n"
             tails = (Tail(exec_id, max_output), on_stdout), (Tail(exec_id, max_output), on_stderr)
-            self._tails = dict(zip((exec.STDOUT, exec.STDERR), tails, strict=True))
+            self._tails = dict(zip((remotecommand.STDOUT, remotecommand.STDERR), tails, strict=True))
             self._ended.clear()
             started = time.monotonic()
             try:
@@ -177,7 +177,7 @@ class Shell:
         if not self._turn.locked():
             await self.run("true", timeout=self._sandbox._cluster.request_timeout)
 
-    async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> exec.Exit:
+    async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> remotecommand.Exit:
         sandbox = self._sandbox
         asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
         async with sandbox._open_session(words) as process:

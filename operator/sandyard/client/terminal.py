@@ -12,7 +12,7 @@ from sandyard.client import call as calls
 from sandyard.client import script
 from sandyard.client.cluster import explain
 from sandyard.client.errors import ExecTransportError, SandboxError
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, remotecommand
 
 if TYPE_CHECKING:
     from sandyard.client.sandbox import AsyncSandbox
@@ -37,7 +37,7 @@ class Terminal:
         self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, cwd,
                        *script.variables(env), "--", *command]  # fmt: skip
         self._stack = contextlib.AsyncExitStack()
-        self._process: exec.Exec | None = None
+        self._process: remotecommand.Exec | None = None
         self.exit_code: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,7 +89,7 @@ class Terminal:
         assert self._process is not None, "use the terminal as a context manager"
         shown: asyncio.Queue[bytes] = asyncio.Queue(64)
 
-        async def read(process: exec.Exec) -> None:
+        async def read(process: remotecommand.Exec) -> None:
             async for _, data in process:
                 await shown.put(data)
 

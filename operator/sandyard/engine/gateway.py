@@ -16,7 +16,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine import records
 from sandyard.engine.records import PoolRecord, SandboxRecord
-from sandyard.kube import errors, exec  # noqa: A004 - Kubernetes' own word
+from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client, Resource
 from sandyard.podspec.containers import Probe
 
@@ -153,11 +153,13 @@ class Gateway:
             {"metadata": {"uid": pod.metadata.uid, "annotations": {names.ANNOTATION_TOUCHED: "true"}}},
         )
 
-    async def exec(self, pod: Pod, command: Sequence[str], stdin: bytes, timeout_seconds: float) -> exec.Completed:
+    async def exec(
+        self, pod: Pod, command: Sequence[str], stdin: bytes, timeout_seconds: float
+    ) -> remotecommand.Completed:
         """Run *command* in the sandbox, as its own user."""
         self._check()
         path = PODS.path(pod.metadata.namespace, pod.metadata.name)
-        return await exec.run(
+        return await remotecommand.run(
             self._client, path, command, container=names.CONTAINER, stdin=stdin, timeout_seconds=timeout_seconds
         )
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import WSMsgType, web
 
-from sandyard.kube import errors, exec  # noqa: A004 - the module's name is Kubernetes' word
+from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
 
@@ -50,8 +50,8 @@ async def served(script: Script, protocol: str = "v5.channel.k8s.io", refuse: in
         await runner.cleanup()
 
 
-async def run(client: Client, stdin: bytes = b"", seconds: float = 5, limit: int = 1 << 20) -> exec.Completed:
-    return await exec.run(
+async def run(client: Client, stdin: bytes = b"", seconds: float = 5, limit: int = 1 << 20) -> remotecommand.Completed:
+    return await remotecommand.run(
         client, "/api/v1/namespaces/ns/pods/p", ["x"], container="c", stdin=stdin, timeout_seconds=seconds,
         limit_bytes=limit,
     )  # fmt: skip
@@ -65,7 +65,7 @@ async def test_streams_are_kept_apart_and_bytes_stay_bytes() -> None:
     async with served(script) as client:
         done = await run(client)
     assert (done.stdout, done.stderr) == (b"out\xff\n\x00more", b"err")
-    assert done.exit == exec.Exit(7, "ended")
+    assert done.exit == remotecommand.Exit(7, "ended")
 
 
 async def test_input_arrives_whole_and_its_end_too() -> None:
@@ -77,7 +77,7 @@ async def test_input_arrives_whole_and_its_end_too() -> None:
             if message.data == b"\xff\x00":
                 await socket.send_bytes(SUCCESS)
                 return
-            assert message.data[0] == exec.STDIN
+            assert message.data[0] == remotecommand.STDIN
             assert len(message.data) <= 256 * 1024 + 1
             await socket.send_bytes(b"\x01" + message.data[1:])
 
@@ -146,4 +146,4 @@ async def test_a_refusal_means_that_nothing_has_started() -> None:
     ],
 )
 def test_an_exit_code_is_what_the_server_says_or_unknown(data: bytes, code: int | None) -> None:
-    assert exec.parse_status(data).code == code
+    assert remotecommand.parse_status(data).code == code
