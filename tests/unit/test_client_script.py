@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pathlib
 import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -104,6 +107,15 @@ def test_a_signal_is_told_as_the_shell_does_and_nothing_is_added(shell: str) -> 
     assert run(shell, ["no-such-program"]).code == 127
 
 
+@pytest.mark.parametrize("watch", [0, 60])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_on_a_busy_machine_too_the_shell_adds_nothing_when_its_command_is_killed(shell: str, watch: int) -> None:
+    """Bash reports a killed job as soon as it sees it, which may be before it waits for it."""
+    with ThreadPoolExecutor(12) as crowd:
+        errors = set(crowd.map(lambda _: run(shell, ["sh", "-c", "kill -9 $$"], watch=watch).err, range(72)))
+    assert errors == {b""}
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_child_that_lives_on_does_not_hide_the_end(shell: str) -> None:
     words = script.run(ID, "sleep 5 & echo done", folder="/", env={}, watch_seconds=0).words
@@ -125,7 +137,19 @@ def test_the_watch_inside_ends_everything_when_the_client_is_gone(shell: str) ->
     assert done.seconds < 5
     stubborn = run(shell, "trap '' TERM INT HUP; while :; do sleep 1; done", watch=1)
     assert stubborn.code == 137
-    assert stubborn.seconds < 15
+    assert 5.5 < stubborn.seconds < 15
+
+
+def test_what_is_left_to_finish_in_is_time_and_not_rounds(tmp_path: pathlib.Path) -> None:
+    """A look at all processes that takes a second, as on a busy machine: the grace is no longer for that."""
+    # The shell looks up "sleep" between two looks: this one sleeps for ten times as long.
+    slow = tmp_path / "sleep"
+    slow.write_text('#!/bin/sh\nexec /usr/bin/sleep "$(echo "$1" | sed s/^0.1$/1/)"\n')
+    slow.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = run(SHELLS[0], "trap '' TERM; while :; do /usr/bin/sleep 0.1; done", env=env, watch=1)
+    assert done.code == 137
+    assert 5.5 < done.seconds < 12
 
 
 @pytest.mark.parametrize("shell", SHELLS)

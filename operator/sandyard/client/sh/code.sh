@@ -5,10 +5,11 @@ resident() {
   n=0
   for f in /proc/[0-9]*/statm; do read -r _ x _ <"$f" && n=$((n + x)); done 2>/dev/null
 }
-exec 3<&0
 resident
 b=$n p=0
-/bin/sh ./runner.sh <&3 3<&- &
+# The shell itself says nothing, as in run.sh: 4 is the program's standard error.
+exec 3<&0 4>&2 2>/dev/null
+/bin/sh ./runner.sh <&3 2>&4 3<&- 4>&- &
 c=$!
 exec 3<&-
 sample() {
@@ -18,10 +19,11 @@ sample() {
     sleep 0.2 || sleep 1
   done
 }
-sample >/dev/null 2>&1 </dev/null &
+sample >/dev/null </dev/null 4>&- &
 s=$!
-{ wait $c; } 2>/dev/null
+wait $c
 r=$?
 times >usage
-{ kill $s; wait $s; } 2>/dev/null
+kill $s
+wait $s
 exit $r

@@ -12,14 +12,24 @@ tagged() {
   done 2>/dev/null
 }
 
+# tenths: tenths of a second since the machine started, in u. Not by counting rounds: on a busy machine one
+# round takes long.
+tenths() {
+  read -r u _ </proc/uptime
+  u=${u%?}
+  u=$((${u%.*} * 10 + ${u#*.}))
+}
+
 # end ID SIGNAL SECONDS: send it to all of them, and KILL after so many seconds, until none is left.
 end() {
-  n=0
+  tenths
+  b=$u k=
   while l=$(tagged "$1"); [ -n "$l" ]; do
-    [ $n -ge $(($3 * 10)) ] && set -- "$1" KILL 0
-    [ $n -gt $(($3 * 10 + 300)) ] && return 1
-    [ $n = 0 ] || [ "$2" = KILL ] && kill -s "$2" $l
-    n=$((n + 1))
+    tenths
+    [ $((u - b)) -ge $(($3 * 10)) ] && set -- "$1" KILL "$3"
+    [ $((u - b)) -gt $(($3 * 10 + 300)) ] && return 1
+    [ -z "$k" ] || [ "$2" = KILL ] && kill -s "$2" $l
+    k=1
     sleep 0.1 || sleep 1
   done 2>/dev/null
 }

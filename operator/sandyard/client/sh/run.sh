@@ -7,19 +7,21 @@ shift
 cd "$d" || exit 125
 export SANDYARD_EXEC="$m"
 printf '\000%s:+\000' "$m"
-exec 3<&0
+# From here on the shell itself says nothing: one that reports a job that a signal has killed (bash, at any
+# moment after its end) would write that into the stream of the command. 4 is the command's standard error.
+exec 3<&0 4>&2 2>/dev/null
 case $n in
-  -) "$@" <&3 3<&- & ;;
-  0) "$@" </dev/null 3<&- & ;;
-  *) head -c "$n" <&3 3<&- | "$@" 3<&- & ;;
+  -) "$@" <&3 2>&4 3<&- 4>&- & ;;
+  0) "$@" </dev/null 2>&4 3<&- 4>&- & ;;
+  *) head -c "$n" <&3 2>&4 3<&- 4>&- | "$@" 2>&4 3<&- 4>&- & ;;
 esac
 c=$!
 exec 3<&-
 w=
-[ "$t" = 0 ] || { watch "$m" "$t" >/dev/null 2>&1 </dev/null & w=$!; }
-{ wait $c; } 2>/dev/null
+[ "$t" = 0 ] || { watch "$m" "$t" >/dev/null </dev/null 4>&- & w=$!; }
+wait $c
 r=$?
-[ -z "$w" ] || kill -s USR1 $w 2>/dev/null
+[ -z "$w" ] || kill -s USR1 $w
 printf '\000%s:%s\000' "$m" $r
-printf '\000%s:%s\000' "$m" $r >&2
+printf '\000%s:%s\000' "$m" $r >&4
 exit $r
