@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit api cluster-tests generate lock up down
+.PHONY: help demo test lint unit api cluster-tests bench-loop generate lock up down
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ api: ## Run the tests against a real API server (no node)
 
 cluster-tests: ## Run the tests on a real cluster with gVisor
 	@hack/test tests/cluster
+
+bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, no cluster)
+	@hack/bench-loop
 
 generate: ## Write the CRDs from the models
 	@hack/setup && .venv/bin/python hack/generate
