@@ -12,7 +12,7 @@ import yaml
 
 from localcluster import paths
 from sandyard.api.template import Template
-from sandyard.client.languages import LANGUAGES
+from sandyard.client.code.languages import LANGUAGES
 from sandyard.podspec import pod as podspec
 from tests.api.conftest import OPERATOR_USER, render
 from tests.support import manifests

@@ -122,7 +122,7 @@ async def test_bytes_are_exact_on_runc_too(installed: Installed, kube: Kube, mon
 
 async def test_a_server_that_cannot_end_an_input(sandbox: AsyncSandbox) -> None:
     """Spoken to as a Kubernetes before 1.30 is: the stream is v4's, which has no end of input."""
-    sandbox._cluster.exec_protocol = remotecommand.V4
+    sandbox._session.cluster.exec_protocol = remotecommand.V4
     run = sandbox.commands.run
     data = os.urandom(10**6)
     assert (await run("cat", stdin=data)).stdout == data

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from sandyard import AsyncSandbox
-from sandyard.client import errors, script
+from sandyard.client import errors
+from sandyard.client.exec import script
 from tests.support.kube import Kube
 
 NAMES = ["a b", "-rf", "$HOME", "it's", '"x"', "new\nline", "*", ".hidden", "ünïcødé", "back\\slash"]
@@ -177,7 +178,7 @@ async def test_an_upload_that_breaks_off_leaves_the_old_file(sandbox: AsyncSandb
         raise ConnectionResetError("mine")
 
     with pytest.raises(ConnectionResetError, match="mine"):
-        await sandbox.files._sh(script.text("write"), "f", "2000000", "tag", stdin=pieces())
+        await sandbox.files._tools.run(script.text("write"), "f", "2000000", "tag", stdin=pieces())
     assert await sandbox.files.read_text("f") == "old"
     task = asyncio.create_task(sandbox.files.write("f", b"x" * 150_000_000))
     await asyncio.sleep(0.7)  # somewhere in the middle

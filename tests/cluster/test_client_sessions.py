@@ -12,7 +12,7 @@ import pytest
 from localcluster import images
 from sandyard import AsyncSandbox
 from sandyard.client import errors
-from sandyard.client.background import BackgroundCommand
+from sandyard.client.commands.background import BackgroundCommand
 from tests.support import manifests
 from tests.support.kube import Kube
 

@@ -15,17 +15,18 @@ from click.testing import CliRunner
 from sandyard.cli import show
 from sandyard.cli.main import main
 from sandyard.client import errors, sync
-from sandyard.client.background import BackgroundCommand
-from sandyard.client.call import Call
-from sandyard.client.cluster import SANDBOXES, Cluster, explain
-from sandyard.client.commands import Commands
-from sandyard.client.files import Files, _infos
+from sandyard.client.commands.background import BackgroundCommand
+from sandyard.client.commands.commands import Commands
+from sandyard.client.commands.shell import Shell
+from sandyard.client.exec.call import Call
+from sandyard.client.exec.command import Command, Sinks
+from sandyard.client.exec.script import Request
+from sandyard.client.files.files import Files, _infos
 from sandyard.client.info import SandboxInfo
-from sandyard.client.object import SandboxObject
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
-from sandyard.client.script import Request, Tail
-from sandyard.client.shell import Shell
+from sandyard.client.session.cluster import SANDBOXES, Cluster, explain
+from sandyard.client.session.session import Session
 from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
 from sandyard.kube import errors as kube_errors
 from sandyard.kube import remotecommand
@@ -169,8 +170,8 @@ def test_each_end_has_its_error(status: dict[str, Any], kind: type[errors.Sandbo
     ],
 )  # fmt: skip
 def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str, never: bool) -> None:
-    sandbox: Any = None
-    call = Call(sandbox, "id", Request([]), b"", {})
+    session: Any = None
+    call = Call(session, "id", Request([]), Command([]), Sinks())
     assert not call.never_started
     call.exit = Exit(code, message)
     assert call.never_started is never
@@ -187,10 +188,9 @@ def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str
     ],
 )
 def test_an_exit_code_of_the_runtime_is_none_of_the_command(said: bytes, code: int | None, torn: bool) -> None:
-    sandbox: Any = None
-    tail = Tail("id", 100)
-    tail.feed(said)
-    call = Call(sandbox, "id", Request([]), b"", {remotecommand.STDOUT: (tail, None)})
+    session: Any = None
+    call = Call(session, "id", Request([]), Command([]), Sinks())
+    call.stdout.feed(said)
     assert not call.torn_off
     call.exit = Exit(code)
     assert call.torn_off is torn
@@ -271,7 +271,7 @@ async def test_a_session_is_opened_as_an_older_server_speaks(minor: str) -> None
     application.router.add_get("/api/v1/namespaces/default/pods/p/exec", answer)
     async with TestServer(application) as server, Cluster(config=ClusterConfig(str(server.make_url("")))) as cluster:
         body = {"metadata": {"name": "s", "namespace": "default", "uid": "u"}, "status": {"podName": "p"}}
-        opened = SandboxObject(cluster, body)._open_session(["sh"])
+        opened = Session(cluster, body).open_interactive(["sh"])
         if minor == "33":
             with pytest.raises(kube_errors.ApiError, match="does not speak"):
                 await opened.__aenter__()

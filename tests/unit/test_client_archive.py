@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandyard.client import archive, script
-from sandyard.client.archive import Limits
 from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
+from sandyard.client.exec import script
+from sandyard.client.files import archive
+from sandyard.client.files.archive import Limits
 
 MANY = Limits(10**9, 10**6)
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from sandyard.client import code, errors, languages, metrics, script
-from sandyard.client.background import parse_list
-from sandyard.client.lifeline import Lifeline
-from sandyard.client.processes import parse_processes
+from sandyard.client import errors, metrics
+from sandyard.client.code import code, languages
+from sandyard.client.commands.background import parse_list
+from sandyard.client.commands.processes import parse_processes
+from sandyard.client.exec import script
 from sandyard.client.result import CommandResult
+from sandyard.client.session.end_watch import EndWatch
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
 
@@ -145,14 +147,14 @@ async def test_one_look_serves_all_who_hold_on_to_it() -> None:
             raise errors.Unavailable("for a moment")
         return await lost
 
-    line = Lifeline(look)
-    async with line.held() as one, line.held() as two:
+    watch = EndWatch(look)
+    async with watch.held() as one, watch.held() as two:
         assert one is two
         lost.set_result(errors.SandboxDeleted("gone"))
         async with asyncio.timeout(5):
             assert (await one).code == "Deleted"
     assert looks == 2
-    async with line.held() as again:
+    async with watch.held() as again:
         assert again is not one
     assert again.cancelled()
 
@@ -164,8 +166,8 @@ async def test_an_error_of_the_look_is_the_reason_and_no_right_to_look_is_none()
     async def forbidden() -> Any:
         raise errors.Unauthorized("no")
 
-    async with Lifeline(missing).held() as losing:
+    async with EndWatch(missing).held() as losing:
         assert isinstance(await losing, errors.SandboxNotFound)
-    async with Lifeline(forbidden).held() as losing:
+    async with EndWatch(forbidden).held() as losing:
         await asyncio.sleep(0.01)
         assert not losing.done()

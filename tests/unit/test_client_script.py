@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandyard.client import script
 from sandyard.client.errors import InvalidArgument
-from sandyard.client.gate import Gate
-from sandyard.client.script import Tail
+from sandyard.client.exec import script
+from sandyard.client.exec.stream import Tail
+from sandyard.client.session.exec_limit import ExecLimit
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
 ID = "0123456789abcdef0123456789abcdef"
@@ -208,11 +208,11 @@ def test_of_much_output_the_beginning_and_the_end_are_kept(sizes: list[int], lim
 
 
 async def test_a_crowd_that_is_refused_halves_the_next_one() -> None:
-    gate, most_inside, inside = Gate(8), 0, 0
+    limit, most_inside, inside = ExecLimit(8), 0, 0
 
     async def begin(refuse: bool) -> None:
         nonlocal inside, most_inside
-        turn = await gate.turn()
+        turn = await limit.turn()
         inside += 1
         most_inside = max(most_inside, inside)
         await asyncio.sleep(0)
@@ -223,29 +223,29 @@ async def test_a_crowd_that_is_refused_halves_the_next_one() -> None:
         turn.release()
 
     await asyncio.gather(*(begin(refuse=False) for _ in range(40)))
-    assert (most_inside, gate.most) == (8, 8)
+    assert (most_inside, limit.most) == (8, 8)
     await asyncio.gather(*(begin(refuse=True) for _ in range(8)))
-    assert gate.most == 4
+    assert limit.most == 4
     most_inside = 0
     await asyncio.gather(*(begin(refuse=False) for _ in range(4)))
     assert most_inside == 4
     await asyncio.gather(*(begin(refuse=False) for _ in range(100)))
-    assert gate.most == 8
+    assert limit.most == 8
     for _ in range(20):
-        turns = [await gate.turn() for _ in range(gate.most)]
+        turns = [await limit.turn() for _ in range(limit.most)]
         for turn in turns:
             turn.refused()
         for turn in turns:
             turn.release()
-    assert gate.most == 1
+    assert limit.most == 1
 
 
 async def test_a_turn_of_one_who_gave_up_is_not_lost() -> None:
-    gate = Gate(1)
+    limit = ExecLimit(1)
     order: list[int] = []
 
     async def begin(number: int) -> None:
-        turn = await gate.turn()
+        turn = await limit.turn()
         order.append(number)
         await asyncio.sleep(0.001)
         turn.release()

@@ -12,10 +12,10 @@ from localcluster import paths
 LOOK = """
 import importlib.metadata, importlib.util, pathlib
 from sandyard import AsyncSandbox, CommandResult, Sandbox
-from sandyard.client import script
-package = pathlib.Path(script.__file__).parent.parent
+from sandyard.client.exec import script
+package = pathlib.Path(script.__file__).parents[2]
 assert (package / "py.typed").exists()
-for part in (package / "client" / "sh").glob("*.sh"):
+for part in (package / "client" / "exec" / "sh").glob("*.sh"):
     assert script.text(part.stem)
 assert script.text("functions", "run").count("tagged")
 for missing in ("kopf", "prometheus_client", "uvloop"):

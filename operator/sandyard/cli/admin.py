@@ -16,7 +16,7 @@ from sandyard.cli import doctor as proofs
 from sandyard.cli import show
 from sandyard.cli.base import Context, Ended, note, output, pairs, print_
 from sandyard.client import AsyncSandbox, Cluster
-from sandyard.client.cluster import POOLS, SANDBOXES
+from sandyard.client.session.cluster import POOLS, SANDBOXES
 from sandyard.kube import errors
 from sandyard.kube.client import Resource
 

@@ -16,7 +16,7 @@ import yaml
 from sandyard.api import names
 from sandyard.cli import show
 from sandyard.client import AsyncSandbox, Cluster, errors
-from sandyard.client.cluster import explain
+from sandyard.client.session.cluster import explain
 from sandyard.kube import errors as kube_errors
 
 __all__ = ["Context", "Ended", "err", "note", "out", "output", "pairs", "print_", "waiting", "words"]

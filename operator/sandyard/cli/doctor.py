@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sandyard.api import names
 from sandyard.client import AsyncSandbox, Cluster, errors
-from sandyard.client.cluster import PODS, POOLS
+from sandyard.client.session.cluster import PODS, POOLS
 from sandyard.kube import errors as kube_errors
 from sandyard.kube.client import Resource
 

@@ -11,7 +11,7 @@ import click
 from sandyard.cli import show
 from sandyard.cli.base import Context, output, pairs, print_, waiting
 from sandyard.client import AsyncSandbox
-from sandyard.client.cluster import SANDBOXES
+from sandyard.client.session.cluster import SANDBOXES
 
 __all__ = ["COMMANDS", "making", "wanted"]
 

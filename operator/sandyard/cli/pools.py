@@ -9,7 +9,7 @@ import click
 from sandyard.api import names
 from sandyard.cli import show
 from sandyard.cli.base import Context, Ended, note, output, print_
-from sandyard.client.cluster import POOLS
+from sandyard.client.session.cluster import POOLS
 
 __all__ = ["pool"]
 

@@ -21,7 +21,7 @@ from sandyard.cli import show, terminal
 from sandyard.cli.base import Context, Ended, err, note, out, output, pairs, print_, waiting, words
 from sandyard.cli.life import making, wanted
 from sandyard.client import AsyncSandbox
-from sandyard.client.archive import Transferred
+from sandyard.client.files.archive import Transferred
 
 __all__ = ["COMMANDS"]
 

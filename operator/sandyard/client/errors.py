@@ -192,8 +192,8 @@ def checked(result: CommandResult, sandbox: str) -> CommandResult:
     """*result*, if its exit code is 0; else `CommandFailed`, with the end of what it said."""
     if result.exit_code == 0:
         return result
-    told = result.stderr_text.strip() or result.stdout_text.strip()
-    raise CommandFailed(f"exit code {result.exit_code}: {told[-500:]}", result, sandbox=sandbox)
+    output = result.stderr_text.strip() or result.stdout_text.strip()
+    raise CommandFailed(f"exit code {result.exit_code}: {output[-500:]}", result, sandbox=sandbox)
 
 
 class CommandTimeout(CommandError, TimeoutError):

@@ -44,8 +44,8 @@ class SandboxInfo(dict[str, Any]):
     @property
     def expires_at(self) -> float | None:
         """When it expires, in seconds since the epoch."""
-        told = self.get("status", {}).get("expiresAt")
-        return model.seconds(told) if told else None
+        expires = self.get("status", {}).get("expiresAt")
+        return model.seconds(expires) if expires else None
 
     @property
     def stalled(self) -> bool:

@@ -68,9 +68,9 @@ class Environment:
     tools: dict[str, str] = field(default_factory=dict)
 
 
-def parse_environment(told: str) -> Environment:
+def parse_environment(printed: str) -> Environment:
     """What ``environment.sh`` prints."""
-    found = dict(line.partition("=")[::2] for line in told.splitlines())
+    found = dict(line.partition("=")[::2] for line in printed.splitlines())
     disks = {}
     for key, value in found.items():
         fields = value.split()
@@ -85,9 +85,9 @@ def parse_environment(told: str) -> Environment:
     )  # fmt: skip
 
 
-def parse_usage(told: str) -> Metrics:
+def parse_usage(printed: str) -> Metrics:
     """What ``usage.sh`` prints: two looks and the disk."""
-    lines = [line.split() for line in told.splitlines()]
+    lines = [line.split() for line in printed.splitlines()]
     looks = [line for line in lines if len(line) == 4 and line[0] in ("cgroup", "proc")]
     disk = next((line for line in lines if line[:1] == ["disk"] and line[1:2] != ["1024-blocks"]), None)
     (source, start, before, _), (_, end, after, memory) = looks

@@ -10,25 +10,28 @@ from types import TracebackType
 from typing import Any, Self
 
 from sandyard.api import model, names
-from sandyard.client import languages, manifest, metrics, script
-from sandyard.client.call import Input, Output
-from sandyard.client.cluster import POD_METRICS, POOLS, SANDBOXES, Cluster
-from sandyard.client.code import CodeResult, run_code
-from sandyard.client.commands import Commands
+from sandyard.client import manifest, metrics
+from sandyard.client.code import languages
+from sandyard.client.code.code import CodeResult, Program, run_code
+from sandyard.client.commands.commands import Commands
+from sandyard.client.commands.shell import Shell
+from sandyard.client.commands.terminal import Terminal
 from sandyard.client.errors import (
     InvalidArgument,
     SandboxError,
     SandboxExists,
     SandboxNotFound,
     SandboxNotReady,
+    checked,
 )
-from sandyard.client.files import Files
+from sandyard.client.exec import runner, script
+from sandyard.client.exec.command import Command, Input, Output
+from sandyard.client.files.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.metrics import Environment, Metrics
-from sandyard.client.object import SandboxObject
 from sandyard.client.result import DEFAULT_KEEP
-from sandyard.client.shell import Shell
-from sandyard.client.terminal import Terminal
+from sandyard.client.session.cluster import POD_METRICS, POOLS, SANDBOXES, Cluster
+from sandyard.client.session.session import Session
 from sandyard.kube import errors
 
 __all__ = ["AsyncSandbox"]
@@ -38,7 +41,7 @@ _DEFAULT_LIFETIME = 300
 _NOTICE_SECONDS = 4.5
 
 
-class AsyncSandbox(SandboxObject):
+class AsyncSandbox:
     """One sandbox. Make it with `create` or `connect`; leaving the context it was made in deletes it.
 
     Attributes
@@ -50,12 +53,31 @@ class AsyncSandbox(SandboxObject):
     """
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any], *, own_cluster: bool, ends: bool) -> None:
-        super().__init__(cluster, body)
+        self._session = Session(cluster, body)
         self._own_cluster = own_cluster
         self._ends = ends
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self.commands = Commands(self)
-        self.files = Files(self)
+        self.commands = Commands(self._session)
+        self.files = Files(self._session)
+
+    @property
+    def name(self) -> str:
+        """Name of the Sandbox."""
+        return self._session.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self._session.namespace
+
+    @property
+    def uid(self) -> str:
+        """Its UID."""
+        return self._session.uid
+
+    @property
+    def pod_name(self) -> str:
+        """Name of its pod."""
+        return self._session.pod_name
 
     # Making and finding
 
@@ -124,7 +146,7 @@ class AsyncSandbox(SandboxObject):
                     raise
                 found, ends = await opened.get(SANDBOXES, namespace or opened.namespace, name), False
             sandbox = cls(opened, found, own_cluster=own, ends=ends)
-            if wait and (ends or sandbox._body.phase in ("Pending", "Starting")):
+            if wait and (ends or sandbox._session.info.phase in ("Pending", "Starting")):
                 try:
                     # Whoever says how long to wait for a sandbox also waits for a new leader.
                     notice = _NOTICE_SECONDS if wait_seconds is None else wait_seconds + _NOTICE_SECONDS
@@ -133,7 +155,7 @@ class AsyncSandbox(SandboxObject):
                     # Also when we are cancelled: nobody else knows of it.
                     if ends:
                         with contextlib.suppress(SandboxError):
-                            await asyncio.shield(sandbox._delete())
+                            await asyncio.shield(sandbox._session.delete())
                     raise
             return sandbox
 
@@ -151,7 +173,7 @@ class AsyncSandbox(SandboxObject):
         async with _entered(cluster, namespace) as (opened, own):
             found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
             sandbox = cls(opened, found, own_cluster=own, ends=False)
-            if sandbox._body.phase in ("Pending", "Starting"):
+            if sandbox._session.info.phase in ("Pending", "Starting"):
                 await sandbox.wait_until_ready()
             return sandbox
 
@@ -183,13 +205,7 @@ class AsyncSandbox(SandboxObject):
         SandboxNotFound
             It is gone.
         """
-        found = await self._cluster.get(SANDBOXES, self.namespace, self.name)
-        if found["metadata"]["uid"] != self.uid:
-            raise SandboxNotFound(
-                f"Sandbox {self.name!r} is gone; there is another one of that name", sandbox=self.name
-            )
-        self._body = SandboxInfo(found)
-        return self._body
+        return await self._session.refresh()
 
     async def is_running(self) -> bool:
         """Whether it is Ready now."""
@@ -229,15 +245,14 @@ class AsyncSandbox(SandboxObject):
             ``value``; it may be asynchronous. In Go, Rust and Bash the program reads
             ``$SANDYARD_ARGS`` and writes ``$SANDYARD_RESULT`` itself, both JSON.
         """
-        return await run_code(
-            self, code, language, args=args, timeout=timeout, env=env or {}, stdin=stdin, on_stdout=on_stdout,
-            on_stderr=on_stderr, output_limit=output_limit, max_artifacts=max_artifacts,
-            max_artifact_bytes=max_artifact_bytes,
-        )  # fmt: skip
+        program = Program(
+            code, language, args, env or {}, stdin, timeout, output_limit, max_artifacts, max_artifact_bytes
+        )
+        return await run_code(self._session, program, on_stdout, on_stderr)
 
     async def shell(self, *, cwd: str = ".", env: Mapping[str, str] | None = None) -> Shell:
         """A shell in which one command finds what the one before has set; leaving its context ends it."""
-        shell = Shell(self, cwd=cwd, env=env or {})
+        shell = Shell(self._session, cwd=cwd, env=env or {})
         return await shell.__aenter__()
 
     async def pty(
@@ -245,23 +260,29 @@ class AsyncSandbox(SandboxObject):
         env: Mapping[str, str] | None = None,
     ) -> Terminal:  # fmt: skip
         """A command on a terminal, a shell if none is given; leaving its context ends it."""
-        terminal = Terminal(self, command, (columns, rows), cwd, dict(env or {}))
+        terminal = Terminal(self._session, command, (columns, rows), cwd, dict(env or {}))
         return await terminal.__aenter__()
 
     async def get_metrics(self) -> Metrics:
         """What it uses now: CPU, memory and disk, by the metrics API, or as seen from inside."""
-        told = await self.commands.run(["/bin/sh", "-c", script.text("usage"), "sandyard-usage", "1"], check=True)
-        inside = metrics.parse_usage(told.stdout_text)
+        printed = await self._look("usage", "1")
+        inside = metrics.parse_usage(printed)
         try:
-            body = await self._cluster.client.get(POD_METRICS.path(self.namespace, self.pod_name))
+            body = await self._session.cluster.client.get(POD_METRICS.path(self.namespace, self.pod_name))
         except (errors.ApiError, errors.TransportError):
             return inside
         return metrics.parse_pod_metrics(body, inside)
 
     async def get_environment(self) -> Environment:
         """What is inside: system, user, processors, memory, disks, tools."""
-        told = await self.commands.run(["/bin/sh", "-c", script.text("environment")], env={"LC_ALL": "C"}, check=True)
-        return metrics.parse_environment(told.stdout_text)
+        return metrics.parse_environment(await self._look("environment"))
+
+    async def _look(self, part: str, *words: str) -> str:
+        """What one of the client's scripts prints inside."""
+        command = Command(
+            ["/bin/sh", "-c", script.text(part), f"sandyard-{part}", *words], env={"LC_ALL": "C"}
+        )  # fmt: skip
+        return checked(await runner.run(self._session, command), self.name).stdout_text
 
     # Its life
 
@@ -278,30 +299,31 @@ class AsyncSandbox(SandboxObject):
         await self._wait_until_ready(timeout, None)
 
     async def _wait_until_ready(self, timeout: float | None, notice: float | None) -> None:
-        if await self._reaches("Ready", timeout, notice):
+        if await self._session.reaches("Ready", timeout, notice):
             return
-        raise self._body.trouble() or SandboxNotReady(
-            f"Sandbox {self.name!r} is not Ready within {timeout} s: {self._body.told('Ready')}",
-            phase=self._body.phase, sandbox=self.name, reason=self._body.reason("Ready"),
+        info = self._session.info
+        raise info.trouble() or SandboxNotReady(
+            f"Sandbox {self.name!r} is not Ready within {timeout} s: {info.told('Ready')}",
+            phase=info.phase, sandbox=self.name, reason=info.reason("Ready"),
         )  # fmt: skip
 
     async def set_timeout(self, seconds: int | None) -> None:
         """Let it live for so many seconds from now; None: without end, as far as its pool allows."""
         deadline = model.timestamp(time.time() + seconds) if seconds is not None else None
-        await self._change({"lifetime": {"seconds": None, "deadline": deadline}})
-        await self._reaches(None, None)
+        await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
+        await self._session.reaches(None, None)
 
     async def pause(self) -> None:
         """Stop every process; memory is kept. Returns when all of them stand still."""
-        await self._enter("Paused")
+        await self._session.enter("Paused")
 
     async def suspend(self) -> None:
         """Delete its pod and keep its persistent workspace."""
-        await self._enter("Suspended")
+        await self._session.enter("Suspended")
 
     async def resume(self) -> None:
         """Go on after `pause` or `suspend`."""
-        await self._change({"desiredState": "Running"})
+        await self._session.change({"desiredState": "Running"})
         await self.wait_until_ready()
 
     async def restart(self) -> None:
@@ -311,21 +333,16 @@ class AsyncSandbox(SandboxObject):
 
     async def kill(self, *, wait: bool = True) -> bool:
         """Delete it and everything of it; with *wait* returns when that is done. False if it was gone already."""
-        there = await self._delete()
+        there = await self._session.delete()
         if wait:
-            async with self._cluster.follow(SANDBOXES, self.namespace, self.name) as states:
-                async for state in states:
-                    if state is None or state["metadata"]["uid"] != self.uid:
-                        break
+            await self._session.gone()
         return there
 
     async def close(self) -> None:
         """End the connection; the sandbox stays."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
         if self._own_cluster:
-            await self._cluster.__aexit__()
+            await self._session.cluster.__aexit__()
 
     async def __aenter__(self) -> Self:
         return self
@@ -335,29 +352,16 @@ class AsyncSandbox(SandboxObject):
     ) -> None:
         try:
             if self._ends:
-                await asyncio.shield(self._delete())
+                await asyncio.shield(self._session.delete())
         finally:
             await self.close()
-
-    # For the parts
-
-    def _background(self, task: asyncio.Task[Any]) -> None:
-        """Keep a task that may outlast its call, until `close`."""
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # Whoever waits for it has been told; nobody else needs to be.
-            task.exception()
 
 
 async def _pool_of(cluster: Cluster, namespace: str, language: str) -> str:
     """The pool for a language: the first by name that is Ready, else the first."""
     known = languages.of(language)
     if known is None:
-        raise InvalidArgument(f"language: {language!r} is none of {', '.join(languages.LANGUAGES)}")
+        raise InvalidArgument(languages.unknown(language))
     name = next(name for name, one in languages.LANGUAGES.items() if one is known)
     found = await cluster.items(POOLS, namespace, {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"})
     if not found:

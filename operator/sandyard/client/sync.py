@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine
 from types import FrameType, TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from sandyard.client.background import BackgroundCommand
-from sandyard.client.commands import Commands
-from sandyard.client.files import Files
+from sandyard.client.commands.background import BackgroundCommand
+from sandyard.client.commands.commands import Commands
+from sandyard.client.commands.shell import Shell
+from sandyard.client.files.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.sandbox import AsyncSandbox
-from sandyard.client.shell import Shell
 
 __all__ = ["Sandbox"]
 
@@ -79,7 +79,7 @@ def _make(
 
 
 class SyncBackgroundCommand:
-    """`sandyard.client.background.BackgroundCommand`, without ``await``."""
+    """`sandyard.client.commands.background.BackgroundCommand`, without ``await``."""
 
     def __init__(self, command: BackgroundCommand) -> None:
         self._behind = command
@@ -109,7 +109,7 @@ class SyncBackgroundCommand:
 
 
 class SyncShell:
-    """`sandyard.client.shell.Shell`, without ``await``."""
+    """`sandyard.client.commands.shell.Shell`, without ``await``."""
 
     def __init__(self, shell: Shell) -> None:
         self._behind = shell
@@ -131,7 +131,7 @@ class SyncShell:
 
 
 class SyncCommands:
-    """`sandyard.client.commands.Commands`, without ``await``."""
+    """`sandyard.client.commands.commands.Commands`, without ``await``."""
 
     def __init__(self, commands: Commands) -> None:
         self._behind = commands
@@ -146,7 +146,7 @@ class SyncCommands:
 
 
 class SyncFiles:
-    """`sandyard.client.files.Files`, without ``await``."""
+    """`sandyard.client.files.files.Files`, without ``await``."""
 
     def __init__(self, files: Files) -> None:
         self._behind = files

@@ -36,9 +36,9 @@ class ProcessInfo:
     memory_bytes: int
 
 
-def parse_processes(told: bytes) -> list[ProcessInfo]:
+def parse_processes(printed: bytes) -> list[ProcessInfo]:
     """What ``processes.sh`` prints, by pid; a clock tick is 10 ms and a page 4 KiB, as on every gVisor."""
-    fields = told.decode(errors="replace").split("\0")
+    fields = printed.decode(errors="replace").split("\0")
     found = []
     for stat, command in zip(fields[0::2], fields[1::2], strict=False):
         pid, _, rest = stat.partition(" (")

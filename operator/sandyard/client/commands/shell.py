@@ -8,11 +8,8 @@ import shlex
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from sandyard.client import call as calls
-from sandyard.client import script
-from sandyard.client.cluster import explain
 from sandyard.client.errors import (
     CommandTimeout,
     ExecTransportError,
@@ -21,14 +18,16 @@ from sandyard.client.errors import (
     ShellClosed,
     checked,
 )
-from sandyard.client.gate import Turn
+from sandyard.client.exec import script
+from sandyard.client.exec.call import SETTLE_SECONDS
+from sandyard.client.exec.command import Output, hand_over
+from sandyard.client.exec.stream import Tail
+from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
-from sandyard.client.script import Tail
+from sandyard.client.session.cluster import explain
+from sandyard.client.session.exec_limit import Turn
+from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
-
-if TYPE_CHECKING:
-    from sandyard.client.call import Output
-    from sandyard.client.sandbox import AsyncSandbox
 
 __all__ = ["Shell"]
 
@@ -46,8 +45,8 @@ class Shell:
     ``eval`` does.
     """
 
-    def __init__(self, sandbox: AsyncSandbox, *, cwd: str, env: Mapping[str, str]) -> None:
-        self._sandbox = sandbox
+    def __init__(self, session: Session, *, cwd: str, env: Mapping[str, str]) -> None:
+        self._session = session
         self._cwd = cwd
         self._env = dict(env)
         self._turn = asyncio.Lock()
@@ -87,7 +86,7 @@ class Shell:
             raise InvalidArgument("a command holds no NUL bytes")
         async with self._turn:
             if self.closed:
-                raise ShellClosed("the shell has ended; reset() gives a new one", sandbox=self._sandbox.name)
+                raise ShellClosed("the shell has ended; reset() gives a new one", sandbox=self._session.name)
             exec_id = script.new_id()
             word = shlex.quote(command)
             # On one line, so that the shell has read all of it before it begins.
@@ -116,11 +115,11 @@ class Shell:
         if lost is not None:
             raise lost.with_traceback(None)
         if timed_out:
-            raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=self._sandbox.name)
+            raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=self._session.name)
         if code is None:
-            raise ExecTransportError("the shell's stream broke off", started=True, sandbox=self._sandbox.name,
+            raise ExecTransportError("the shell's stream broke off", started=True, sandbox=self._session.name,
                                      result=result)  # fmt: skip
-        return checked(result, self._sandbox.name) if check else result
+        return checked(result, self._session.name) if check else result
 
     async def reset(self) -> None:
         """End the shell and all that it has started; go on in a new one, as at the beginning."""
@@ -136,7 +135,7 @@ class Shell:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         with contextlib.suppress(errors.ApiError, errors.TransportError):
-            await calls.end(self._sandbox, self._id, "HUP", _GRACE_SECONDS)
+            await terminate(self._session, self._id, "HUP", _GRACE_SECONDS)
 
     async def __aenter__(self) -> Self:
         if self._reading is None:
@@ -149,14 +148,14 @@ class Shell:
         await self.close()
 
     async def _open(self) -> None:
-        self._sandbox._check_usable()
+        self._session.check_usable()
         self._id = script.new_id()
         words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, self._cwd,
                  *script.variables(self._env)]  # fmt: skip
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        turn = await self._sandbox.commands._gate.turn()
+        turn = await self._session.exec_limit.turn()
         self._reading = asyncio.create_task(self._read(words, turn, opened))
-        self._sandbox._background(self._reading)
+        self._session.keep(self._reading)
         try:
             waiting: set[asyncio.Future[Any]] = {opened, self._reading}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -166,21 +165,20 @@ class Shell:
         if not opened.done():
             failure = self._reading.exception()
             raise (
-                explain(failure, self._sandbox.name)
+                explain(failure, self._session.name)
                 if isinstance(failure, (errors.ApiError, errors.TransportError))
-                else ShellClosed("the shell did not begin", sandbox=self._sandbox.name)
+                else ShellClosed("the shell did not begin", sandbox=self._session.name)
             )
         # What it starts carries more than its id: the end of that is not the shell's.
         begin = f"{script.text('shell_begin')}\nexport SANDYARD_EXEC={self._id}{_CHILD}\n"
         assert self._process is not None
         await self._process.write(begin.encode())
         if not self._turn.locked():
-            await self.run("true", timeout=self._sandbox._cluster.request_timeout)
+            await self.run("true", timeout=self._session.cluster.request_timeout)
 
     async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> remotecommand.Exit:
-        sandbox = self._sandbox
-        asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
-        async with sandbox._open_session(words) as process:
+        asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
+        async with self._session.open_interactive(words) as process:
             self._process = process
             opened.set_result(None)
             async for channel, data in process:
@@ -188,9 +186,7 @@ class Shell:
                 if self._tails is None:
                     continue
                 tail, output = self._tails[channel]
-                certain = tail.feed(data)
-                if output is not None and certain and (waiting := output(certain)) is not None:
-                    await waiting
+                await hand_over(tail.feed(data), output)
                 if all(tail.ended for tail, _ in self._tails.values()):
                     self._ended.set()
             assert process.exit is not None
@@ -199,7 +195,7 @@ class Shell:
     async def _follow(self, text: bytes, timeout: float | None) -> tuple[bool, SandboxError | None]:
         """Send a line and wait for its marks; whether its time was over, and why the sandbox is lost."""
         assert self._process is not None and self._reading is not None
-        async with self._sandbox._lifeline.held() as losing:
+        async with self._session.end_watch.held() as losing:
             with contextlib.suppress(errors.TransportError):
                 await self._process.write(text)
             ended = asyncio.create_task(self._ended.wait())
@@ -225,4 +221,4 @@ class Shell:
 
     async def _end_children(self) -> None:
         with contextlib.suppress(errors.ApiError, errors.TransportError):
-            await calls.end(self._sandbox, self._id + _CHILD, "TERM", _GRACE_SECONDS)
+            await terminate(self._session, self._id + _CHILD, "TERM", _GRACE_SECONDS)

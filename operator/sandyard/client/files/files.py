@@ -13,44 +13,19 @@ import pathlib
 import re
 import stat as modes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sandyard.client import script, transfer
-from sandyard.client.archive import Limits, Progress, Transferred
-from sandyard.client.errors import (
-    CommandFailed,
-    InvalidArgument,
-    IsADirectory,
-    NoSpace,
-    OutputLimitExceeded,
-    PermissionDenied,
-    SandboxError,
-    SandboxFileExists,
-    SandboxFileNotFound,
-)
-
-if TYPE_CHECKING:
-    from sandyard.client.call import Input, Output
-    from sandyard.client.sandbox import AsyncSandbox
+from sandyard.client.errors import CommandFailed, InvalidArgument, OutputLimitExceeded
+from sandyard.client.exec import script
+from sandyard.client.files import transfer
+from sandyard.client.files.archive import Limits, Progress, Transferred
+from sandyard.client.files.tools import READ_LIMIT, Tools
+from sandyard.client.session.session import Session
 
 __all__ = ["FileInfo", "FileLines", "Files", "GrepResult", "Match"]
 
-_READ_LIMIT: Final = 100 * 1024 * 1024
-_TIMEOUT_SECONDS: Final = 120.0
 _LONGEST_LINE: Final = 2000
 _EDIT_NOT_ONCE: Final = "old text is there {count} times, not once; give more of what surrounds it, or replace_all=True"
-_ERRORS: Final[dict[str, type[SandboxError]]] = {
-    "No such file": SandboxFileNotFound,
-    "nonexistent directory": SandboxFileNotFound,
-    "can't cd to": SandboxFileNotFound,
-    "Permission denied": PermissionDenied,
-    "Operation not permitted": PermissionDenied,
-    "Read-only file system": PermissionDenied,
-    "Is a directory": IsADirectory,
-    "File exists": SandboxFileExists,
-    "No space left on device": NoSpace,
-    "Disk quota exceeded": NoSpace,
-}
 
 
 @dataclass(frozen=True)
@@ -127,11 +102,12 @@ class GrepResult:
 class Files:
     """The files of one sandbox."""
 
-    def __init__(self, sandbox: AsyncSandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._tools = Tools(session)
 
     async def read(
-        self, path: str, *, offset: int = 0, length: int | None = None, max_bytes: int = _READ_LIMIT
+        self, path: str, *, offset: int = 0, length: int | None = None, max_bytes: int = READ_LIMIT
     ) -> bytes:
         """The whole file, or *length* bytes of it from *offset* on.
 
@@ -150,12 +126,12 @@ class Files:
             code = '[ ! -d "$1" ] || { echo "$1: Is a directory" >&2; exit 1; }; '
             code += 'tail -c "+$2" -- "$1" | head -c "$3"'
         try:
-            return await self._sh(code, path, *span, limit=max_bytes)
+            return await self._tools.run(code, path, *span, limit=max_bytes)
         except OutputLimitExceeded as error:
             text = f"{path}: longer than max_bytes ({max_bytes}); read parts of it, or download it"
-            raise InvalidArgument(text, sandbox=self._sandbox.name) from error
+            raise InvalidArgument(text, sandbox=self._session.name) from error
 
-    async def read_text(self, path: str, *, max_bytes: int = _READ_LIMIT) -> str:
+    async def read_text(self, path: str, *, max_bytes: int = READ_LIMIT) -> str:
         """The whole file as UTF-8."""
         return (await self.read(path, max_bytes=max_bytes)).decode()
 
@@ -163,7 +139,7 @@ class Files:
         """Write the whole file, folders above it included: afterwards it is the new one, or still the old."""
         content = data.encode() if isinstance(data, str) else data
         digest = hashlib.sha256(content).hexdigest()
-        await self._sh(script.text("write"), path, str(len(content)), digest[:16], digest, stdin=content)
+        await self._tools.run(script.text("write"), path, str(len(content)), digest[:16], digest, stdin=content)
 
     async def read_lines(self, path: str, start: int = 1, end: int | None = None) -> FileLines:
         """Lines *start* to *end*, both counted from 1 and included, with their line ends; None: to the last.
@@ -175,8 +151,8 @@ class Files:
         """
         if start < 1 or (end is not None and end < start):
             raise InvalidArgument(f"lines {start} to {end}: lines count from 1, and the end is not before the start")
-        told = await self._sh(script.text("lines"), path, str(start), str(end) if end is not None else "$")
-        total, _, text = told.partition(b"\n")
+        printed = await self._tools.run(script.text("lines"), path, str(start), str(end) if end is not None else "$")
+        total, _, text = printed.partition(b"\n")
         return FileLines(text.decode(errors="replace"), start, int(total))
 
     async def insert(self, path: str, after_line: int, text: str) -> None:
@@ -206,12 +182,12 @@ class Files:
             raise InvalidArgument("pattern: one line that is not empty")
         options = ("F" if fixed else "E") + ("i" if ignore_case else "")
         try:
-            told = await self._sh(script.text("grep"), path, str(max_results + 1), options, pattern)
+            printed = await self._tools.run(script.text("grep"), path, str(max_results + 1), options, pattern)
         except CommandFailed as error:
             if error.result.exit_code != 3:
                 raise
-            raise InvalidArgument(f"pattern: {error.result.stderr_text.strip()}", sandbox=self._sandbox.name) from error
-        found = [match for match in map(_match, told.splitlines()) if match is not None]
+            raise InvalidArgument(f"pattern: {error.result.stderr_text.strip()}", sandbox=self._session.name) from error
+        found = [match for match in map(_match, printed.splitlines()) if match is not None]
         return GrepResult(found[:max_results], len(found) > max_results)
 
     async def upload(self, local: str | pathlib.Path, path: str, *, on_progress: Progress | None = None) -> Transferred:
@@ -219,7 +195,7 @@ class Files:
 
         A file arrives whole and verified, or the old one stays. *on_progress* is told of the bytes so far.
         """
-        return await transfer.upload(self, pathlib.Path(local), path, on_progress)
+        return await transfer.upload(self._tools, pathlib.Path(local), path, on_progress)
 
     async def download(
         self, path: str, local: str | pathlib.Path, *, max_bytes: int = transfer.MAX_BYTES,
@@ -236,11 +212,11 @@ class Files:
             There is more to copy than *max_bytes* or *max_files*.
         """
         limits = Limits(max_bytes, max_files)
-        return await transfer.download(self, path, pathlib.Path(local), limits, on_progress)
+        return await transfer.download(self._tools, path, pathlib.Path(local), limits, on_progress)
 
     async def append(self, path: str, data: bytes | str) -> None:
         """Add to the end of the file; it is made if need be."""
-        await self._sh('exec cat >>"$1"', path, stdin=data.encode() if isinstance(data, str) else data)
+        await self._tools.run('exec cat >>"$1"', path, stdin=data.encode() if isinstance(data, str) else data)
 
     async def edit(self, path: str, changes: builtins.list[tuple[str, str]], *, replace_all: bool = False) -> int:
         """Replace each old text by its new one, exactly; either all of them or none.
@@ -259,8 +235,8 @@ class Files:
         for old, new in changes:
             count = content.count(old.encode()) if old else 0
             if count == 0 or (count > 1 and not replace_all):
-                told = _EDIT_NOT_ONCE.format(count=count) if count else "old text is not in the file"
-                raise InvalidArgument(f"{path}: {told}", sandbox=self._sandbox.name)
+                why = _EDIT_NOT_ONCE.format(count=count) if count else "old text is not in the file"
+                raise InvalidArgument(f"{path}: {why}", sandbox=self._session.name)
             content = content.replace(old.encode(), new.encode())
             made += count
         await self.write(path, content)
@@ -268,52 +244,33 @@ class Files:
 
     async def list(self, path: str = ".") -> list[FileInfo]:
         """What is in the folder, sorted by name."""
-        return sorted(_infos(await self._sh(script.text("list"), path)), key=lambda info: info.name)
+        return sorted(_infos(await self._tools.run(script.text("list"), path)), key=lambda info: info.name)
 
     async def stat(self, path: str) -> FileInfo:
         """What the file is; a link is not followed."""
-        told = await self._sh("exec stat -c '%f %s %Y %u %g' -- \"$1\"", path)
-        return _info(path, told.decode())
+        printed = await self._tools.run("exec stat -c '%f %s %Y %u %g' -- \"$1\"", path)
+        return _info(path, printed.decode())
 
     async def exists(self, path: str) -> bool:
         """Whether there is something of that name."""
-        return (await self._sh('[ -e "$1" ] || [ -L "$1" ] && echo yes || echo no', path)).strip() == b"yes"
+        return (await self._tools.run('[ -e "$1" ] || [ -L "$1" ] && echo yes || echo no', path)).strip() == b"yes"
 
     async def mkdir(self, path: str) -> None:
         """Make a folder and those above it; one that is there is fine."""
-        await self._sh('exec mkdir -p -- "$1"', path)
+        await self._tools.run('exec mkdir -p -- "$1"', path)
 
     async def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file, or with *recursive* a folder and all that is in it."""
-        await self._sh('[ -e "$1" ] || [ -L "$1" ] || { echo "$1: No such file or directory" >&2; exit 1; }; '
+        await self._tools.run('[ -e "$1" ] || [ -L "$1" ] || { echo "$1: No such file or directory" >&2; exit 1; }; '
                        + ('exec rm -rf -- "$1"' if recursive else 'exec rm -- "$1"'), path)  # fmt: skip
 
     async def rename(self, old: str, new: str) -> None:
         """Give it another name, in another folder if need be."""
-        await self._sh('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec mv -f -- "$1" "$2"', old, new)
+        await self._tools.run('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec mv -f -- "$1" "$2"', old, new)
 
     async def copy(self, old: str, new: str) -> None:
         """Copy a file, or a folder and all that is in it."""
-        await self._sh('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec cp -RP -- "$1" "$2"', old, new)
-
-    async def _sh(self, code: str, *words: str, stdin: Input = b"", limit: int = _READ_LIMIT,
-                  timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None) -> bytes:  # fmt: skip
-        """Run shell code; what went wrong becomes an error of files."""
-        for word in words:
-            if "\0" in word or not word:
-                raise InvalidArgument(f"{word!r} is no path", sandbox=self._sandbox.name)
-        try:
-            done = await self._sandbox.commands.run(
-                ["/bin/sh", "-c", code, "sandyard-files", *words], stdin=stdin, timeout=timeout, env={"LC_ALL": "C"},
-                output_limit=limit, on_stdout=on_stdout, max_output=2 if on_stdout is not None else limit, check=True,
-            )  # fmt: skip
-        except CommandFailed as error:
-            told = error.result.stderr_text.strip()
-            for text, kind in _ERRORS.items():
-                if text in told:
-                    raise kind(told, sandbox=self._sandbox.name) from error
-            raise
-        return done.stdout
+        await self._tools.run('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec cp -RP -- "$1" "$2"', old, new)
 
 
 def _match(line: bytes) -> Match | None:
@@ -329,12 +286,12 @@ def _match(line: bytes) -> Match | None:
     return Match(path, int(number), text[:_LONGEST_LINE].decode(errors="replace"))
 
 
-def _infos(told: bytes) -> builtins.list[FileInfo]:
+def _infos(printed: bytes) -> builtins.list[FileInfo]:
     """Names end with a zero, what is said of each with a line feed: names may hold any other byte."""
     found = []
-    while told:
-        name, _, told = told.partition(b"\0")
-        line, _, told = told.partition(b"\n")
+    while printed:
+        name, _, printed = printed.partition(b"\0")
+        line, _, printed = printed.partition(b"\n")
         found.append(_info(name.decode(errors="surrogateescape"), line.decode()))
     return found
 

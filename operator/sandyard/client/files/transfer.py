@@ -16,14 +16,13 @@ import queue
 import secrets
 import stat
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
-from sandyard.client import archive, script
-from sandyard.client.archive import Limits, Progress, Transferred
 from sandyard.client.errors import ExecTransportError, InvalidArgument, OutputLimitExceeded, TransferLimitExceeded
-
-if TYPE_CHECKING:
-    from sandyard.client.files import Files
+from sandyard.client.exec import script
+from sandyard.client.files import archive
+from sandyard.client.files.archive import Limits, Progress, Transferred
+from sandyard.client.files.tools import Tools
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "download", "upload"]
 
@@ -35,25 +34,25 @@ _OVERHEAD: Final = 4096
 _WAYS: Final = 'command -v tar >/dev/null && w=tar || w=plain; [ -d "$1" ] && echo "folder $w" || echo "file $w"'
 
 
-async def upload(files: Files, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
+async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
     """Copy *local* into the sandbox as *path*."""
     found = await asyncio.to_thread(local.stat)
     progress = _in_loop(on_progress)
     if not stat.S_ISDIR(found.st_mode):
-        return await _upload_file(files, local, path, on_progress)
-    way = (await files._sh(_WAYS, path)).split()[1].decode()
+        return await _upload_file(tools, local, path, on_progress)
+    way = (await tools.run(_WAYS, path)).split()[1].decode()
     pipe = _Pipe()
     work = archive.pack if way == "tar" else archive.pack_plain
     packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
     try:
-        await files._sh(script.text("unpack"), path, way, stdin=pipe.pieces(), timeout=None)
+        await tools.run(script.text("unpack"), path, way, stdin=pipe.pieces(), timeout=None)
         return await packing
     finally:
         pipe.abandon()
         await asyncio.gather(packing, return_exceptions=True)
 
 
-async def _upload_file(files: Files, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
+async def _upload_file(tools: Tools, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
     with await asyncio.to_thread(local.open, "rb") as file:
         digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
         size = file.seek(0, os.SEEK_END)
@@ -65,17 +64,17 @@ async def _upload_file(files: Files, local: pathlib.Path, path: str, on_progress
                 if on_progress is not None:
                     on_progress(file.tell())
 
-        await files._sh(script.text("write"), path, str(size), digest[:16], digest, stdin=pieces(), timeout=None)
+        await tools.run(script.text("write"), path, str(size), digest[:16], digest, stdin=pieces(), timeout=None)
     return Transferred(1, size)
 
 
 async def download(
-    files: Files, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
+    tools: Tools, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
 ) -> Transferred:
     """Copy *path* of the sandbox to *local*."""
-    kind, way = (await files._sh(_WAYS, path)).decode().split()
+    kind, way = (await tools.run(_WAYS, path)).decode().split()
     if kind == "file":
-        return await _download_file(files, path, local, limits, on_progress)
+        return await _download_file(tools, path, local, limits, on_progress)
     pipe = _Pipe()
     entries = (archive.read_tar if way == "tar" else archive.read_plain)(cast("BinaryIO", io.BufferedReader(pipe)))
     unpacking = asyncio.create_task(
@@ -84,7 +83,7 @@ async def download(
     unpacking.add_done_callback(lambda _: pipe.abandon())
     most = limits.max_bytes + limits.max_files * _OVERHEAD
     try:
-        await files._sh(script.text("pack"), path, way, on_stdout=pipe.put, limit=most, timeout=None)
+        await tools.run(script.text("pack"), path, way, on_stdout=pipe.put, limit=most, timeout=None)
         await pipe.end()
         return await unpacking
     except _AbandonedError:
@@ -98,7 +97,7 @@ async def download(
 
 
 async def _download_file(
-    files: Files, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
+    tools: Tools, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
 ) -> Transferred:
     if await asyncio.to_thread(local.is_dir):
         raise InvalidArgument(f"{local} is a folder: name the file to write")
@@ -117,11 +116,11 @@ async def _download_file(
                     on_progress(size)
 
             try:
-                await files._sh('exec cat -- "$1"', path, on_stdout=take, limit=limits.max_bytes, timeout=None)
+                await tools.run('exec cat -- "$1"', path, on_stdout=take, limit=limits.max_bytes, timeout=None)
             except OutputLimitExceeded as error:
                 raise TransferLimitExceeded(f"{path}: more than max_bytes ({limits.max_bytes})") from error
-        told = (await files._sh('sha256sum <"$1" 2>/dev/null || :', path, timeout=None)).split()
-        if told and told[0].decode() != digest.hexdigest():
+        printed = (await tools.run('sha256sum <"$1" 2>/dev/null || :', path, timeout=None)).split()
+        if printed and printed[0].decode() != digest.hexdigest():
             raise ExecTransportError(f"{path} has changed while it was read; nothing was written", started=False)
         scratch.replace(local)
     finally:

@@ -1,4 +1,4 @@
-"""Tells every call on a sandbox when it can no longer be used, by one watch for all of them."""
+"""Tells every call on a sandbox when the sandbox can no longer be used, by one watch for all calls."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from sandyard.client.errors import SandboxError, Unauthorized, Unavailable
 
-__all__ = ["Lifeline"]
+__all__ = ["EndWatch"]
 
-_AGAIN_SECONDS = 0.5
+_RETRY_SECONDS = 0.5
 
 
-class Lifeline:
-    """Runs *look*, which returns the reason, as long as somebody holds on to it; and *beside* it."""
+class EndWatch:
+    """Runs *look*, which returns why the Sandbox has ended, while a call holds it; and *beside*, to keep it in use."""
 
     def __init__(
         self, look: Callable[[], Awaitable[SandboxError]], beside: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -28,7 +28,7 @@ class Lifeline:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[asyncio.Task[SandboxError]]:
-        """A task that ends with the reason; it is shared, so do not cancel it."""
+        """A task that returns the reason; all holders share it, so do not cancel it."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         if self._beside is not None and self._other is None:
@@ -51,7 +51,7 @@ class Lifeline:
                 return await self._look()
             except Unavailable:
                 # The command's own stream tells whether it is lost.
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
             except Unauthorized:
                 # Whoever may exec but not watch learns of it from the stream alone.
                 await asyncio.Future()

@@ -11,23 +11,23 @@ import contextlib
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sandyard.client import script
 from sandyard.client.errors import (
     CommandNotFound,
     CommandTimeout,
     ExecTransportError,
+    InvalidArgument,
     NotFinished,
     StdinClosed,
     checked,
 )
+from sandyard.client.exec import runner, script
+from sandyard.client.exec.command import Command, Output, Sinks, hand_over
+from sandyard.client.exec.stream import Tail
+from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
-from sandyard.client.script import Tail
-
-if TYPE_CHECKING:
-    from sandyard.client.call import Output
-    from sandyard.client.commands import Commands
+from sandyard.client.session.session import Session
 
 __all__ = ["BackgroundCommand", "BackgroundInfo", "OutputChunk"]
 
@@ -106,19 +106,19 @@ class BackgroundCommand:
         By which `Commands.connect` finds it from anywhere.
     """
 
-    def __init__(self, commands: Commands, id: str) -> None:  # noqa: A002
-        self._commands = commands
+    def __init__(self, session: Session, id: str) -> None:  # noqa: A002
+        self._session = session
         self.id = id
 
     @property
     def stdout_path(self) -> str:
         """The file inside the sandbox that holds its standard output."""
-        return f"{_FOLDER}/{self.id}/stdout"
+        return f"{self._folder}/stdout"
 
     @property
     def stderr_path(self) -> str:
         """The file inside the sandbox that holds its standard error."""
-        return f"{_FOLDER}/{self.id}/stderr"
+        return f"{self._folder}/stderr"
 
     async def read(
         self, stdout_offset: int = 0, stderr_offset: int = 0, *, max_bytes: int = _CHUNK_BYTES, wait: float = 0
@@ -132,18 +132,17 @@ class BackgroundCommand:
         CommandNotFound
             There is no such command in this sandbox, or it was removed.
         """
-        words = [script.text("background_read"), "sandyard-read", self.id]
+        words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]
         words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
-        told = await self._commands.run(
-            ["/bin/sh", "-c", *words], timeout=wait + _STDIN_SECONDS, max_output=2 * max_bytes + 200
-        )
-        head, _, out = told.stdout.partition(b"\n")
+        look = Command(words, timeout=wait + _STDIN_SECONDS)
+        done = await runner.run(self._session, look, Sinks(keep=2 * max_bytes + 200))
+        head, _, out = done.stdout.partition(b"\n")
         fields = head.decode(errors="replace").split()
-        if told.exit_code == _GONE or len(fields) != 5:
-            raise CommandNotFound(f"no background command {self.id!r}", sandbox=self._commands._sandbox.name)
-        ended, at_out, at_err = fields[2] != "-", stdout_offset + len(out), stderr_offset + len(told.stderr)
+        if done.exit_code == _GONE or len(fields) != 5:
+            raise CommandNotFound(f"no background command {self.id!r}", sandbox=self._session.name)
+        ended, at_out, at_err = fields[2] != "-", stdout_offset + len(out), stderr_offset + len(done.stderr)
         return OutputChunk(
-            out, told.stderr, at_out, at_err, ended and at_out >= int(fields[0]) and at_err >= int(fields[1]),
+            out, done.stderr, at_out, at_err, ended and at_out >= int(fields[0]) and at_err >= int(fields[1]),
             int(fields[2]) if ended else None, fields[3] == "1", fields[4] == "1",
         )  # fmt: skip
 
@@ -154,9 +153,8 @@ class BackgroundCommand:
             at = await self.read(
                 at.stdout_offset, at.stderr_offset, max_bytes=_FOLLOW_BYTES, wait=_LOOK_SECONDS
             )  # fmt: skip
-            for output, data in ((on_stdout, at.stdout), (on_stderr, at.stderr)):
-                if output is not None and data and (waiting := output(data)) is not None:
-                    await waiting
+            await hand_over(at.stdout, on_stdout)
+            await hand_over(at.stderr, on_stderr)
         return at
 
     async def wait(
@@ -178,23 +176,22 @@ class BackgroundCommand:
             if end.exit_code is not None:
                 break
             if timeout is not None and time.monotonic() - started >= timeout:
-                raise NotFinished(f"{self.id} still runs", sandbox=self._commands._sandbox.name)
+                raise NotFinished(f"{self.id} still runs", sandbox=self._session.name)
             await asyncio.sleep(0 if left >= 1 else 0.2)
-        kept = await self._commands.run(
-            "cat stdout; cat stderr >&2", cwd=f"{_FOLDER}/{self.id}", timeout=None, max_output=max_output
-        )
+        whole = Command(["/bin/sh", "-c", "cat stdout; cat stderr >&2"], self._folder, timeout=None)
+        kept = await runner.run(self._session, whole, Sinks(keep=max_output))
         result = CommandResult(
             end.exit_code, kept.stdout, kept.stderr, end.timed_out, time.monotonic() - started, kept.omitted_bytes,
             self.id,
         )  # fmt: skip
         if end.timed_out:
-            raise CommandTimeout("its time was over, and it was ended", result, sandbox=self._commands._sandbox.name)
-        return checked(result, self._commands._sandbox.name) if check else result
+            raise CommandTimeout("its time was over, and it was ended", result, sandbox=self._session.name)
+        return checked(result, self._session.name) if check else result
 
     async def kill(self, signal: str = "TERM", grace: int = 2) -> bool:
         """End it and all that it has started; KILL after *grace* seconds. False if it had ended before."""
         before = await self.read(_END, _END, max_bytes=0)
-        await self._commands.end(self.id, signal, grace)
+        await terminate(self._session, self.id, signal, grace)
         return before.exit_code is None
 
     async def send_stdin(self, data: bytes) -> None:
@@ -216,13 +213,18 @@ class BackgroundCommand:
 
     async def remove(self) -> None:
         """Forget it: end what still runs, and delete its files."""
-        await self._commands.end(self.id, "KILL", 0)
-        await self._commands.run(["rm", "-rf", "--", f"{_FOLDER}/{self.id}"])
+        await terminate(self._session, self.id, "KILL", 0)
+        await runner.run(self._session, Command(["rm", "-rf", "--", self._folder]))
+
+    @property
+    def _folder(self) -> str:
+        return f"{_FOLDER}/{self.id}"
 
     async def _to_stdin(self, code: str, data: bytes) -> None:
-        name = self._commands._sandbox.name
+        name = self._session.name
+        feed = Command(["/bin/sh", "-c", code], self._folder, stdin=data, timeout=_STDIN_SECONDS)
         try:
-            done = await self._commands.run(code, cwd=f"{_FOLDER}/{self.id}", stdin=data, timeout=_STDIN_SECONDS)
+            done = await runner.run(self._session, feed)
         except CommandTimeout as error:
             raise StdinClosed(f"{self.id} does not read its input", sandbox=name) from error
         if done.exit_code in (_NO_READER, _BROKEN_PIPE):
@@ -231,9 +233,10 @@ class BackgroundCommand:
             raise CommandNotFound(f"no background command {self.id!r}", sandbox=name)
 
 
-async def start(commands: Commands, words: list[str], env: list[str], *, timeout: float | None, cwd: str,
-                stdin: bool, max_output: int) -> BackgroundCommand:  # fmt: skip
-    """Begin *words* in the background.
+async def start(session: Session, command: Command, *, stdin: bool, keep: int) -> BackgroundCommand:
+    """Begin *command* in the background, with *keep* bytes of each stream in files of the sandbox.
+
+    With *stdin* its standard input stays open for `BackgroundCommand.send_stdin`.
 
     Raises
     ------
@@ -241,30 +244,27 @@ async def start(commands: Commands, words: list[str], env: list[str], *, timeout
         It could not be begun; the message says why.
     """
     made = script.new_id()
-    limit = str(max(1, round(timeout))) if timeout is not None else "0"
-    done = await commands.run(
-        ["/bin/sh", "-c", script.text("functions", "background"), "sandyard-background", made, limit, str(max_output),
-         "1" if stdin else "0", cwd, *env, "--", *words], timeout=_STDIN_SECONDS,
-    )  # fmt: skip
+    limit = str(max(1, round(command.timeout))) if command.timeout is not None else "0"
+    words = ["/bin/sh", "-c", script.text("functions", "background"), "sandyard-background", made, limit, str(keep),
+             "1" if stdin else "0", command.cwd, *script.variables(command.env), "--", *command.words]  # fmt: skip
+    done = await runner.run(session, Command(words, timeout=_STDIN_SECONDS))
     if done.exit_code != 0:
-        raise ExecTransportError(
-            f"the sandbox could not begin it: {done.stderr_text.strip()}", started=False,
-            sandbox=commands._sandbox.name, result=done,
-        )  # fmt: skip
-    return BackgroundCommand(commands, made)
+        text = f"the sandbox could not begin it: {done.stderr_text.strip()}"
+        raise ExecTransportError(text, started=False, sandbox=session.name, result=done)
+    return BackgroundCommand(session, made)
 
 
-async def run_kept(
-    commands: Commands, words: list[str], env: list[str], *, timeout: float | None, cwd: str, stdin: bytes,
-    on_stdout: Output | None, on_stderr: Output | None, max_output: int, keep: int,
-) -> CommandResult:  # fmt: skip
-    """Run *words* to their end with their whole output in files of the sandbox, as far as *keep* goes.
+async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) -> CommandResult:
+    """Run *command* to its end, with *keep* bytes of each stream in files of the sandbox.
 
     Should the caller not wait for it any more, it is ended.
     """
+    runner.check(session, command)
+    if not isinstance(command.stdin, bytes) or command.output_limit is not None:
+        raise InvalidArgument("keep_output goes with stdin of bytes, and without output_limit")
     started = time.monotonic()
-    handle = await start(commands, words, env, timeout=timeout, cwd=cwd, stdin=bool(stdin), max_output=keep)
-    tails = Tail(handle.id, max_output), Tail(handle.id, max_output)
+    handle = await start(session, command, stdin=bool(command.stdin), keep=keep)
+    tails = Tail(handle.id, sinks.keep), Tail(handle.id, sinks.keep)
 
     def into(tail: Tail, output: Output | None) -> Output:
         def take(data: bytes) -> Awaitable[None] | None:
@@ -274,14 +274,14 @@ async def run_kept(
         return take
 
     try:
-        if stdin:
+        if command.stdin:
             with contextlib.suppress(StdinClosed):
-                await handle.send_stdin(stdin)
+                await handle.send_stdin(command.stdin)
                 await handle.close_stdin()
-        end = await handle.follow(into(tails[0], on_stdout), into(tails[1], on_stderr))
+        end = await handle.follow(into(tails[0], sinks.on_stdout), into(tails[1], sinks.on_stderr))
     except asyncio.CancelledError:
         with contextlib.suppress(Exception):
-            await asyncio.shield(asyncio.wait_for(commands.end(handle.id), 10))
+            await asyncio.shield(asyncio.wait_for(terminate(session, handle.id), 10))
         raise
     for tail in tails:
         tail.rest()
@@ -291,13 +291,13 @@ async def run_kept(
         tails[0].omitted + tails[1].omitted, handle.id, handle.stdout_path, handle.stderr_path,
     )  # fmt: skip
     if end.timed_out:
-        raise CommandTimeout("its time was over, and it was ended", result, sandbox=commands._sandbox.name)
+        raise CommandTimeout("its time was over, and it was ended", result, sandbox=session.name)
     return result
 
 
-def parse_list(told: bytes) -> list[BackgroundInfo]:
+def parse_list(printed: bytes) -> list[BackgroundInfo]:
     """What ``background_list.sh`` prints, oldest first."""
-    fields = told.decode(errors="replace").split("\0")
+    fields = printed.decode(errors="replace").split("\0")
     rows = [fields[at : at + 5] for at in range(0, len(fields) - 1, 5)]
     found = [
         BackgroundInfo(row[0], row[4], int(row[1]), int(row[2] or 0), None if row[3] == "-" else int(row[3]))

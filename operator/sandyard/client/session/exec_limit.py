@@ -1,4 +1,4 @@
-"""How many commands of a sandbox its node is busy with beginning.
+"""Bounds how many commands of a sandbox its node begins at once.
 
 gVisor's shim must not be asked to begin many at once: while it waits for one, each process that
 ends fills a queue of 32, and once one of those is full it reaps one process a second, so that
@@ -13,44 +13,44 @@ import asyncio
 from collections import deque
 from typing import Final
 
-__all__ = ["Gate", "Turn"]
+__all__ = ["ExecLimit", "Turn"]
 
 _MOST: Final = 4
 
 
 class Turn:
-    """The right to have one begun; release it once the node has."""
+    """The right to have one command begun; release it once the node has begun it."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._most = gate.most
+    def __init__(self, limit: ExecLimit) -> None:
+        self._limit = limit
+        self._most = limit.most
         self._held = True
-        self._well = True
+        self._began = True
 
     def release(self) -> None:
-        """Give it to the next; more than once is no harm."""
+        """Give the turn to the next in the queue; doing so twice is no harm."""
         if self._held:
             self._held = False
-            self._gate._leave(self._well)
+            self._limit._leave(self._began)
 
     def refused(self) -> None:
-        """The node could not begin it."""
-        self._well = False
-        self._gate._halve(self._most)
+        """Say that the node could not begin the command."""
+        self._began = False
+        self._limit._halve(self._most)
 
 
-class Gate:
-    """Gives out so many turns at once as the node begins in time.
+class ExecLimit:
+    """Gives out as many turns at once as the node begins in time.
 
     Attributes
     ----------
     most
-        Turns at the same time, at present.
+        How many turns may be held at once, at present.
     """
 
     def __init__(self, most: int = _MOST) -> None:
         self.most = most
-        self._limit = most
+        self._ceiling = most
         self._inside = 0
         self._left = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -72,10 +72,10 @@ class Gate:
         self._inside += 1
         return Turn(self)
 
-    def _leave(self, well: bool) -> None:
+    def _leave(self, began: bool) -> None:
         self._inside -= 1
-        self._left += well
-        if self._left >= self.most and self.most < self._limit:
+        self._left += began
+        if self._left >= self.most and self.most < self._ceiling:
             self.most += 1
             self._left = 0
         self._call()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["LANGUAGES", "Language", "of"]
+__all__ = ["LANGUAGES", "Language", "files", "of", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ def of(name: str) -> Language | None:
     """The language of that name, or of a usual short one."""
     name = name.lower()
     return LANGUAGES.get(_NAMES.get(name, name))
+
+
+def unknown(name: str) -> str:
+    """What to say of a *name* that no language has."""
+    return f"unknown language {name!r}; use one of {', '.join(LANGUAGES)}"
 
 
 def files(language: Language, code: str, *, called: bool) -> dict[str, str]:

@@ -8,22 +8,23 @@ import mimetypes
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from sandyard.client import archive, languages, script
+from sandyard.client.code import languages
 from sandyard.client.errors import (
     CommandTimeout,
     InvalidArgument,
     OutputLimitExceeded,
     SandboxEnded,
 )
+from sandyard.client.exec import runner, script
+from sandyard.client.exec.command import Command, Input, Output, Sinks
+from sandyard.client.files import archive
+from sandyard.client.files.tools import Tools
 from sandyard.client.result import CommandResult, Said
+from sandyard.client.session.session import Session
 
-if TYPE_CHECKING:
-    from sandyard.client.call import Input, Output
-    from sandyard.client.sandbox import AsyncSandbox
-
-__all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Outcome", "run_code"]
+__all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Outcome", "Program", "run_code"]
 
 Outcome = Literal[
     "success",
@@ -39,6 +40,7 @@ _FOLDER: Final = "/tmp/.sandyard/code"
 _SIGSYS: Final = 31
 # How long a node may take to tell why a sandbox has ended.
 _REASON_SECONDS: Final = 20
+_COLLECT_SECONDS: Final = 120
 _DENIED: Final = re.compile(
     rb"Permission ?denied|PermissionError|Operation not permitted|EACCES|EPERM|Read-only file system|"
     rb"Network is unreachable|ENETUNREACH",
@@ -100,28 +102,54 @@ class CodeResult(Said):
         return self.outcome == "success"
 
 
+@dataclass(frozen=True)
+class Program:
+    """A program, and what of it is taken back.
+
+    Attributes
+    ----------
+    args
+        What its ``main`` is called with; None: it is not called.
+    env, stdin, timeout
+        As of a command.
+    output_limit
+        Bytes of a stream beyond which it is ended.
+    max_artifacts, max_artifact_bytes
+        How many files are taken from ``$SANDYARD_ARTIFACTS``, and how big one may be.
+    """
+
+    code: str
+    language: str
+    args: Mapping[str, Any] | Sequence[Any] | None
+    env: Mapping[str, str]
+    stdin: Input
+    timeout: float
+    output_limit: int
+    max_artifacts: int
+    max_artifact_bytes: int
+
+
 async def run_code(
-    sandbox: AsyncSandbox, code: str, language: str, *, args: Mapping[str, Any] | Sequence[Any] | None, timeout: float,
-    env: Mapping[str, str], stdin: Input, on_stdout: Output | None, on_stderr: Output | None, output_limit: int,
-    max_artifacts: int, max_artifact_bytes: int,
+    session: Session, program: Program, on_stdout: Output | None, on_stderr: Output | None
 ) -> CodeResult:  # fmt: skip
-    """Run *code* in a folder of its own, which goes afterwards."""
-    known = languages.of(language)
+    """Run *program* in a folder of its own, which goes afterwards."""
+    known = languages.of(program.language)
     if known is None:
-        raise InvalidArgument(f"language: {language!r} is none of {', '.join(languages.LANGUAGES)}")
+        raise InvalidArgument(languages.unknown(program.language))
     folder = f"{_FOLDER}/{script.new_id()}"
-    made = languages.files(known, code, called=args is not None)
-    made["args.json"] = json.dumps(args if args is not None else [])
+    made = languages.files(known, program.code, called=program.args is not None)
+    made["args.json"] = json.dumps(program.args if program.args is not None else [])
     written = archive.plain({"artifacts/": b"", **{name: content.encode() for name, content in made.items()}})
-    await sandbox.files._sh(script.text("unpack"), folder, "plain", stdin=written)
+    await Tools(session).run(script.text("unpack"), folder, "plain", stdin=written)
     variables = {"SANDYARD_ARGS": f"{folder}/args.json", "SANDYARD_RESULT": f"{folder}/result.json",
-                 "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **env}  # fmt: skip
+                 "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **program.env}  # fmt: skip
+    command = Command(
+        ["/bin/sh", "-c", script.text("code"), "sandyard-code", folder], env=variables, stdin=program.stdin,
+        timeout=program.timeout, output_limit=program.output_limit,
+    )  # fmt: skip
     limit: Limit | None = None
     try:
-        done = await sandbox.commands.run(
-            ["/bin/sh", "-c", script.text("code"), "sandyard-code", folder], timeout=timeout, env=variables,
-            stdin=stdin, on_stdout=on_stdout, on_stderr=on_stderr, max_output=output_limit, output_limit=output_limit,
-        )  # fmt: skip
+        done = await runner.run(session, command, Sinks(on_stdout, on_stderr, program.output_limit))
     except CommandTimeout as error:
         done, limit = error.result, "time"
     except OutputLimitExceeded as error:
@@ -129,20 +157,20 @@ async def run_code(
     except SandboxEnded as error:
         # Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
         if not error.reason:
-            await sandbox._reaches("Failed", _REASON_SECONDS)
-        if (error.reason or sandbox._body.reason("Ready")) != "OOMKilled":
+            await session.reaches("Failed", _REASON_SECONDS)
+        if (error.reason or session.info.reason("Ready")) != "OOMKilled":
             raise
         return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
-    left = await _collect(sandbox, folder, max_artifacts, max_artifact_bytes)
+    left = await _collect(session, folder, program.max_artifacts, program.max_artifact_bytes)
     return _judge(done, limit, left)
 
 
-async def _collect(sandbox: AsyncSandbox, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
-    told = await sandbox.commands.run(
-        ["/bin/sh", "-c", script.text("collect"), "sandyard-collect", folder, str(max_files), str(max_bytes),
-         *ARTIFACT_KINDS], max_output=(max_files + 2) * (max_bytes + 5000) + 100_000, timeout=120,
-    )  # fmt: skip
-    entries = archive.read_plain(io.BytesIO(told.stdout))
+async def _collect(session: Session, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
+    words = ["/bin/sh", "-c", script.text("collect"), "sandyard-collect", folder, str(max_files), str(max_bytes),
+             *ARTIFACT_KINDS]  # fmt: skip
+    keep = (max_files + 2) * (max_bytes + 5000) + 100_000
+    done = await runner.run(session, Command(words, timeout=_COLLECT_SECONDS), Sinks(keep=keep))
+    entries = archive.read_plain(io.BytesIO(done.stdout))
     return {entry.name: content.read(entry.size) for entry, content in entries if content is not None}
 
 
@@ -178,8 +206,8 @@ def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]
     return "unauthorized_access" if _DENIED.search(done.stderr[-1000:]) else "program_error"
 
 
-def cpu_seconds(told: bytes) -> float | None:
+def cpu_seconds(printed: bytes) -> float | None:
     """What ``times`` says of children: its second line, minutes and seconds of both kinds."""
-    lines = told.decode(errors="replace").splitlines()
+    lines = printed.decode(errors="replace").splitlines()
     found = re.findall(r"(\d+)m([\d.]+)s", lines[1]) if len(lines) > 1 else []
     return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None

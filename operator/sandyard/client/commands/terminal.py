@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from sandyard.client import call as calls
-from sandyard.client import script
-from sandyard.client.cluster import explain
 from sandyard.client.errors import ExecTransportError, SandboxError
+from sandyard.client.exec import script
+from sandyard.client.exec.call import LOST_REASON_SECONDS, SETTLE_SECONDS
+from sandyard.client.exec.termination import terminate
+from sandyard.client.session.cluster import explain
+from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
-
-if TYPE_CHECKING:
-    from sandyard.client.sandbox import AsyncSandbox
 
 __all__ = ["Terminal"]
 
@@ -29,9 +28,9 @@ class Terminal:
         0-255 when it has ended.
     """
 
-    def __init__(self, sandbox: AsyncSandbox, command: Sequence[str], size: tuple[int, int], cwd: str,
+    def __init__(self, session: Session, command: Sequence[str], size: tuple[int, int], cwd: str,
                  env: dict[str, str]) -> None:  # fmt: skip
-        self._sandbox = sandbox
+        self._session = session
         self._size = size
         self._id = script.new_id()
         self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, cwd,
@@ -43,15 +42,14 @@ class Terminal:
     async def __aenter__(self) -> Self:
         if self._process is not None:
             return self
-        sandbox = self._sandbox
-        sandbox._check_usable()
-        turn = await sandbox.commands._gate.turn()
-        asyncio.get_running_loop().call_later(calls.SETTLE_SECONDS, turn.release)
+        self._session.check_usable()
+        turn = await self._session.exec_limit.turn()
+        asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
         try:
-            self._process = await self._stack.enter_async_context(sandbox._open_session(self._words, tty=True))
+            self._process = await self._stack.enter_async_context(self._session.open_interactive(self._words, tty=True))
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:
-            raise explain(error, sandbox.name) from error
+            raise explain(error, self._session.name) from error
         return self
 
     async def __aexit__(
@@ -60,7 +58,7 @@ class Terminal:
         await self._stack.aclose()
         if self.exit_code is None:
             with contextlib.suppress(errors.ApiError, errors.TransportError):
-                await calls.end(self._sandbox, self._id, "HUP", 2)
+                await terminate(self._session, self._id, "HUP", 2)
 
     async def write(self, data: bytes) -> None:
         """Type *data*."""
@@ -68,7 +66,7 @@ class Terminal:
         try:
             await self._process.write(data)
         except errors.TransportError as error:
-            raise ExecTransportError(str(error), started=True, sandbox=self._sandbox.name) from error
+            raise ExecTransportError(str(error), started=True, sandbox=self._session.name) from error
 
     async def resize(self, columns: int, rows: int) -> None:
         """Change its size, in characters."""
@@ -95,7 +93,7 @@ class Terminal:
 
         reading = asyncio.create_task(read(self._process))
         try:
-            async with self._sandbox._lifeline.held() as losing:
+            async with self._session.end_watch.held() as losing:
                 while not (reading.done() and shown.empty()):
                     getting = asyncio.create_task(shown.get())
                     await asyncio.wait({getting, losing, reading}, return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +116,6 @@ class Terminal:
             self.exit_code = process.exit.code
             return
         with contextlib.suppress(TimeoutError):
-            raise (await asyncio.wait_for(asyncio.shield(losing), calls.LOST_REASON_SECONDS)).with_traceback(None)
-        told = str(failure) if failure is not None else process.exit.message if process.exit is not None else ""
-        raise ExecTransportError(told, started=True, sandbox=self._sandbox.name)
+            raise (await asyncio.wait_for(asyncio.shield(losing), LOST_REASON_SECONDS)).with_traceback(None)
+        text = str(failure) if failure is not None else process.exit.message if process.exit is not None else ""
+        raise ExecTransportError(text, started=True, sandbox=self._session.name)

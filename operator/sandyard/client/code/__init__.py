@@ -1,0 +1,1 @@
+"""Programs in known languages."""

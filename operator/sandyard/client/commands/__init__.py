@@ -1,0 +1,1 @@
+"""Commands, in the foreground and in the background, shells, terminals and processes."""

@@ -1,0 +1,1 @@
+"""One command in a sandbox, from its beginning to its end."""

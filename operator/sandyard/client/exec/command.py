@@ -1,0 +1,65 @@
+"""What is to be run, and where its output goes: the two values that go from a call to its exec."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sandyard.client.result import DEFAULT_KEEP
+
+__all__ = ["Command", "Input", "Output", "Sinks", "hand_over"]
+
+# Called with each piece of output; where it is asynchronous, the next piece waits for it.
+Output = Callable[[bytes], Awaitable[None] | None]
+Input = bytes | AsyncIterable[bytes]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command and its limits.
+
+    Attributes
+    ----------
+    words
+        The program and its arguments.
+    cwd
+        Folder to run in, from the template's ``workingDir``.
+    env
+        Variables beyond the sandbox's own.
+    stdin
+        Its standard input.
+    timeout
+        Seconds from its begin to its end at the latest; None: no limit.
+    output_limit
+        Bytes of a stream beyond which it is ended; None: no limit.
+    """
+
+    words: Sequence[str]
+    cwd: str = "."
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: Input = b""
+    timeout: float | None = 60.0
+    output_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Where a command's output goes.
+
+    Attributes
+    ----------
+    on_stdout, on_stderr
+        Called with output as it comes, all of it.
+    keep
+        Bytes of each stream that the result holds; beyond it, the beginning and the end.
+    """
+
+    on_stdout: Output | None = None
+    on_stderr: Output | None = None
+    keep: int = DEFAULT_KEEP
+
+
+async def hand_over(data: bytes, output: Output | None) -> None:
+    """Call *output* with *data*, if there is any, and wait for it where it is asynchronous."""
+    if output is not None and data and (waiting := output(data)) is not None:
+        await waiting

@@ -1,0 +1,112 @@
+"""Runs one command from its beginning to its end: bytes in, bytes out, an end that is known, a timeout that kills."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import random
+import time
+from typing import Final
+
+from sandyard.client.errors import (
+    CommandTimeout,
+    ExecTransportError,
+    InvalidArgument,
+    OutputLimitExceeded,
+)
+from sandyard.client.exec import script
+from sandyard.client.exec.call import Call
+from sandyard.client.exec.command import Command, Input, Sinks
+from sandyard.client.result import CommandResult
+from sandyard.client.session.session import Session
+from sandyard.kube import remotecommand
+
+__all__ = ["check", "run"]
+
+# Beyond the client's own limit: the watch inside is for clients that are gone by then.
+_WATCH_SLACK_SECONDS: Final = 7
+# How long a node that is too busy to begin a command is asked again.
+_TRY_SECONDS: Final = 60
+_FIRST_DELAY_SECONDS: Final = 0.2
+_LONGEST_DELAY_SECONDS: Final = 3.0
+
+
+def check(session: Session, command: Command) -> None:
+    """Raise if *command* cannot be run, or the sandbox cannot be used."""
+    session.check_usable()
+    if command.timeout is not None and command.timeout <= 0:
+        raise InvalidArgument(f"timeout: {command.timeout!r} is not above zero; None is for no limit")
+
+
+async def run(session: Session, command: Command, sinks: Sinks | None = None) -> CommandResult:
+    """Run *command* to its end.
+
+    Raises
+    ------
+    CommandTimeout, OutputLimitExceeded
+        The command was ended; ``error.result`` holds what it had said.
+    SandboxDeleted, SandboxEnded, SandboxExpired, SandboxRestarted
+        The sandbox went away meanwhile.
+    ExecTransportError
+        The stream broke off; ``error.started`` says whether the command may have run.
+    """
+    check(session, command)
+    sinks = sinks or Sinks()
+    exec_id = script.new_id()
+    watch = math.ceil(command.timeout) + _WATCH_SLACK_SECONDS if command.timeout is not None else 0
+    started = time.monotonic()
+    for attempt in itertools.count():
+        request = script.run(
+            exec_id, command.words, folder=command.cwd, env=command.env, watch_seconds=watch,
+            stdin_bytes=_stdin_bytes(session, command.stdin),
+        )  # fmt: skip
+        call = Call(session, exec_id, request, command, sinks)
+        await call.run()
+        if call.refused and await session.cluster.falls_back():
+            continue
+        if not call.never_started or time.monotonic() - started > _TRY_SECONDS:
+            break
+        # The node was too busy; nothing has run, so nothing is done twice.
+        delay = min(_FIRST_DELAY_SECONDS * 2**attempt, _LONGEST_DELAY_SECONDS)
+        await asyncio.sleep(delay * random.uniform(0.5, 1))
+    return _outcome(session, command, call, time.monotonic() - started)
+
+
+def _outcome(session: Session, command: Command, call: Call, seconds: float) -> CommandResult:
+    """The result of a call that has ended, or the error that it ended with."""
+    name = session.name
+    out, err = call.stdout, call.stderr
+    out.close()
+    err.close()
+    code = out.exit_code if out.exit_code is not None else err.exit_code
+    if code is None and call.exit is not None and not call.torn_off:
+        code = call.exit.code
+    omitted = out.omitted + err.omitted
+    result = CommandResult(code, out.value(), err.value(), call.timed_out, seconds, omitted, call.exec_id)
+    if isinstance(call.error, ExecTransportError):
+        call.error.result = result
+    if call.error is not None:
+        # Every call on the sandbox raises the same one.
+        raise call.error.with_traceback(None)
+    if call.overflowed:
+        text = f"more than {command.output_limit} bytes of output, and ended"
+        raise OutputLimitExceeded(text, result, sandbox=name)
+    if call.timed_out:
+        raise CommandTimeout(f"not finished within {command.timeout:g} s, and ended", result, sandbox=name)
+    if code is None:
+        text = call.exit.message if call.exit is not None else "the stream closed without an exit status"
+        if call.torn_off:
+            # What is said last is the runtime's own.
+            text = f"the node lost the command: {result.stderr_text.strip()[-300:] or text}"
+        raise ExecTransportError(text, started=not call.never_started, sandbox=name, result=result)
+    return result
+
+
+def _stdin_bytes(session: Session, stdin: Input) -> int | None:
+    """The length of an input whose end the server cannot tell; None where it can."""
+    if session.cluster.exec_protocol == remotecommand.V5:
+        return None
+    if not isinstance(stdin, bytes):
+        raise InvalidArgument("stdin as a stream needs Kubernetes 1.30 or newer: give bytes")
+    return len(stdin)

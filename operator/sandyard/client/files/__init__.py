@@ -1,0 +1,1 @@
+"""Files of a sandbox, and copies of them."""

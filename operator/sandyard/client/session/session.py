@@ -1,0 +1,238 @@
+"""One Sandbox as all parts of the client share it: its object, its execs, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from sandyard.api import names
+from sandyard.client.errors import (
+    OperatorUnavailable,
+    SandboxDeleted,
+    SandboxError,
+    SandboxNotFound,
+    SandboxNotReady,
+    SandboxRestarted,
+)
+from sandyard.client.info import SandboxInfo
+from sandyard.client.session.activity import Activity
+from sandyard.client.session.cluster import PODS, SANDBOXES, Cluster
+from sandyard.client.session.end_watch import EndWatch
+from sandyard.client.session.exec_limit import ExecLimit
+from sandyard.kube import errors, remotecommand
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A Sandbox in use.
+
+    Attributes
+    ----------
+    cluster
+        The connection to its cluster.
+    info
+        The Sandbox as last seen.
+    exec_limit
+        Bounds how many commands its node begins at once.
+    end_watch
+        Tells every call when the Sandbox can no longer be used.
+    """
+
+    def __init__(self, cluster: Cluster, body: Mapping[str, Any]) -> None:
+        self.cluster = cluster
+        self.info = SandboxInfo(body)
+        self.exec_limit = ExecLimit()
+        self.end_watch = EndWatch(self._why_ended, beside=Activity(cluster, lambda: self.info).run)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def name(self) -> str:
+        """Name of the Sandbox."""
+        return self.info.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return str(self.info["metadata"]["namespace"])
+
+    @property
+    def uid(self) -> str:
+        """Its UID."""
+        return str(self.info["metadata"]["uid"])
+
+    @property
+    def pod_name(self) -> str:
+        """Name of its pod; empty while there is none."""
+        return str(self.info.get("status", {}).get("podName", ""))
+
+    # Execs
+
+    def check_usable(self) -> None:
+        """Raise if the last known state does not allow a command."""
+        if not self.pod_name or self.info.phase != "Ready":
+            raise self.info.trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} is {self.info.phase}: {self.info.told('Ready')}", phase=self.info.phase,
+                sandbox=self.name, reason=self.info.reason("Ready"),
+            )  # fmt: skip
+
+    def open_exec(self, words: Sequence[str], *, tty: bool = False) -> AbstractAsyncContextManager[remotecommand.Exec]:
+        """An exec in its container, by the protocol that the server speaks."""
+        return remotecommand.open_exec(
+            self.cluster.client, self._pod_path(), words, container=names.CONTAINER, tty=tty,
+            protocol=self.cluster.exec_protocol,
+        )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def open_interactive(
+        self, words: Sequence[str], *, tty: bool = False
+    ) -> AsyncIterator[remotecommand.Exec]:  # fmt: skip
+        """An exec whose input lasts as long as itself, so that a server of any version will do."""
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                process = await stack.enter_async_context(self.open_exec(words, tty=tty))
+            except errors.ApiError:
+                if not await self.cluster.falls_back():
+                    raise
+                process = await stack.enter_async_context(self.open_exec(words, tty=tty))
+            yield process
+
+    async def run_own(self, words: Sequence[str], timeout_seconds: float) -> remotecommand.Completed:
+        """Run a small command of the client's own; it does not count against `exec_limit`."""
+        return await remotecommand.run(
+            self.cluster.client, self._pod_path(), words, container=names.CONTAINER, timeout_seconds=timeout_seconds,
+            protocol=self.cluster.exec_protocol,
+        )  # fmt: skip
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold on to a task that may outlast its call, until `close`."""
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    async def close(self) -> None:
+        """Cancel the tasks that are kept."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # The object
+
+    async def refresh(self) -> SandboxInfo:
+        """Read the Sandbox anew.
+
+        Raises
+        ------
+        SandboxNotFound
+            It is gone.
+        """
+        found = await self.cluster.get(SANDBOXES, self.namespace, self.name)
+        if found["metadata"]["uid"] != self.uid:
+            raise SandboxNotFound(
+                f"Sandbox {self.name!r} is gone; there is another one of that name", sandbox=self.name
+            )
+        self.info = SandboxInfo(found)
+        return self.info
+
+    async def change(self, spec: Mapping[str, Any]) -> None:
+        """Merge *spec* into the Sandbox's own."""
+        body = {"metadata": {"uid": self.uid}, "spec": spec}
+        self.info = SandboxInfo(await self.cluster.patch(SANDBOXES, self.namespace, self.name, body))
+
+    async def enter(self, state: str) -> None:
+        """Ask for a ``desiredState`` and return when the Sandbox is in it.
+
+        Raises
+        ------
+        SandboxNotReady
+            It cannot be.
+        """
+        await self.change({"desiredState": state})
+        if not await self.reaches(state, None):
+            why = self.info.told("Stalled") or self.info.told("Ready")
+            raise self.info.trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} cannot be {state.lower()}: {why}",
+                phase=self.info.phase, sandbox=self.name, reason=self.info.reason("Stalled"),
+            )  # fmt: skip
+
+    async def reaches(self, phase: str | None, timeout: float | None, notice: float | None = None) -> bool:
+        """Wait until the operator has seen the present spec and the Sandbox is in *phase* (None: any).
+
+        Returns False when the Sandbox will never be in that phase, or is not in time.
+
+        Raises
+        ------
+        OperatorUnavailable
+            No operator has taken notice of the Sandbox within *notice* seconds.
+        SandboxDeleted
+            It is gone.
+        """
+        end = time.monotonic() + timeout if timeout is not None else None
+        noticed = notice is None
+        try:
+            async with (
+                asyncio.timeout(timeout if noticed else notice) as limit,
+                self.cluster.follow(SANDBOXES, self.namespace, self.name) as states,
+            ):
+                async for state in states:
+                    if state is None or state["metadata"]["uid"] != self.uid:
+                        raise SandboxDeleted(f"Sandbox {self.name!r} is gone", sandbox=self.name)
+                    self.info = SandboxInfo(state)
+                    seen = state.get("status", {}).get("observedGeneration", -1)
+                    if not noticed and seen >= 0:
+                        noticed = True
+                        limit.reschedule(end and asyncio.get_running_loop().time() + end - time.monotonic())
+                    current = seen >= state["metadata"].get("generation", 0)
+                    if current and phase in (None, self.info.phase):
+                        return True
+                    refused = current and phase in ("Paused", "Suspended") and self.info.stalled
+                    if (current and self.info.trouble() is not None) or refused:
+                        return False
+        except TimeoutError:
+            if not noticed:
+                raise OperatorUnavailable(
+                    f"no operator has taken notice of Sandbox {self.name!r} within {notice:g} s; is it running?",
+                    sandbox=self.name,
+                ) from None
+            return False
+        return False
+
+    async def delete(self) -> bool:
+        """Delete the Sandbox; False if it was gone already."""
+        return await self.cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
+
+    async def gone(self) -> None:
+        """Return when nothing of the Sandbox is left."""
+        async with self.cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+            async for state in states:
+                if state is None or state["metadata"]["uid"] != self.uid:
+                    return
+
+    async def _why_ended(self) -> SandboxError:
+        """Return why the Sandbox can no longer be used, as soon as that is so."""
+        pod_uid = self.info["status"]["podUID"]
+        async with self.cluster.follow(SANDBOXES, self.namespace, self.name) as states:
+            async for state in states:
+                if state is None or state["metadata"]["uid"] != self.uid or "deletionTimestamp" in state["metadata"]:
+                    return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+                self.info = SandboxInfo(state)
+                trouble = self.info.trouble()
+                if trouble is not None:
+                    return trouble
+                now = state.get("status", {}).get("podUID")
+                if now != pod_uid:
+                    text = f"Sandbox {self.name!r} has another pod now" if now else f"Sandbox {self.name!r} has no pod"
+                    return SandboxRestarted(text, sandbox=self.name, reason=self.info.reason("Ready"))
+        return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+
+    def _pod_path(self) -> str:
+        return PODS.path(self.namespace, self.pod_name)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Whoever waits for it gets its exception; nobody else needs it.
+            task.exception()

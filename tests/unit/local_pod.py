@@ -1,0 +1,132 @@
+"""An API server with one Sandbox whose pod is this machine: an exec runs here, as the websocket asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
+
+from sandyard.client import AsyncSandbox, Cluster
+from sandyard.kube import remotecommand
+from sandyard.kube.config import ClusterConfig
+
+__all__ = ["LocalPod", "local_pod"]
+
+_POD = "/api/v1/namespaces/default/pods/p"
+_SANDBOXES = "/apis/sandyard.dev/v1alpha1/namespaces/default/sandboxes"
+_CLOSE = 255
+
+
+class LocalPod:
+    """The Sandbox, its API server, and what was asked of it."""
+
+    def __init__(self) -> None:
+        ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": ""}
+        status = {"phase": "Ready", "podName": "p", "podUID": "pu", "conditions": [ready], "observedGeneration": 1}
+        self.body: dict[str, Any] = {
+            "metadata": {"name": "s", "namespace": "default", "uid": "u", "generation": 1, "resourceVersion": "1",
+                         "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}, "status": status,
+        }  # fmt: skip
+        self.execs = 0
+        self._watching: list[asyncio.Queue[dict[str, Any]]] = []
+        self.application = web.Application()
+        self.application.router.add_get(f"{_POD}/exec", self._exec)
+        self.application.router.add_get(_SANDBOXES, self._list)
+        self.application.router.add_get(f"{_SANDBOXES}/s", self._get)
+
+    def change(self, kind: str = "MODIFIED", **status: Any) -> None:
+        """Change the Sandbox's status, and tell those who watch it."""
+        self.body = {**self.body, "status": {**self.body["status"], **status}}
+        for queue in self._watching:
+            queue.put_nowait({"type": kind, "object": self.body})
+
+    async def _get(self, _: web.Request) -> web.Response:
+        return web.json_response(self.body)
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        if request.query.get("watch") not in ("1", "true"):
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": [self.body]})
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._watching.append(queue)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                event = await queue.get()
+                await response.write(web.json_response(event).body + b"\n")  # type: ignore[operator]
+        finally:
+            self._watching.remove(queue)
+
+    async def _exec(self, request: web.Request) -> web.WebSocketResponse:
+        self.execs += 1
+        socket = web.WebSocketResponse(protocols=(remotecommand.V5,), max_msg_size=0)
+        await socket.prepare(request)
+        process = await asyncio.create_subprocess_exec(
+            *request.query.getall("command"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdin and process.stdout and process.stderr
+        feeding = asyncio.create_task(_feed(socket, process.stdin))
+        speaking = asyncio.gather(
+            _pump(process.stdout, socket, remotecommand.STDOUT), _pump(process.stderr, socket, remotecommand.STDERR)
+        )
+        try:
+            await asyncio.wait({feeding, speaking}, return_when=asyncio.FIRST_COMPLETED)
+            if not speaking.done():
+                # The client has gone; a real node would let the process run on.
+                return socket
+            code = await process.wait()
+            await socket.send_bytes(b"\x03" + _status(code if code >= 0 else 128 - code))
+            await socket.close()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            await asyncio.gather(speaking, return_exceptions=True)
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+        return socket
+
+
+@contextlib.asynccontextmanager
+async def local_pod() -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
+    """The pod, and a client's sandbox in it."""
+    pod = LocalPod()
+    async with TestServer(pod.application) as server:
+        cluster = Cluster(namespace="default", config=ClusterConfig(str(server.make_url("")).rstrip("/")))
+        sandbox = AsyncSandbox(cluster, pod.body, own_cluster=True, ends=False)
+        await cluster.__aenter__()
+        try:
+            yield pod, sandbox
+        finally:
+            await sandbox.close()
+
+
+async def _pump(stream: asyncio.StreamReader, socket: web.WebSocketResponse, channel: int) -> None:
+    while data := await stream.read(65536):
+        await socket.send_bytes(bytes((channel,)) + data)
+
+
+async def _feed(socket: web.WebSocketResponse, stdin: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        async for message in socket:
+            if message.type is not WSMsgType.BINARY:
+                continue
+            if message.data[0] == remotecommand.STDIN:
+                stdin.write(message.data[1:])
+                await stdin.drain()
+            elif message.data[0] == _CLOSE:
+                stdin.close()
+
+
+def _status(code: int) -> bytes:
+    if code == 0:
+        return b'{"status":"Success"}'
+    causes = b'[{"reason":"ExitCode","message":"%d"}]' % code
+    return b'{"status":"Failure","message":"ended","details":{"causes":%s}}' % causes
