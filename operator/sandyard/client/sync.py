@@ -13,13 +13,12 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType, TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.shell import Shell
 from sandyard.client.files.files import Files
-from sandyard.client.info import SandboxInfo
 from sandyard.client.sandbox import AsyncSandbox
 
 __all__ = ["Sandbox"]
@@ -74,6 +73,31 @@ def _make(
     @functools.wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> F:
         return face(_loop.run(method(self._behind, *args, **kwargs)))
+
+    return call
+
+
+class _Source(Generic[P]):
+    """The same for a class method that makes an `AsyncSandbox`: of the class that asks."""
+
+    def __init__(self, method: Callable[P, Coroutine[Any, Any, AsyncSandbox]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __get__(self, _: object, owner: Callable[[AsyncSandbox], F]) -> Callable[P, F]:
+        @functools.wraps(self._method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> F:
+            return owner(_loop.run(self._method(*args, **kwargs)))
+
+        return call
+
+
+def _plain(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """The same for a call of no object."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return _loop.run(method(*args, **kwargs))
 
     return call
 
@@ -184,20 +208,9 @@ class Sandbox:
         self.commands = SyncCommands(sandbox.commands)
         self.files = SyncFiles(sandbox.files)
 
-    @classmethod
-    def create(cls, pool: str | None = None, **options: Any) -> Self:
-        """Take a sandbox from *pool*, or start one of ``template=``."""
-        return cls(_loop.run(AsyncSandbox.create(pool, **options)))
-
-    @classmethod
-    def connect(cls, name: str, *, namespace: str | None = None) -> Self:
-        """Use a Sandbox that is there."""
-        return cls(_loop.run(AsyncSandbox.connect(name, namespace=namespace)))
-
-    @classmethod
-    def list(cls, **options: Any) -> list[SandboxInfo]:
-        """Sandboxes of a namespace, by labels and by pool."""
-        return _loop.run(AsyncSandbox.list(**options))
+    create = _Source(AsyncSandbox.create)
+    connect = _Source(AsyncSandbox.connect)
+    list = staticmethod(_plain(AsyncSandbox.list))
 
     @property
     def name(self) -> str:

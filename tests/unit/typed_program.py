@@ -1,0 +1,48 @@
+"""What a program that uses the client may write, and what a type checker must refuse. It is never run.
+
+Each line that is wrong on purpose says which error it is; mypy complains of one that is none.
+"""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from sandyard import AsyncSandbox, CommandResult, Sandbox, SandboxInfo
+
+
+class Mine(Sandbox):
+    """A program's own kind of sandbox."""
+
+
+def synchronous() -> None:
+    with Sandbox.create("python", timeout=60, env={"A": "1"}) as sandbox:
+        assert_type(sandbox, Sandbox)
+        assert_type(sandbox.commands.run("true", timeout=None, on_stdout=print), CommandResult)
+        assert_type(sandbox.files.read("f"), bytes)
+        assert_type(sandbox.files.list()[0].size, int)
+        assert_type(sandbox.run_code("1").ok, bool)
+        assert_type(sandbox.commands.start(["sleep", "9"]).wait(5).exit_code, int | None)
+        assert_type(sandbox.get_info(), SandboxInfo)
+        with sandbox.shell(cwd="/tmp") as shell:
+            assert_type(shell.run("pwd").stdout, bytes)
+        sandbox.commands.run(1)  # type: ignore[arg-type]
+        sandbox.commands.run("true", time_out=1)  # type: ignore[call-arg]
+        sandbox.files.write("f")  # type: ignore[call-arg]
+        sandbox.shell(cwd=1)  # type: ignore[arg-type]
+        sandbox.set_timeout("1")  # type: ignore[arg-type]
+    assert_type(Sandbox.connect("s", namespace="n"), Sandbox)
+    assert_type(Mine.create(template={"image": "i"}), Mine)
+    assert_type(Sandbox.list(pool="python"), list[SandboxInfo])
+    Sandbox.create("python", timeout="60")  # type: ignore[arg-type]
+    Sandbox.create("python", times=60)  # type: ignore[call-arg]
+    Sandbox.connect()  # type: ignore[call-arg]
+    Sandbox.list(pools="python")  # type: ignore[call-arg]
+
+
+async def asynchronous() -> None:
+    async with await AsyncSandbox.create("python") as sandbox:
+        assert_type(sandbox, AsyncSandbox)
+        assert_type(await sandbox.commands.run(["true"]), CommandResult)
+        assert_type(await sandbox.files.read_text("f"), str)
+        await sandbox.commands.run("true", chek=True)  # type: ignore[call-arg]
+        await AsyncSandbox.connect(1)  # type: ignore[arg-type]
