@@ -12,21 +12,26 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
-from unittest import mock
+from typing import Any, cast
 
 import msgspec
 
 from sandyard.api import model, names
-from sandyard.api.objects import Generic, Metadata, Pod
-from sandyard.engine.operator import Operator
+from sandyard.api.objects import EndpointSlice, Generic, Metadata, Pod
+from sandyard.engine import compose
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queue
+from sandyard.engine.metrics import Metrics
 from sandyard.engine.settings import Settings
-from sandyard.engine.workqueue import WorkQueue
-from sandyard.kube.config import ClusterConfig
+from sandyard.kube.client import Client
 
 __all__ = ["NAMESPACE", "Rig", "StillLoop"]
 
 NAMESPACE = "bench"
+_API_SERVERS = msgspec.convert(
+    {"metadata": {"name": "kubernetes", "uid": "slice", "resourceVersion": "1"},
+     "endpoints": [{"addresses": ["203.0.113.7"]}], "ports": [{"port": 6443}]}, EndpointSlice,
+)  # fmt: skip
 _PROOF = json.dumps({"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "4.4.0", "network": "Enforced"})
 
 
@@ -39,6 +44,16 @@ class StillLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.ahead
+
+
+class AheadClock(Clock):
+    """The system's time, and what the loop is ahead of it."""
+
+    def __init__(self, loop: StillLoop) -> None:
+        self._loop = loop
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._loop.ahead
 
 
 class InstantClient:
@@ -94,44 +109,40 @@ class Rig:
 
     def __init__(self, loop: StillLoop) -> None:
         self._loop = loop
-        monotonic = time.monotonic
-        self._clock = mock.patch("time.monotonic", side_effect=lambda: monotonic() + loop.ahead)
         self.client = InstantClient()
         settings = Settings(leader_election=False, probe_image="operator:1")
-        self.operator = Operator(ClusterConfig(server="http://bench"), settings)
-        self.operator.gateway._client = self.client  # type: ignore[assignment]
-        self.operator._leading = True
-        self.operator.policies._api_servers["kubernetes"] = ("203.0.113.7:6443",)
+        outside = compose.Outside(cast("Client", self.client), lease=None, connections=(), clock=AheadClock(loop))
+        self.operator = compose.compose(outside, settings, Metrics(), lambda: None)
+        self.operator.policies.endpoints_changed(None, _API_SERVERS)
         self.pods: dict[str, Pod] = {}
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Rig:
-        self._clock.start()
-        for queue in self.operator.queues:
+        await self.operator.leadership.begin()
+        for queue, handler in self.operator.work:
             queue.active = True
-            self._tasks.append(asyncio.create_task(queue.run()))
+            self._tasks.append(asyncio.create_task(queue.run(handler)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for queue in self.operator.queues:
+        for queue in self.operator.queues.all:
             queue.active = False
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        self._clock.stop()
 
     # The engine's entrances
 
     def show_pod(self, before: Pod | None, after: Pod | None) -> None:
         """A change of a pod, as its informer reports it."""
-        self.operator._pod_changed(before, after)
+        self.operator.intake.pod_changed(before, after)
 
     @property
-    def sandboxes(self) -> WorkQueue:
+    def sandboxes(self) -> Queue:
         """The queue of Sandboxes."""
-        return self.operator.sandbox_queue
+        return self.operator.queues.sandboxes
 
     def show_policies(self) -> None:
         """The policies that were created appear on the watch."""
@@ -142,25 +153,25 @@ class Rig:
         self.client.others.clear()
 
     @property
-    def pools(self) -> WorkQueue:
+    def pools(self) -> Queue:
         """The queue of pools."""
-        return self.operator.pool_queue
+        return self.operator.queues.pools
 
     @property
-    def statuses(self) -> WorkQueue:
+    def statuses(self) -> Queue:
         """The queue of pools whose status is to be written."""
-        return self.operator._report_queue
+        return self.operator.queues.pool_status
 
     @property
-    def policies(self) -> WorkQueue:
+    def policies(self) -> Queue:
         """The queue of namespaces whose policies are to be looked at."""
-        return self.operator._policy_queue
+        return self.operator.queues.policies
 
     # Time
 
     async def drain(self) -> None:
         """Let the queues finish what they have; what they put off stays put off."""
-        while not all(queue.idle for queue in self.operator.queues):
+        while not all(queue.idle for queue in self.operator.queues.all):
             await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
@@ -183,7 +194,9 @@ class Rig:
     def pool(self, name: str, **spec: Any) -> None:
         """A pool appears."""
         path = f"/apis/{names.API_VERSION}/namespaces/{NAMESPACE}/{names.POOLS}/{name}"
-        self.operator.pool_event("ADDED", self._object(path, name, {"template": {"image": "python:3.11"}, **spec}))
+        self.operator.intake.pool_event(
+            "ADDED", self._object(path, name, {"template": {"image": "python:3.11"}, **spec})
+        )
 
     def sandbox(self, name: str, pool: str, pod: Pod | None = None) -> None:
         """A Sandbox appears: a new one, or one that has *pod* already."""
@@ -196,7 +209,7 @@ class Rig:
                 "phase": "Ready", "podName": pod.metadata.name, "podUID": pod.metadata.uid, "claimedAt": now,
                 "readyAt": now, "observedGeneration": 1, "conditions": [condition],
             }  # fmt: skip
-        self.operator.sandbox_event("ADDED", body)
+        self.operator.intake.sandbox_event("ADDED", body)
 
     def pod(self, pool: str, *, ready: bool = True, sandbox: str = "", body: dict[str, Any] | None = None) -> Pod:
         """A pod of *pool*; *body* is what was created, if the operator has created it."""

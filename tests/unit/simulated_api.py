@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandyard.api import model, names
-from sandyard.api.objects import Pod
 from sandyard.kube import errors, remotecommand
 
 __all__ = ["NAMESPACE", "ApiServer", "Event", "Key"]
@@ -85,15 +84,15 @@ class ApiServer:
     async def delete(self, path: str, *, uid: str | None = None) -> dict[str, Any]:
         return await self._write(lambda: self.remove(_key(path), uid))
 
-    async def exec(self, pod: Pod, _command: Any, stdin: bytes, _seconds: float) -> remotecommand.Completed:
+    async def exec(
+        self, _client: Any, path: str, _command: Any, *, stdin: bytes, **_options: Any
+    ) -> remotecommand.Completed:
         """Stop or continue the processes of a pod."""
         stop = b"signal=STOP" in stdin
 
         def act() -> dict[str, Any]:
-            body = self.objects.get(("pods", pod.metadata.name))
-            if body is None or body["metadata"]["uid"] != pod.metadata.uid:
-                raise errors.ApiError(404, {"reason": "NotFound", "message": "no such pod"})
-            (self.frozen.add if stop else self.frozen.discard)(pod.metadata.uid)
+            body = self._find(_key(path))
+            (self.frozen.add if stop else self.frozen.discard)(body["metadata"]["uid"])
             return {}
 
         await self._write(act)

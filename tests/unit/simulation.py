@@ -9,38 +9,66 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import msgspec
 import orjson
 
 from sandyard.api import model, names
-from sandyard.api.objects import Generic, Pod
-from sandyard.engine import operator as operators
-from sandyard.engine import settings
+from sandyard.api.objects import EndpointSlice, Generic, Pod
+from sandyard.engine import compose, settings
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Handler
+from sandyard.engine.metrics import Metrics
 from sandyard.kube import errors
-from sandyard.kube.config import ClusterConfig
+from sandyard.kube.client import Client
 from tests.unit import objects
 from tests.unit.simulated_api import ApiServer, Event
 
 __all__ = ["SimQueue", "World"]
 
 START = 1_800_000_000.0
+_API_SERVERS = msgspec.convert(
+    {"metadata": {"name": "kubernetes", "uid": "slice", "resourceVersion": "1"},
+     "endpoints": [{"addresses": ["203.0.113.7"]}], "ports": [{"port": 6443}]}, EndpointSlice,
+)  # fmt: skip
+
+
+class SimClock(Clock):
+    """The world's time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def now(self) -> float:
+        return self._now()
+
+    def monotonic(self) -> float:
+        return self._now() - START + 1000
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"nothing here waits, not for {seconds} s either")
 
 
 class SimQueue:
     """A work queue that the test drives; the same promises as the real one."""
 
-    def __init__(self, name: str, handler: Callable[[str], Awaitable[None]], *_options: Any) -> None:
-        self.name, self.handler, self.active = name, handler, True
+    def __init__(self, name: str, clock: Clock) -> None:
+        self.name, self.clock, self.active = name, clock, True
         self.waiting: dict[str, None] = {}
         self.later: dict[str, float] = {}
         self.failures_total = 0
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting
+
+    async def run(self, handler: Handler) -> None:
+        raise AssertionError(f"the test hands the keys to {handler}")
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -52,7 +80,7 @@ class SimQueue:
         if seconds <= 0:
             self.add(key)
         else:
-            due = time.monotonic() + seconds
+            due = self.clock.monotonic() + seconds
             self.later[key] = min(due, self.later.get(key, due))
 
     def ripen(self, now: float) -> None:
@@ -107,11 +135,9 @@ class World:
         return "\n".join(lines)
 
     @contextmanager
-    def clock(self) -> Iterator[None]:
-        """The operator's clocks show the world's time, and its dice are the world's."""
+    def dice(self) -> Iterator[None]:
+        """The operator's dice are the world's."""
         with (
-            mock.patch("time.time", return_value=self.now),
-            mock.patch("time.monotonic", return_value=self.now - START + 1000),
             mock.patch("secrets.token_hex", side_effect=lambda _size: f"{next(self.numbers):08x}"),
             mock.patch("random.random", return_value=0.5),
         ):
@@ -119,26 +145,27 @@ class World:
 
     def start(self) -> None:
         """A new operator process: everything is learnt from a LIST."""
-        with self.clock(), mock.patch.object(operators, "WorkQueue", SimQueue):
-            config = ClusterConfig(server="http://simulated")
+        with self.dice():
             wanted = settings.Settings(leader_election=False, probe_image="operator:1")
-            self.operator = operators.Operator(config, wanted)
-            self.operator.gateway._client = self.api  # type: ignore[assignment]
-            self.operator.gateway.exec = self.api.exec  # type: ignore[method-assign]
-            self.operator._leading = True
+            clock = SimClock(lambda: self.now)
+            outside = compose.Outside(
+                client=cast("Client", self.api), lease=None, connections=(), run_in_pod=self.api.exec, clock=clock,
+                queue=lambda name, _workers, _group: SimQueue(name, clock),
+            )  # fmt: skip
+            self.operator = compose.compose(outside, wanted, Metrics(), self._lease_lost)
+            self._run([self.operator.leadership.begin()])
             self.seen: dict[str, Pod] = {}
             self.policies: dict[str, Generic] = {}
             self.api.events.clear()
-            self.operator.policies._api_servers["kubernetes"] = ("203.0.113.7:6443",)
+            self.operator.policies.endpoints_changed(None, _API_SERVERS)
             for body in self.api.all("pods"):
                 self._show_pod(Event("ADDED", "pods", body))
             for body in self.api.all("networkpolicies"):
                 self._show_policy(Event("ADDED", "networkpolicies", body))
-            self._run([self.operator._sweep.resync()])
-            for queue, known in ((self.operator.pool_queue, self.operator.store.pools),
-                                 (self.operator.sandbox_queue, self.operator.store.sandboxes)):  # fmt: skip
-                for uid in known:
-                    queue.add(uid)
+            self._run([self.operator.sweep.resync()])
+
+    def _lease_lost(self) -> None:
+        raise AssertionError("there is no lease to lose")
 
     def crash(self) -> None:
         """SIGKILL and a new process."""
@@ -150,7 +177,7 @@ class World:
 
     def deliver(self, resource: str, count: int = 1) -> None:
         """Show the operator the next *count* events of a kind."""
-        with self.clock():
+        with self.dice():
             for _ in range(min(count, len(self.api.events[resource]))):
                 event = self.api.events[resource].popleft()
                 if resource == "pods":
@@ -158,18 +185,18 @@ class World:
                 elif resource == "networkpolicies":
                     self._show_policy(event)
                 elif resource == "sandboxes":
-                    self.operator.sandbox_event(event.kind, event.body)
+                    self.operator.intake.sandbox_event(event.kind, event.body)
                 elif resource == "sandboxpools":
-                    self.operator.pool_event(event.kind, event.body)
+                    self.operator.intake.pool_event(event.kind, event.body)
 
     def _show_pod(self, event: Event) -> None:
         pod = msgspec.json.decode(orjson.dumps(event.body), type=Pod)
         before = self.seen.pop(pod.metadata.uid, None)
         if event.kind == "DELETED":
-            self.operator._pod_changed(before or pod, None)
+            self.operator.intake.pod_changed(before or pod, None)
             return
         self.seen[pod.metadata.uid] = pod
-        self.operator._pod_changed(before, pod)
+        self.operator.intake.pod_changed(before, pod)
 
     def _show_policy(self, event: Event) -> None:
         body = {**event.body, "spec": event.body["spec"]}
@@ -185,29 +212,30 @@ class World:
 
     @property
     def queues(self) -> list[SimQueue]:
-        return [queue for queue in self.operator.queues if isinstance(queue, SimQueue)]
+        return [queue for queue in self.operator.queues.all if isinstance(queue, SimQueue)]
 
     def work(self, most: int = 6) -> int:
         """Handle up to *most* keys of each queue, at the same time."""
-        with self.clock():
+        with self.dice():
             jobs = []
-            self.operator._timers.fire_due(self.now)
-            for queue in self.queues:
-                queue.ripen(time.monotonic())
+            self.operator.timers.fire_due(self.now)
+            for queue, handler in self.operator.work:
+                assert isinstance(queue, SimQueue)
+                queue.ripen(queue.clock.monotonic())
                 for key in list(queue.waiting)[:most]:
                     del queue.waiting[key]
-                    jobs.append(self._handle(queue, key))
+                    jobs.append(self._handle(queue, handler, key))
             self._run(jobs)
         return len(jobs)
 
     def sweep(self) -> None:
         """One pass of the sweep."""
-        with self.clock():
-            self._run([self._guarded(self.operator._sweep.run_once())])
+        with self.dice():
+            self._run([self._guarded(self.operator.sweep.run_once())])
 
-    async def _handle(self, queue: SimQueue, key: str) -> None:
+    async def _handle(self, queue: SimQueue, handler: Handler, key: str) -> None:
         try:
-            await queue.handler(key)
+            await handler(key)
         except (errors.ApiError, errors.TransportError):
             queue.failures_total += 1
             queue.add_after(key, 0.2)

@@ -14,9 +14,12 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from sandyard.api import names
 from sandyard.engine import records, settings
 from sandyard.engine.claims import Claims
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queues
+from sandyard.engine.loops.timers import Timers
+from sandyard.engine.loops.workqueue import WorkQueue
+from sandyard.engine.pool_memory import Memories
 from sandyard.engine.store import Store
-from sandyard.engine.timers import Timers
-from sandyard.engine.workqueue import WorkQueue
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
 from tests.unit import objects
@@ -33,12 +36,20 @@ def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
     return records.pool(body, objects.PROBE)
 
 
+def parts_of(store: Store, gateway: Any) -> Any:
+    """What claims work with, with queues that nobody runs."""
+    clock = Clock()
+    queues = Queues.make(WorkQueue, store.namespace_of)
+    memories = Memories(store, clock)
+    return SimpleNamespace(store=store, gateway=gateway, metrics=None, queues=queues, memories=memories, clock=clock)
+
+
 def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:
     return objects.pod(uid, version=version, labels={names.LABEL_TEMPLATE_HASH: HASH, **labels})
 
 
 def test_the_oldest_warm_pod_is_taken_first_and_only_once() -> None:
-    store = Store()
+    store = Store(Clock())
     store.put_pool(pool())
     for uid in ("b", "a"):
         store.pod_changed(None, warm(uid))
@@ -53,7 +64,7 @@ def test_the_oldest_warm_pod_is_taken_first_and_only_once() -> None:
 
 
 def test_a_pod_of_another_template_is_not_taken() -> None:
-    store = Store()
+    store = Store(Clock())
     store.put_pool(pool())
     store.pod_changed(None, warm("a"))
     changed = pool(2, template={"image": "python:3.12"})
@@ -63,7 +74,7 @@ def test_a_pod_of_another_template_is_not_taken() -> None:
 
 
 def test_a_refused_pod_is_left_alone_until_it_is_seen_anew() -> None:
-    store = Store()
+    store = Store(Clock())
     store.put_pool(pool())
     store.pod_changed(None, warm("a"))
     pod = store.take_warm(pool())
@@ -76,7 +87,7 @@ def test_a_refused_pod_is_left_alone_until_it_is_seen_anew() -> None:
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
-    store = Store()
+    store = Store(Clock())
     assert store.put_pool(pool(5))
     assert not store.put_pool(pool(4))
     assert not store.put_pool(pool(5))
@@ -84,7 +95,7 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
 
 
 def test_a_written_claim_is_the_sandboxs_before_the_watch_shows_it() -> None:
-    store = Store()
+    store = Store(Clock())
     store.put_pool(pool())
     store.pod_changed(None, warm("a"))
     store.reserve("a", "s")
@@ -108,7 +119,7 @@ class ClaimsFromTheStore(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = Store()
+        self.store = Store(Clock())
         self.pool = pool()
         self.store.put_pool(self.pool)
         self.count = 0
@@ -188,9 +199,9 @@ async def test_a_key_is_handled_by_one_worker_at_a_time_and_again_if_added_meanw
         if handled == 2:
             done.set()
 
-    queue = WorkQueue("test", handle, workers=4)
+    queue = WorkQueue("test", workers=4)
     queue.active = True
-    task = asyncio.create_task(queue.run())
+    task = asyncio.create_task(queue.run(handle))
     queue.add("a")
     queue.add("a")
     await asyncio.sleep(0.005)
@@ -213,9 +224,9 @@ async def test_a_failed_key_comes_back_and_others_go_on() -> None:
         if seen.count("bad") == 3 and "good" in seen:
             done.set()
 
-    queue = WorkQueue("test", handle, workers=1)
+    queue = WorkQueue("test", workers=1)
     queue.active = True
-    task = asyncio.create_task(queue.run())
+    task = asyncio.create_task(queue.run(handle))
     queue.add("bad")
     queue.add("good")
     await asyncio.wait_for(done.wait(), 5)
@@ -225,17 +236,14 @@ async def test_a_failed_key_comes_back_and_others_go_on() -> None:
 
 
 async def test_a_standby_drops_its_keys() -> None:
-    async def handle(_key: str) -> None:
-        raise AssertionError
-
-    queue = WorkQueue("test", handle, workers=1)
+    queue = WorkQueue("test", workers=1)
     queue.add("a")
     assert queue.idle
 
 
 def test_timers_fire_when_due_and_not_after_they_were_moved_or_cancelled() -> None:
     fired: list[str] = []
-    timers = Timers(fired.append)
+    timers = Timers(fired.append, Clock())
     timers.set("a", 10)
     timers.set("b", 20)
     timers.set("c", 5)
@@ -254,12 +262,12 @@ async def test_a_crowd_in_one_namespace_does_not_delay_another() -> None:
     async def handle(key: str) -> None:
         order.append(key)
 
-    queue = WorkQueue("test", handle, workers=1, group=lambda key: key[0])
+    queue = WorkQueue("test", workers=1, group=lambda key: key[0])
     queue.active = True
     for key in ("a1", "a2", "a3", "b1", "a4", "c1", "c2"):
         queue.add(key)
     assert len(queue) == 7
-    work = asyncio.create_task(queue.run())
+    work = asyncio.create_task(queue.run(handle))
     async with asyncio.timeout(5):
         while not queue.idle:
             await asyncio.sleep(0)
@@ -284,7 +292,7 @@ def test_a_spec_that_cannot_be_parsed_is_told_by_its_field() -> None:
 
 async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> None:
     """It still stands in its pool's queue while the write is under way."""
-    store, under_way, go_on = Store(), asyncio.Event(), asyncio.Event()
+    store, under_way, go_on = Store(Clock()), asyncio.Event(), asyncio.Event()
 
     class SlowGateway:
         async def claim_pod(self, *_claim: Any) -> None:
@@ -293,7 +301,7 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
 
     record = pool()
     store.put_pool(record)
-    parts: Any = SimpleNamespace(store=store, gateway=SlowGateway(), metrics=None)
+    parts = parts_of(store, SlowGateway())
     claims = Claims(parts)
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record, cold=True) is None
@@ -312,7 +320,7 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
 
 
 async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out() -> None:
-    store, written = Store(), []
+    store, written = Store(Clock()), []
 
     class Gateway:
         async def claim_pod(self, pod: Any, *_claim: Any) -> None:
@@ -320,7 +328,7 @@ async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out()
 
     record = pool()
     store.put_pool(record)
-    parts: Any = SimpleNamespace(store=store, gateway=Gateway(), metrics=None)
+    parts = parts_of(store, Gateway())
     claims = Claims(parts)
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record) is None
@@ -335,7 +343,7 @@ async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out()
 
 
 def test_timers_that_are_moved_all_the_time_take_no_more_room() -> None:
-    timers = Timers(lambda _key: None)
+    timers = Timers(lambda _key: None, Clock())
     for moment in range(1000):
         for key in range(50):
             timers.set(f"s{key}", 10_000.0 + moment)
@@ -347,7 +355,7 @@ async def test_ten_thousand_running_timers_cost_nothing_measurable() -> None:
     """A second with them takes the processor no longer than a second with none: a few milliseconds."""
 
     async def a_second(count: int) -> float:
-        timers = Timers(lambda _key: None)
+        timers = Timers(lambda _key: None, Clock())
         for number in range(count):
             timers.set(f"s{number}", time.time() + 3600 + number)
         task = asyncio.create_task(timers.run())

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sandyard.api import model
-from tests.unit.simulation import World
+from sandyard.engine.loops.timers import Timers
+from tests.unit.simulation import SimClock, World
 
 
 @pytest.fixture
@@ -98,9 +99,8 @@ def test_a_change_that_our_own_write_overtakes_is_not_lost(world: World) -> None
 
 
 def test_ten_thousand_timers_cost_nothing_while_they_run(world: World) -> None:
-    timers = world.operator._timers
     fired: list[str] = []
-    timers._fire = fired.append
+    timers = Timers(fired.append, SimClock(lambda: world.now))
     for number in range(10_000):
         timers.set(f"s{number}", world.now + 3600 + number)
         timers.set(f"s{number}", world.now + 7200 + number)

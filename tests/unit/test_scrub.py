@@ -16,6 +16,7 @@ from sandyard import scrub
 from sandyard.api import names
 from sandyard.api.pool import PoolSpec
 from sandyard.engine import records
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.scrubbing import Scrubbing
 from sandyard.engine.store import Store
 from sandyard.pool import recycle
@@ -154,7 +155,7 @@ def test_only_an_open_pool_gets_its_pods_back(
     body = {"metadata": {"name": "python", "uid": "pool", **times},
             "spec": {"recycle": "Scrub", "scrub": {"maxUses": 3}, "template": {"image": "a"}, **pool}}  # fmt: skip
     record = records.pool(body, objects.PROBE)
-    store = Store()
+    store = Store(Clock())
     store.put_pool(record)
     pod = objects.pod(labels={**CLAIMED, names.LABEL_TEMPLATE_HASH: record.template_hash}, containers=RUNNING)
     store.pod_changed(None, pod)

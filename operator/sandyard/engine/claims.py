@@ -7,9 +7,8 @@ pod that turns warm, whichever start that came from.  Nobody overtakes a waiting
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from sandyard.api import names
@@ -38,7 +37,7 @@ class Waiter:
     sandbox_uid: str
     pool_uid: str
     cold: bool
-    since: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - clocks may be simulated
+    since: float
 
 
 class Claims:
@@ -48,15 +47,15 @@ class Claims:
         self._store = parts.store
         self._gateway = parts.gateway
         self._metrics = parts.metrics
+        self._memories = parts.memories
+        self._queues = parts.queues
+        self._clock = parts.clock
         # Python's dicts keep their order: oldest first.
         self._waiting: dict[str, dict[str, Waiter]] = {}
         self._pool_of: dict[str, str] = {}
         self._granted: dict[str, str] = {}
         # Sandboxes whose claim was cut off: whether it took place has to be looked up.
         self._uncertain: dict[str, tuple[str, str, str]] = {}
-        self.going: Callable[[str], frozenset[str]] = lambda _pool_uid: frozenset()
-        self.demand_changed: Callable[[str], None] = lambda _pool_uid: None
-        self.granted: Callable[[str], None] = lambda _sandbox_uid: None
 
     def waiting(self, pool_uid: str) -> int:
         """Claims in the queue of a pool."""
@@ -80,7 +79,7 @@ class Claims:
         pool_uid = self._pool_of.get(sandbox_uid)
         self._leave(sandbox_uid)
         if pool_uid is not None:
-            self.demand_changed(pool_uid)
+            self._queues.pools.add(pool_uid)
         pod_uid = self._granted.pop(sandbox_uid, None)
         if pod_uid is not None:
             self._store.release(pod_uid)
@@ -127,9 +126,11 @@ class Claims:
                 self._leave(sandbox.uid)
                 return pod
         if wait and sandbox.uid not in self._pool_of:
-            self._waiting.setdefault(pool.uid, {})[sandbox.uid] = Waiter(sandbox.uid, pool.uid, cold)
+            self._waiting.setdefault(pool.uid, {})[sandbox.uid] = Waiter(
+                sandbox.uid, pool.uid, cold, self._clock.monotonic()
+            )
             self._pool_of[sandbox.uid] = pool.uid
-            self.demand_changed(pool.uid)
+            self._queues.pools.add(pool.uid)
         return None
 
     def serve(self, pool: PoolRecord) -> None:
@@ -138,12 +139,12 @@ class Claims:
             # One that is writing its claim at this moment still stands in the queue.
             if waiter.sandbox_uid in self._granted or waiter.sandbox_uid in self._uncertain:
                 continue
-            pod = self._store.take_warm(pool, self.going(pool.uid))
+            pod = self._store.take_warm(pool, self._memories.deleting_uids(pool.uid))
             if pod is None:
                 return
             self._store.reserve(pod.metadata.uid, waiter.sandbox_uid)
             self._granted[waiter.sandbox_uid] = pod.metadata.uid
-            self.granted(waiter.sandbox_uid)
+            self._queues.sandboxes.add(waiter.sandbox_uid)
 
     def _next(self, sandbox: SandboxRecord, pool: PoolRecord) -> Pod | None:
         granted = self._granted.get(sandbox.uid)
@@ -157,7 +158,7 @@ class Claims:
         waiting = self._waiting.get(pool.uid)
         if waiting and next(iter(waiting)) != sandbox.uid:
             return None
-        pod = self._store.take_warm(pool, self.going(pool.uid))
+        pod = self._store.take_warm(pool, self._memories.deleting_uids(pool.uid))
         if pod is not None:
             self._store.reserve(pod.metadata.uid, sandbox.uid)
             self._granted[sandbox.uid] = pod.metadata.uid

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from typing import Any
 
 from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
 from sandyard.engine.gateway import Gateway, NotLeader
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.kube import errors
 
@@ -25,8 +25,9 @@ _SAME_AGAIN_SECONDS = 60.0
 class Recorder:
     """Queues Events and posts them one by one."""
 
-    def __init__(self, gateway: Gateway, identity: str) -> None:
+    def __init__(self, gateway: Gateway, identity: str, clock: Clock) -> None:
         self._gateway = gateway
+        self._clock = clock
         self._identity = identity
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_QUEUE_LIMIT)
         self._posted: dict[tuple[str, str, str], float] = {}
@@ -51,14 +52,14 @@ class Recorder:
                 _log.debug("event dropped", extra={"error": str(error)})
 
     def _put(self, record: SandboxRecord | PoolRecord, event: Event, message: str) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         key = (record.uid, event.reason, message)
         if now - self._posted.get(key, float("-inf")) < _SAME_AGAIN_SECONDS:
             return
         if len(self._posted) > 4 * _QUEUE_LIMIT:
             self._posted = {k: at for k, at in self._posted.items() if now - at < _SAME_AGAIN_SECONDS}
         self._posted[key] = now
-        moment = model.timestamp(time.time())
+        moment = model.timestamp(self._clock.now())
         body = {
             "metadata": {"name": f"{record.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": record.namespace},
             "involvedObject": {

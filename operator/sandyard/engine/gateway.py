@@ -6,19 +6,19 @@ stopped and continued must find out before it writes, not after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine import records
+from sandyard.engine.isolation import Isolation
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client, Resource
-from sandyard.podspec.containers import Probe
 
 __all__ = ["CLAIMS", "NETWORK_POLICIES", "PODS", "POOLS", "SANDBOXES", "Gateway", "NotLeader"]
 
@@ -32,6 +32,13 @@ CLAIMS = Resource("v1", "persistentvolumeclaims")
 POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 
 
+# What `sandyard.kube.remotecommand.run` is.
+RunInPod = Callable[..., Awaitable[remotecommand.Completed]]
+
+
+Record = TypeVar("Record", SandboxRecord, PoolRecord)
+
+
 class NotLeader(Exception):
     """This process is not, or no longer, the one that acts."""
 
@@ -39,11 +46,13 @@ class NotLeader(Exception):
 class Gateway:
     """The cluster, as the engine uses it."""
 
-    def __init__(self, client: Client, may_write: Callable[[], bool]) -> None:
+    def __init__(
+        self, client: Client, may_write: Callable[[], bool], isolation: Isolation, run_in_pod: RunInPod
+    ) -> None:
         self._client = client
         self._may_write = may_write
-        self.probe: Callable[[], Probe]
-        self.overtaken: Callable[[SandboxRecord | PoolRecord], None] = lambda _record: None
+        self._isolation = isolation
+        self._run_in_pod = run_in_pod
 
     # The claim: these two, and nothing else, stand between a Sandbox and Ready.
 
@@ -75,14 +84,14 @@ class Gateway:
             },
         )
 
-    async def write_sandbox_status(self, sandbox: SandboxRecord, status: Mapping[str, Any]) -> None:
-        """Write the whole status of *sandbox* and remember it."""
+    async def write_sandbox_status(self, sandbox: SandboxRecord, status: Mapping[str, Any]) -> SandboxRecord:
+        """Write the whole status of *sandbox*; returns it as it is then."""
         self._check()
         reply = await self._client.merge_patch(
             SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
             {"metadata": {"uid": sandbox.uid}, "status": status},
         )
-        self._remember(sandbox, reply)
+        return records.sandbox(reply)
 
     async def discoverable(self) -> bool:
         """Whether discovery names both of our kinds: kopf looks there once, and serves what it finds."""
@@ -159,33 +168,42 @@ class Gateway:
         """Run *command* in the sandbox, as its own user."""
         self._check()
         path = PODS.path(pod.metadata.namespace, pod.metadata.name)
-        return await remotecommand.run(
+        return await self._run_in_pod(
             self._client, path, command, container=names.CONTAINER, stdin=stdin, timeout_seconds=timeout_seconds
         )
 
     # Sandboxes and pools
 
-    async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> None:
-        """Write the whole status of *pool* and remember it."""
+    async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> PoolRecord:
+        """Write the whole status of *pool*; returns it as it is then."""
         self._check()
         reply = await self._client.merge_patch(
             POOLS.path(pool.namespace, pool.name, "status"), {"metadata": {"uid": pool.uid}, "status": status}
         )
-        self._remember(pool, reply)
+        return self._parse(pool, reply)
 
-    async def add_finalizer(self, record: SandboxRecord | PoolRecord) -> None:
-        """Put our finalizer on, where admission has not done so."""
-        await self._set_finalizers(record, [*record.finalizers, names.FINALIZER])
+    async def add_finalizer(self, record: Record) -> Record:
+        """Put our finalizer on, where admission has not done so; returns the object as it is then."""
+        return await self._set_finalizers(record, [*record.finalizers, names.FINALIZER])
 
-    async def remove_finalizer(self, record: SandboxRecord | PoolRecord) -> None:
-        """Take our finalizer off: nothing is left. An object that is gone already is fine."""
+    async def remove_finalizer(self, record: Record) -> Record | None:
+        """Take our finalizer off: nothing is left.
+
+        Returns
+        -------
+        Record or None
+            The object as it is then; None when it is gone. When others have changed it since it
+            was read, the finalizer is still there, and the next attempt goes by what is returned.
+        """
         try:
-            await self._set_finalizers(record, [name for name in record.finalizers if name != names.FINALIZER])
+            return await self._set_finalizers(record, [name for name in record.finalizers if name != names.FINALIZER])
         except errors.ApiError as error:
-            if error.conflict:
-                await self._refresh_finalizers(record)
-            if not error.not_found:
+            if error.not_found:
+                return None
+            if not error.conflict:
                 raise
+        current = await self._read(_path(record))
+        return self._parse(record, current) if current and current["metadata"]["uid"] == record.uid else None
 
     async def delete_sandbox(self, sandbox: SandboxRecord) -> None:
         """Delete that very Sandbox (it has expired)."""
@@ -293,30 +311,20 @@ class Gateway:
             raise
         return True
 
-    def _remember(self, record: SandboxRecord | PoolRecord, reply: Mapping[str, Any]) -> None:
-        """Keep what our own write has made of the object, and what others have made of it before."""
-        others = (
-            record.take_in(records.sandbox(reply))
-            if isinstance(record, SandboxRecord)
-            else record.take_in(records.pool(reply, self.probe()))
-        )
-        if others:
-            self.overtaken(record)
+    def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
+        """*body* as a record of the same kind as *like*."""
+        if isinstance(like, SandboxRecord):
+            return records.sandbox(body)
+        return records.pool(body, self._isolation.probe())
 
     def _check(self) -> None:
         if not self._may_write():
             raise NotLeader("another operator may be the active one by now")
 
-    async def _set_finalizers(self, record: SandboxRecord | PoolRecord, wanted: list[str]) -> None:
+    async def _set_finalizers(self, record: Record, wanted: list[str]) -> Record:
         self._check()
         body = {"metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}}
-        self._remember(record, await self._client.merge_patch(_path(record), body))
-
-    async def _refresh_finalizers(self, record: SandboxRecord | PoolRecord) -> None:
-        """Our version is old: read the present one, for the retry that follows."""
-        current = await self._client.get(_path(record))
-        if current["metadata"]["uid"] == record.uid:
-            self._remember(record, current)
+        return self._parse(record, await self._client.merge_patch(_path(record), body))
 
 
 def _path(record: SandboxRecord | PoolRecord) -> str:

@@ -6,12 +6,10 @@ restart by looking at each once.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from sandyard.api import model
 from sandyard.api.events import Event
 from sandyard.api.reasons import Phase, Reason
+from sandyard.engine.loops.timers import Timers
 from sandyard.engine.parts import Parts
 from sandyard.engine.records import SandboxRecord
 from sandyard.engine.telling import Telling, active_at
@@ -29,7 +27,7 @@ _METRICS_PATIENCE_SECONDS = 60.0
 class Lifetimes:
     """Expiry of all Sandboxes."""
 
-    def __init__(self, parts: Parts, telling: Telling) -> None:
+    def __init__(self, parts: Parts, telling: Telling, timers: Timers) -> None:
         self._store = parts.store
         self._gateway = parts.gateway
         self._busy_cores = parts.settings.idle_cpu_cores
@@ -38,15 +36,14 @@ class Lifetimes:
         self._telling = telling
         # The latest stamp of each Sandbox that was taken in, as it was written.
         self._stamps: dict[str, str] = {}
-        self.expires: Callable[[str, float | None], None] = lambda _uid, _at: None
-        # Whether a Sandbox has a workspace to be suspended with.
-        self.suspends: Callable[[SandboxRecord], bool] = lambda _sandbox: False
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
+        self._timers = timers
+        self._clock = parts.clock
+        self._queues = parts.queues
 
     def forget(self, uid: str) -> None:
         """The Sandbox is gone, or going."""
         self._stamps.pop(uid, None)
-        self.expires(uid, None)
+        self._timers.set(uid, None)
 
     async def enforce(self, sandbox: SandboxRecord) -> bool:
         """End the Sandbox if its time is over; else remember when it will be.
@@ -57,7 +54,7 @@ class Lifetimes:
             Whether nothing else is to be done for it now.
         """
         assert sandbox.spec is not None
-        now = time.time()
+        now = self._clock.now()
         terms = self._telling.terms(sandbox)
         gone_at = expiry.deleted_at(sandbox.spec.lifetime, terms, sandbox.status)
         if gone_at is not None and gone_at <= now:
@@ -71,19 +68,19 @@ class Lifetimes:
                 await self._look_for_work(sandbox, now)
             except (errors.ApiError, errors.TransportError):
                 if now < due.at + _METRICS_PATIENCE_SECONDS:
-                    self.again(sandbox.uid, _ACTIVITY_INTERVAL_SECONDS)
+                    self._queues.sandboxes.add_after(sandbox.uid, _ACTIVITY_INTERVAL_SECONDS)
                     return True
             due = self._telling.expiry(sandbox)
         lifetime = terms.effective(sandbox.spec.lifetime)
         ending = lifetime.on_expiry if lifetime is not None else "Delete"
-        if ending == "Suspend" and self.suspends(sandbox) and not phase.ended(sandbox.status):
+        if ending == "Suspend" and self._telling.may_suspend(sandbox) and not phase.ended(sandbox.status):
             waits = due.at is not None and due.at > now
-            self.expires(sandbox.uid, due.at if waits else None)
+            self._timers.set(sandbox.uid, due.at if waits else None)
             return False
         stops = ending in ("Stop", "Suspend")
         if stops and phase.ended(sandbox.status):
             # It stays as it is; its pod goes when its time is over.
-            self.expires(sandbox.uid, gone_at)
+            self._timers.set(sandbox.uid, gone_at)
             return False
         if due.at is not None and due.at <= now:
             if stops:
@@ -93,7 +90,7 @@ class Lifetimes:
             await self._gateway.delete_sandbox(sandbox)
             return True
         times = [at for at in (due.at, gone_at) if at is not None]
-        self.expires(sandbox.uid, min(times, default=None))
+        self._timers.set(sandbox.uid, min(times, default=None))
         return False
 
     async def _stop(self, sandbox: SandboxRecord, due: expiry.Expiry) -> bool:
@@ -119,7 +116,7 @@ class Lifetimes:
         wait = 0.0 if known is None else known + _ACTIVITY_INTERVAL_SECONDS - now
         near = lifetime.idle_seconds <= 2 * _ACTIVITY_INTERVAL_SECONDS
         if wait > 0 and not near:
-            self.again(sandbox.uid, wait)
+            self._queues.sandboxes.add_after(sandbox.uid, wait)
             return
         self._stamps[sandbox.uid] = sandbox.stamp
         await self._note_activity(sandbox, moment, "Client")

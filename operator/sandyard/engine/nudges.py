@@ -8,10 +8,9 @@ probe has ended is touched, once.
 
 from __future__ import annotations
 
-import time
-
 from sandyard.api.objects import Pod
 from sandyard.engine.gateway import Gateway
+from sandyard.engine.loops.clock import Clock
 from sandyard.pool import observe
 
 __all__ = ["Nudges"]
@@ -22,8 +21,9 @@ _OVERDUE_SECONDS = 1.0
 class Nudges:
     """Which pods have been waited for, and which have been touched."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self._gateway = gateway
+        self._clock = clock
         self._since: dict[str, float] = {}
         self._touched: set[str] = set()
 
@@ -33,7 +33,8 @@ class Nudges:
         settled = observe.proof_of(pod) is None or observe.is_ready(pod) or observe.trouble(pod) is not None
         if settled or uid in self._touched or pod.metadata.deletion_timestamp is not None:
             return None
-        wait = self._since.setdefault(uid, time.monotonic()) + _OVERDUE_SECONDS - time.monotonic()
+        now = self._clock.monotonic()
+        wait = self._since.setdefault(uid, now) + _OVERDUE_SECONDS - now
         if wait > 0:
             return wait
         self._touched.add(uid)

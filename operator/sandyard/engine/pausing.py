@@ -7,7 +7,6 @@ between leaves no sandbox stopped that nobody knows of.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
@@ -34,7 +33,7 @@ class Pausing:
         self._recorder = parts.recorder
         self._enabled = parts.settings.pausing
         self._telling = telling
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
+        self._queues = parts.queues
 
     async def enforce(self, sandbox: SandboxRecord, pod: Pod) -> bool:
         """Bring the processes into the state that is asked for.
@@ -87,7 +86,7 @@ class Pausing:
         status = phase.pausing(facts, pod, Reason.PAUSE_FAILED, report.why, stalled=True)
         if await self._telling.write(sandbox, status):
             self._recorder.tell(sandbox, Event.PAUSE_FAILED, report.why)
-        self.again(sandbox.uid, _RETRY_SECONDS)
+        self._queues.sandboxes.add_after(sandbox.uid, _RETRY_SECONDS)
 
     async def _run(self, pod: Pod, *, stopped: bool) -> Report:
         try:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
-from collections.abc import Callable
 
 import msgspec
 
 from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic
 from sandyard.engine.gateway import Gateway
+from sandyard.engine.isolation import ApiServers
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queue
 from sandyard.engine.settings import Settings
 from sandyard.engine.store import Store
 from sandyard.podspec import containers, policy
@@ -28,19 +29,21 @@ _ASKED_SECONDS = 30.0
 class Policies:
     """What stands in each namespace, what should, and how to get there."""
 
-    def __init__(self, store: Store, gateway: Gateway, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, gateway: Gateway, settings: Settings, api_servers: ApiServers, queue: Queue, clock: Clock
+    ) -> None:
         self._store = store
         self._gateway = gateway
         self._settings = settings
         self._seen: dict[str, dict[str, Generic]] = defaultdict(dict)
-        self._api_servers: dict[str, tuple[str, ...]] = {}
+        self._api_servers = api_servers
+        self._queue = queue
+        self._clock = clock
         # Networks that pods on their way need, before the store knows of the pods' owners.
         self._asked: dict[str, list[tuple[Reach, float]]] = defaultdict(list)
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # Namespaces that were right when last looked at; any change on the watch puts that in doubt.
         self._settled: set[str] = set()
-        self.changed: Callable[[str], None] = lambda _namespace: None
-        self.again: Callable[[str, float], None] = lambda _namespace, _seconds: None
 
     # What the informers see
 
@@ -56,27 +59,14 @@ class Policies:
                 del self._seen[namespace]
         else:
             self._seen[namespace][name] = after
-        self.changed(namespace)
+        self._queue.add(namespace)
 
     def endpoints_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
         """Follow the API server's addresses: every namespace's policies depend on them."""
-        item = after or before
-        assert item is not None
-        if after is None:
-            self._api_servers.pop(item.metadata.name, None)
-        else:
-            ports = [port.port for port in after.ports or [] if port.port]
-            addresses = [address for endpoint in after.endpoints or [] for address in endpoint.addresses]
-            self._api_servers[item.metadata.name] = tuple(
-                f"{address}:{port}" for address in addresses for port in ports
-            )
+        self._api_servers.changed(before, after)
         self._settled.clear()
         for namespace in list(self._seen):
-            self.changed(namespace)
-
-    def api_servers(self) -> tuple[str, ...]:
-        """``host:port`` of the API servers behind the service."""
-        return tuple(sorted({item for items in self._api_servers.values() for item in items}))
+            self._queue.add(namespace)
 
     # What should stand
 
@@ -86,7 +76,7 @@ class Policies:
             needed = policy.private(namespace, reach, ())
             if not needed:
                 continue
-            self._asked[namespace].append((reach, time.monotonic() + _ASKED_SECONDS))
+            self._asked[namespace].append((reach, self._clock.monotonic() + _ASKED_SECONDS))
             if any(name not in self._seen.get(namespace, {}) for name in needed):
                 self._settled.discard(namespace)
         if namespace not in self._settled:
@@ -109,7 +99,7 @@ class Policies:
                 _log.info("network policy applied", extra={"namespace": namespace, "policy": name})
             self._settled.add(namespace)
             if self._asked.get(namespace):
-                self.again(namespace, _ASKED_SECONDS + 1)
+                self._queue.add_after(namespace, _ASKED_SECONDS + 1)
             for name, item in list(seen.items()):
                 if name not in wanted and not self._in_use(namespace, name):
                     await self._delete(item)
@@ -156,14 +146,15 @@ class Policies:
                 found.append(reach)
                 if sandbox.spec is not None and sandbox.spec.template is not None:
                     found += containers.reaches(sandbox.spec.template)
-        now = time.monotonic()
+        now = self._clock.monotonic()
         asked = [(reach, until) for reach, until in self._asked.pop(namespace, ()) if until > now]
         if asked:
             self._asked[namespace] = asked
         return [*found, *(reach for reach, _ in asked)]
 
     def _excluded(self) -> list[str]:
-        hosts = [address.rpartition(":")[0].strip("[]") for address in (*self.api_servers(), *self._settings.forbidden)]
+        listed = (*self._api_servers.addresses(), *self._settings.forbidden)
+        hosts = [address.rpartition(":")[0].strip("[]") for address in listed]
         return [*self._settings.excluded_cidrs, *(host for host in hosts if _is_address(host))]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,14 +10,16 @@ from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord
+from sandyard.engine.store import Store
 from sandyard.pool import observe
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.demand import Demand
 from sandyard.pool.expectations import Expectations
 from sandyard.pool.observe import PodState, Trouble
 
-__all__ = ["PoolMemory", "remember"]
+__all__ = ["Memories", "PoolMemory", "remember"]
 
 # A pod must stay warm this long before the failures before it are forgiven; else a pool whose
 # pods start well and die at once would never back off.
@@ -152,13 +153,49 @@ class PoolMemory:
             self.network = Finding(Condition.NETWORK_ENFORCED, seen.enforced, reason, text)
 
 
-def remember(pool: PoolRecord) -> PoolMemory:
+class Memories:
+    """What is remembered of each pool."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._by_pool: dict[str, PoolMemory] = {}
+
+    def of(self, pool: PoolRecord) -> PoolMemory:
+        """What is remembered of *pool*, as far as it holds for its present template."""
+        memory = self._by_pool.get(pool.uid)
+        if memory is None:
+            memory = self._by_pool[pool.uid] = remember(pool, self._clock.now())
+        if memory.turn_to(pool.template_hash):
+            self._store.rebuild_warm(pool)
+        return memory
+
+    def known(self, pool_uid: str) -> PoolMemory | None:
+        """What is remembered of a pool, if anything is."""
+        return self._by_pool.get(pool_uid)
+
+    def deleting_uids(self, pool_uid: str) -> frozenset[str]:
+        """Pods of the pool whose delete is under way and not yet seen."""
+        memory = self._by_pool.get(pool_uid)
+        return memory.expectations.deletes(self._clock.monotonic()) if memory is not None else frozenset()
+
+    def stop_waiting_for_room(self, sandbox_uid: str) -> None:
+        """The Sandbox no longer waits for room to start a pod of its own."""
+        for memory in self._by_pool.values():
+            memory.own_starts.pop(sandbox_uid, None)
+
+    def forget(self, pool_uid: str) -> None:
+        """The pool is gone."""
+        self._by_pool.pop(pool_uid, None)
+
+
+def remember(pool: PoolRecord, now: float) -> PoolMemory:
     """The memory of a pool that this process meets for the first time, from its status."""
     memory = PoolMemory(pool.template_hash)
     memory.warm_hits = int(pool.status.get("warmHits") or 0)
     memory.cold_starts = int(pool.status.get("coldStarts") or 0)
     memory.scrubbed = int(pool.status.get("scrubbed") or 0)
-    memory.demand = _measured(pool, time.time())
+    memory.demand = _measured(pool, now)
     if pool.status.get("templateHash") == pool.template_hash:
         memory.runtime = _known(pool, Condition.RUNTIME_ISOLATED)
         memory.network = _known(pool, Condition.NETWORK_ENFORCED)

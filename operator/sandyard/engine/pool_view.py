@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.claims import Claims
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.store import Store
@@ -19,10 +19,10 @@ from sandyard.pool.observe import PodState, Trouble
 __all__ = ["pods", "replicas", "status", "trouble", "view"]
 
 
-def pods(store: Store, pool: PoolRecord, memory: PoolMemory) -> list[PoolPod]:
+def pods(store: Store, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> list[PoolPod]:
     """All pods of *pool*, as the arithmetic sees them."""
     assert pool.spec is not None
-    now = time.monotonic()
+    now = clock.monotonic()
     egress = pool.spec.template.network.egress
     seen = []
     for pod in store.pods_of_pool(pool.uid):
@@ -45,36 +45,36 @@ def pods(store: Store, pool: PoolRecord, memory: PoolMemory) -> list[PoolPod]:
     return seen
 
 
-def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -> PoolView:
+def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> PoolView:
     """Everything that `sandyard.pool.arithmetic.decide` needs."""
     assert pool.spec is not None
     spec = pool.spec
     return PoolView(
-        replicas=replicas(pool, memory),
-        pods=pods(store, pool, memory),
+        replicas=replicas(pool, memory, clock.now()),
+        pods=pods(store, pool, memory, clock),
         max_sandboxes=spec.max_sandboxes,
         parallelism=spec.startup.parallelism,
         start_timeout_seconds=spec.startup.timeout_seconds,
         paused=spec.paused,
         deleting=pool.deleting,
-        pending_creates=memory.expectations.pending_creates(time.monotonic()),
+        pending_creates=memory.expectations.pending_creates(clock.monotonic()),
         waiting=claims.waiting_cold(pool.uid),
         reserved=len(memory.own_starts),
         proven=memory.proven,
         failures=memory.backoff.failures,
         held_until=memory.backoff.until,
-        max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, replicas(pool, memory)),
+        max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, replicas(pool, memory, clock.now())),
         max_age_seconds=spec.warm.max_age_seconds,
     )
 
 
-def replicas(pool: PoolRecord, memory: PoolMemory) -> int:
+def replicas(pool: PoolRecord, memory: PoolMemory, now: float) -> int:
     """Warm sandboxes that *pool* is to keep now: as written, or as the demand asks for."""
     assert pool.spec is not None
     scale = pool.spec.autoscale
     if scale is None:
         return pool.spec.replicas
-    return memory.demand.replicas(time.time(), scale.min_replicas, scale.max_replicas)
+    return memory.demand.replicas(now, scale.min_replicas, scale.max_replicas)
 
 
 def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
@@ -90,9 +90,9 @@ def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
     return None
 
 
-def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -> dict[str, Any]:
+def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> dict[str, Any]:
     """The status that *pool* should have."""
-    now = time.time()
+    now = clock.now()
     if pool.spec is None:
         findings = [
             Finding(Condition.READY, False, Reason.INVALID_SPEC, pool.invalid),
@@ -103,11 +103,11 @@ def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory) -
     facts = report.PoolFacts(
         uid=pool.uid,
         generation=pool.generation,
-        replicas=replicas(pool, memory),
+        replicas=replicas(pool, memory, now),
         autoscale=_autoscale(pool, memory, now),
         template_hash=pool.template_hash,
-        pods=pods(store, pool, memory),
-        pending_creates=memory.expectations.pending_creates(time.monotonic()),
+        pods=pods(store, pool, memory, clock),
+        pending_creates=memory.expectations.pending_creates(clock.monotonic()),
         waiting=claims.waiting(pool.uid),
         warm_hits=memory.warm_hits,
         scrubbed=memory.scrubbed,
@@ -136,7 +136,7 @@ def _autoscale(pool: PoolRecord, memory: PoolMemory, now: float) -> dict[str, An
     return {
         "claimsPerSecond": _about(rate, told.get("claimsPerSecond")),
         "warmUpSeconds": _about(warm_up, told.get("warmUpSeconds")),
-        "replicas": replicas(pool, memory),
+        "replicas": replicas(pool, memory, now),
     }
 
 

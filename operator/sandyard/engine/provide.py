@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sandyard.api import names
@@ -24,12 +22,21 @@ from sandyard.podspec import pod as podspec
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import expiry, phase, queue
 
-__all__ = ["Provider", "not_allowed"]
+__all__ = ["Provided", "Provider", "not_allowed"]
 
 # A claim that waits says so, but not before it has had a chance to be served at once.
 _TELL_AFTER_SECONDS = 0.5
 _REFRESH_SECONDS = 5.0
 _COLD_START_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A pod that has been claimed and can be handed out."""
+
+    pod: Pod
+    start: Start
+    pool: PoolRecord
 
 
 class Provider:
@@ -44,31 +51,23 @@ class Provider:
         self._claims = claims
         self._refill = refill
         self._telling = telling
-        # Sandboxes that wait for a pool to appear or be continued, by its name.
-        self._parked: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._refused: dict[str, tuple[Reason, str]] = {}
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
-        self.hand_out: Callable[[SandboxRecord, Pod, Start], Awaitable[None]]
-
-    def parked(self, namespace: str, pool_name: str) -> list[str]:
-        """Sandboxes that wait for that pool; they are taken off the list."""
-        return list(self._parked.pop((namespace, pool_name), ()))
+        self._memories = parts.memories
+        self._queues = parts.queues
+        self._clock = parts.clock
 
     def forget(self, sandbox: SandboxRecord) -> None:
         """The Sandbox is gone."""
         self._refused.pop(sandbox.uid, None)
-        self._refill.leave(sandbox.uid)
-        if sandbox.pool_name:
-            waiting = self._parked.get((sandbox.namespace, sandbox.pool_name))
-            if waiting is not None:
-                waiting.discard(sandbox.uid)
+        self._memories.stop_waiting_for_room(sandbox.uid)
+        self._store.stop_waiting_for_pool(sandbox)
 
-    async def provide(self, sandbox: SandboxRecord) -> None:
-        """One step towards a pod."""
+    async def provide(self, sandbox: SandboxRecord) -> Provided | None:
+        """One step towards a pod; the pod, if it has one now that can be handed out."""
         assert sandbox.spec is not None
         if sandbox.spec.template is not None:
             await self._start_own(sandbox, _with_network(sandbox.spec.template, sandbox.spec.network), None)
-            return
+            return None
         pool_name = sandbox.pool_name
         assert pool_name is not None
         pool = self._store.pool_named(sandbox.namespace, pool_name)
@@ -76,29 +75,29 @@ class Provider:
             self._claims.forget(sandbox.uid)
             reason = Reason.POOL_NOT_FOUND
             message = f"there is no SandboxPool {pool_name!r} in namespace {sandbox.namespace!r} (yet)"
-            await self._park(sandbox, pool_name, reason, message, deadline=sandbox.spec.wait_seconds)
-            return
+            await self._park(sandbox, reason, message, deadline=sandbox.spec.wait_seconds)
+            return None
         if pool.spec.paused:
             self._claims.forget(sandbox.uid)
             message = f"SandboxPool {pool_name!r} is paused (spec.paused)"
-            await self._park(sandbox, pool_name, Reason.PAUSED, message, deadline=self._patience(sandbox, pool))
-            return
-        await self._from_pool(sandbox, pool)
+            await self._park(sandbox, Reason.PAUSED, message, deadline=self._patience(sandbox, pool))
+            return None
+        return await self._from_pool(sandbox, pool)
 
-    async def _from_pool(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
+    async def _from_pool(self, sandbox: SandboxRecord, pool: PoolRecord) -> Provided | None:
         assert sandbox.spec is not None and pool.spec is not None
         template, own = pool.spec.template, sandbox.spec.network
         refused = not_allowed(own, pool)
         if refused:
             await self._telling.give_up(sandbox, Reason.EGRESS_NOT_ALLOWED, refused)
-            return
+            return None
         resumed = bool(sandbox.status.get("workspaceClaim"))
         if resumed or sandbox.spec.env or (own is not None and not network.widens(template.network, own)):
             await self._start_from_pool(sandbox, pool, _with_network(template, own))
-            return
+            return None
         if own is not None:
             await self._parts.policies.ensure(sandbox.namespace, Reach(own, template.dns))
-        await self._claim(sandbox, pool)
+        return await self._claim(sandbox, pool)
 
     async def _start_from_pool(self, sandbox: SandboxRecord, pool: PoolRecord, template: Template) -> None:
         assert pool.spec is not None
@@ -118,9 +117,9 @@ class Provider:
             await self._reject(sandbox, f"SandboxPool {pool.name!r} has reached maxSandboxes")
         else:
             message = f"SandboxPool {pool.name!r} has reached maxSandboxes"
-            await self._wait(sandbox, pool, Reason.MAX_SANDBOXES, message, time.monotonic() - sandbox.seen_at)
+            await self._wait(sandbox, pool, Reason.MAX_SANDBOXES, message, self._clock.monotonic() - sandbox.seen_at)
 
-    async def _claim(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
+    async def _claim(self, sandbox: SandboxRecord, pool: PoolRecord) -> Provided | None:
         assert pool.spec is not None and sandbox.spec is not None
         waited = self._claims.waiter(sandbox.uid) is not None
         opened = network.labels(Reach(sandbox.spec.network, pool.spec.template.dns)) if sandbox.spec.network else {}
@@ -136,26 +135,22 @@ class Provider:
                 await self._reject(sandbox, f"no warm sandbox in SandboxPool {pool.name!r}")
             else:
                 await self._still_waiting(sandbox, pool)
-            return
-        start = Start.COLD if waited else Start.WARM
-        try:
-            await self.hand_out(sandbox, pod, start)
-        finally:
-            self._refill.claimed(pool, warm=start is Start.WARM)
+            return None
+        return Provided(pod, Start.COLD if waited else Start.WARM, pool)
 
     async def _reject(self, sandbox: SandboxRecord, message: str) -> None:
-        self._refill.leave(sandbox.uid)
+        self._memories.stop_waiting_for_room(sandbox.uid)
         await self._telling.give_up(sandbox, Reason.POOL_EXHAUSTED, f"{message}, and whenEmpty.action is Reject")
 
     async def _still_waiting(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
         waiter = self._claims.waiter(sandbox.uid)
         if waiter is None:
             # Taken off the queue meanwhile: try again.
-            self.again(sandbox.uid, 0.01)
+            self._queues.sandboxes.add_after(sandbox.uid, 0.01)
             return
-        waited = time.monotonic() - waiter.since
+        waited = self._clock.monotonic() - waiter.since
         if waited < _TELL_AFTER_SECONDS and not sandbox.status.get("conditions"):
-            self.again(sandbox.uid, _TELL_AFTER_SECONDS - waited)
+            self._queues.sandboxes.add_after(sandbox.uid, _TELL_AFTER_SECONDS - waited)
             return
         failure = self._refill.failure(pool)
         place = queue.place(self._claims.place(sandbox.uid))
@@ -176,20 +171,18 @@ class Provider:
         patience = self._patience(sandbox, pool)
         if waited >= patience:
             self._claims.forget(sandbox.uid)
-            self._refill.leave(sandbox.uid)
+            self._memories.stop_waiting_for_room(sandbox.uid)
             ended = reason if stalled else Reason.POOL_EXHAUSTED
             text = f"no sandbox within {patience} s (waitSeconds): {message}"
             await self._telling.give_up(sandbox, ended, text)
             return
         status = phase.pending(self._telling.facts(sandbox), reason, message, stalled=stalled)
         await self._telling.write(sandbox, status)
-        self.again(sandbox.uid, min(patience - waited, _REFRESH_SECONDS))
+        self._queues.sandboxes.add_after(sandbox.uid, min(patience - waited, _REFRESH_SECONDS))
 
-    async def _park(
-        self, sandbox: SandboxRecord, pool_name: str, reason: Reason, message: str, deadline: int | None
-    ) -> None:
-        self._parked[sandbox.namespace, pool_name].add(sandbox.uid)
-        waited = time.monotonic() - sandbox.seen_at
+    async def _park(self, sandbox: SandboxRecord, reason: Reason, message: str, *, deadline: int | None) -> None:
+        self._store.wait_for_pool(sandbox)
+        waited = self._clock.monotonic() - sandbox.seen_at
         if deadline is not None and waited >= deadline:
             text = f"no sandbox within {deadline} s (waitSeconds): {message}"
             await self._telling.give_up(sandbox, reason, text)
@@ -199,7 +192,7 @@ class Provider:
         ):
             self._recorder.tell(sandbox, Event.WAITING, f"{reason.value}: {message}")
         if deadline is not None:
-            self.again(sandbox.uid, deadline - waited)
+            self._queues.sandboxes.add_after(sandbox.uid, deadline - waited)
 
     def _patience(self, sandbox: SandboxRecord, pool: PoolRecord) -> int:
         assert sandbox.spec is not None and pool.spec is not None
@@ -208,7 +201,7 @@ class Provider:
     async def _start_own(self, sandbox: SandboxRecord, template: Template, pool: PoolRecord | None) -> bool:
         """Start a pod for this Sandbox alone; says whether there is one now."""
         assert sandbox.spec is not None
-        waited = time.monotonic() - sandbox.seen_at
+        waited = self._clock.monotonic() - sandbox.seen_at
         patience = self.start_patience(sandbox, pool)
         if waited >= patience:
             reason, why = self._refused.get(sandbox.uid, (Reason.START_TIMEOUT, "no pod could be made"))
@@ -220,7 +213,7 @@ class Provider:
             name=_name(sandbox),
             namespace=sandbox.namespace,
             owner=sandbox.owner,
-            probe=self._parts.probe(),
+            probe=self._parts.isolation.probe(),
             pool=pool.owner if pool else None,
             sandbox=sandbox.owner,
             env=sandbox.spec.env or (),
@@ -245,7 +238,7 @@ class Provider:
                 sandbox, phase.pending(self._telling.facts(sandbox), reason, message, stalled=True)
             )
             self._recorder.tell(sandbox, Event.WAITING, f"{reason.value}: {message}")
-            self.again(sandbox.uid, min(_REFRESH_SECONDS, max(0.1, patience - waited)))
+            self._queues.sandboxes.add_after(sandbox.uid, min(_REFRESH_SECONDS, max(0.1, patience - waited)))
             return False
         self._refused.pop(sandbox.uid, None)
         self._metrics.pod_starts.labels("created").inc()

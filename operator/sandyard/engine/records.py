@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import pydantic
@@ -25,6 +24,8 @@ class _Record:
     ----------
     stamp
         When a client says that a Sandbox was last used: the annotation, as it stands.
+    seen_at
+        When this process first saw it; seconds of the monotonic clock, set by the store.
     """
 
     namespace: str
@@ -38,18 +39,15 @@ class _Record:
     status: dict[str, Any]
     invalid: str = ""
     stamp: str = ""
-    seen_at: float = field(default_factory=lambda: time.monotonic())  # noqa: PLW0108 - clocks may be simulated
+    seen_at: float = 0.0
 
     @property
     def deleting(self) -> bool:
         """Whether somebody has asked it to go."""
         return self.deletion_timestamp is not None
 
-    def take_in(self, newer: Self) -> bool:
-        """Become what a reply to our own write shows; says whether others have changed it too.
-
-        Their change will not be news any more when the watch shows it.
-        """
+    def merge_reply(self, newer: Self) -> bool:
+        """Become what a reply to our own write shows; says whether others have changed it too."""
         if newer.uid != self.uid or newer.version <= self.version:
             return False
         others = newer.generation != self.generation or newer.deleting != self.deleting or newer.stamp != self.stamp

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from sandyard.api import conditions, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
-from sandyard.engine import pool_memory, pool_view, setups
+from sandyard.engine import pool_view, setups
 from sandyard.engine.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
+from sandyard.engine.routing import Routing
 from sandyard.kube import errors
 from sandyard.podspec import containers, rules
 from sandyard.podspec import pod as podspec
@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _STATUS_INTERVAL_SECONDS = 1.0
 _DEMAND_INTERVAL_SECONDS = 5.0
 _RECONNECT_SECONDS = 1.0
+_CONFLICT_SECONDS = 0.05
 _NUMBERS = {
     "replicas": "warm",
     "starting": "starting",
@@ -47,16 +48,15 @@ _NUMBERS = {
 class Refill:
     """All pools of this operator."""
 
-    def __init__(self, parts: Parts, claims: Claims) -> None:
+    def __init__(self, parts: Parts, claims: Claims, routing: Routing) -> None:
         self._parts = parts
         self._store = parts.store
         self._gateway = parts.gateway
         self._claims = claims
-        self._memories: dict[str, PoolMemory] = {}
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
-        self.report_in: Callable[[str, float], None] = lambda _uid, _seconds: None
-        self.room_found: Callable[[str], None] = lambda _sandbox_uid: None
-        self.trouble_changed: Callable[[str], None] = lambda _uid: None
+        self._routing = routing
+        self._memories = parts.memories
+        self._queues = parts.queues
+        self._clock = parts.clock
 
     # Told and asked by others
 
@@ -64,7 +64,7 @@ class Refill:
         """Settle the expectations that this change fulfils."""
         pod = after or before
         assert pod is not None
-        memory = self._memories.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
+        memory = self._memories.known(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
         if memory is None:
             return
         memory.expectations.seen(pod.metadata.name)
@@ -75,37 +75,32 @@ class Refill:
 
     def arrived(self, pool: PoolRecord) -> None:
         """One more claim has come in, whether it is served at once or not."""
-        memory = self._memory(pool)
-        memory.demand = memory.demand.claimed(time.time())
+        memory = self._memories.of(pool)
+        memory.demand = memory.demand.claimed(self._clock.now())
 
     def claimed(self, pool: PoolRecord, *, warm: bool) -> None:
         """One more claim served: count it, and start a substitute."""
-        memory = self._memory(pool)
+        memory = self._memories.of(pool)
         if warm:
             memory.warm_hits += 1
         else:
             memory.cold_starts += 1
-        self.again(pool.uid, 0)
+        self._queues.pools.add_after(pool.uid, 0)
 
     def scrubbed(self, pool: PoolRecord) -> None:
         """One more used pod is clean and warm again."""
-        self._memory(pool).scrubbed += 1
-        self.again(pool.uid, 0)
-
-    def going(self, pool_uid: str) -> frozenset[str]:
-        """Pods of the pool whose delete is under way and not yet seen."""
-        memory = self._memories.get(pool_uid)
-        return memory.expectations.deletes(time.monotonic()) if memory is not None else frozenset()
+        self._memories.of(pool).scrubbed += 1
+        self._queues.pools.add_after(pool.uid, 0)
 
     def forget(self, pool: PoolRecord) -> None:
         """The pool is gone."""
-        self._memories.pop(pool.uid, None)
+        self._memories.forget(pool.uid)
         for label in _NUMBERS.values():
             self._parts.metrics.forget_pool(pool.namespace, pool.name, label)
 
     def failure(self, pool: PoolRecord) -> Trouble | None:
         """Why the pool's starts fail or hang, if they do."""
-        memory = self._memory(pool)
+        memory = self._memories.of(pool)
         if memory.refused:
             return Trouble(Reason.INVALID_TEMPLATE, memory.refused)
         found = pool_view.trouble(self._store, pool)
@@ -118,8 +113,8 @@ class Refill:
 
         If not, the Sandbox waits in a line of its own, and a warm pod is given up for it.
         """
-        memory = self._memory(pool)
-        now = time.monotonic()
+        memory = self._memories.of(pool)
+        now = self._clock.monotonic()
         if memory.expectations.creating(pod_name, now):
             return True
         line = list(memory.own_starts)
@@ -129,28 +124,23 @@ class Refill:
             memory.expectations.expect_create(pod_name, now)
             return True
         memory.own_starts[sandbox_uid] = None
-        self.again(pool.uid, 0)
+        self._queues.pools.add_after(pool.uid, 0)
         return False
-
-    def leave(self, sandbox_uid: str) -> None:
-        """The Sandbox no longer waits for room."""
-        for memory in self._memories.values():
-            memory.own_starts.pop(sandbox_uid, None)
 
     def own_start_failed(self, pool: PoolRecord, pod_name: str) -> None:
         """The pod of its own does not come: the room is free again."""
-        self._memory(pool).expectations.create_failed(pod_name)
+        self._memories.of(pool).expectations.create_failed(pod_name)
 
     def _room(self, pool: PoolRecord, memory: PoolMemory) -> float:
         assert pool.spec is not None
         if pool.spec.max_sandboxes is None:
             return float("inf")
-        pending = memory.expectations.pending_creates(time.monotonic())
+        pending = memory.expectations.pending_creates(self._clock.monotonic())
         return pool.spec.max_sandboxes - len(self._store.pods_of_pool(pool.uid)) - pending
 
     def at_maximum(self, pool: PoolRecord) -> bool:
         """Whether ``maxSandboxes`` keeps the pool from starting what it wants."""
-        return self._memory(pool).at_maximum
+        return self._memories.of(pool).at_maximum
 
     # The loop body
 
@@ -160,8 +150,8 @@ class Refill:
         if pool is None:
             return
         if not pool.deleting and names.FINALIZER not in pool.finalizers:
-            await self._gateway.add_finalizer(pool)
-        memory = self._memory(pool)
+            self._merge(pool, await self._gateway.add_finalizer(pool))
+        memory = self._memories.of(pool)
         try:
             if pool.spec is not None:
                 await self._step(pool, memory)
@@ -175,16 +165,16 @@ class Refill:
         pool = self._store.pools.get(pool_uid)
         if pool is None:
             return
-        memory = self._memory(pool)
-        status = pool_view.status(self._store, self._claims, pool, memory)
+        memory = self._memories.of(pool)
+        status = pool_view.status(self._store, self._claims, pool, memory, self._clock)
         for field, label in _NUMBERS.items():
             self._parts.metrics.pool_pods.labels(pool.namespace, pool.name, label).set(status.get(field, 0))
         self._parts.metrics.pool_waiting.labels(pool.namespace, pool.name).set(self._claims.waiting(pool_uid))
         if conditions.same(status, pool.status):
             return
-        memory.written_at = time.monotonic()
+        memory.written_at = self._clock.monotonic()
         self._tell(pool, status)
-        await self._gateway.write_pool_status(pool, status)
+        self._merge(pool, await self._gateway.write_pool_status(pool, status))
 
     async def _step(self, pool: PoolRecord, memory: PoolMemory) -> None:
         assert pool.spec is not None
@@ -193,9 +183,9 @@ class Refill:
             self._claims.serve(pool)
         if memory.own_starts and (room := self._room(pool, memory)) > 0:
             for uid in list(memory.own_starts)[: int(min(room, len(memory.own_starts)))]:
-                self.room_found(uid)
-        now = time.time()
-        decision = arithmetic.decide(pool_view.view(self._store, self._claims, pool, memory), now)
+                self._queues.sandboxes.add(uid)
+        now = self._clock.now()
+        decision = arithmetic.decide(pool_view.view(self._store, self._claims, pool, memory, self._clock), now)
         memory.at_maximum = decision.at_maximum
         for uid in decision.timed_out:
             self._fail(pool, memory, Reason.START_TIMEOUT, self._late(pool, uid), uid)
@@ -206,22 +196,14 @@ class Refill:
         await asyncio.gather(*steps, self._open_networks(pool, memory), self._nudge(pool))
         if pool.spec.autoscale is not None and not memory.demand.idle(now):
             # The load of the past is forgotten with time, without an event.
-            self.again(pool.uid, _DEMAND_INTERVAL_SECONDS)
+            self._queues.pools.add_after(pool.uid, _DEMAND_INTERVAL_SECONDS)
         if decision.again_at is not None:
-            self.again(pool.uid, max(0.05, decision.again_at - now))
+            self._queues.pools.add_after(pool.uid, max(0.05, decision.again_at - now))
         deadline = memory.expectations.next_deadline()
         if deadline is not None:
-            self.again(pool.uid, max(0.05, deadline - time.monotonic()))
+            self._queues.pools.add_after(pool.uid, max(0.05, deadline - self._clock.monotonic()))
 
     # Learning
-
-    def _memory(self, pool: PoolRecord) -> PoolMemory:
-        memory = self._memories.get(pool.uid)
-        if memory is None:
-            memory = self._memories[pool.uid] = pool_memory.remember(pool)
-        if memory.turn_to(pool.template_hash):
-            self._store.rebuild_warm(pool)
-        return memory
 
     def _learn(self, pool: PoolRecord, memory: PoolMemory) -> None:
         assert pool.spec is not None
@@ -229,17 +211,17 @@ class Refill:
         pods = self._store.pods_of_pool(pool.uid)
         for pod, trouble in memory.failures(pods, egress):
             self._fail(pool, memory, trouble.reason, trouble.message, pod.metadata.uid)
-        again = memory.learn(pods, egress, time.time())
+        again = memory.learn(pods, egress, self._clock.now())
         if again is not None:
-            self.again(pool.uid, again)
+            self._queues.pools.add_after(pool.uid, again)
 
     def _fail(self, pool: PoolRecord, memory: PoolMemory, reason: Reason, message: str, pod_uid: str = "") -> None:
-        now = time.time()
+        now = self._clock.now()
         memory.fail(reason, message, now, pod_uid)
         self._parts.metrics.pod_starts.labels("failed").inc()
         self._parts.recorder.tell(pool, Event.START_FAILED, f"{reason.value}: {message}")
-        self.again(pool.uid, max(0.05, memory.backoff.until - now))
-        self.trouble_changed(pool.uid)
+        self._queues.pools.add_after(pool.uid, max(0.05, memory.backoff.until - now))
+        self._routing.waiting_claims(pool.uid)
 
     def _late(self, pool: PoolRecord, uid: str) -> str:
         assert pool.spec is not None
@@ -259,7 +241,7 @@ class Refill:
                 name=podspec.pod_name(pool.name, secrets.token_hex(4)),
                 namespace=pool.namespace,
                 owner=pool.owner,
-                probe=self._parts.probe(),
+                probe=self._parts.isolation.probe(),
                 pool=pool.owner,
                 health=pool.spec.warm.probe,
             )
@@ -271,7 +253,7 @@ class Refill:
             return
         # Before anything is awaited: from now on these count against maxSandboxes.
         for body in bodies:
-            memory.expectations.expect_create(body["metadata"]["name"], time.monotonic())
+            memory.expectations.expect_create(body["metadata"]["name"], self._clock.monotonic())
         try:
             await self._parts.policies.ensure(pool.namespace, *containers.reaches(template))
         except (errors.ApiError, errors.TransportError) as error:
@@ -298,7 +280,7 @@ class Refill:
         except errors.NotConnected as error:
             memory.expectations.create_failed(name)
             _log.warning("not created", extra={"pod": name, "error": str(error)})
-            self.again(pool.uid, _RECONNECT_SECONDS)
+            self._queues.pools.add_after(pool.uid, _RECONNECT_SECONDS)
             return None
         except errors.TransportError as error:
             # It may exist: the expectation stays until the watch shows it or it times out.
@@ -311,13 +293,13 @@ class Refill:
         pod = self._store.pods.get(uid)
         if pod is None or self._store.reserved_for(uid) is not None:
             return
-        memory.expectations.expect_delete(uid, time.monotonic())
+        memory.expectations.expect_delete(uid, self._clock.monotonic())
         try:
             await self._gateway.delete_pod(pod.metadata.namespace, pod.metadata.name, uid)
         except (errors.ApiError, errors.TransportError) as error:
             memory.expectations.delete_failed(uid)
             _log.warning("delete failed", extra={"pod": pod.metadata.name, "error": str(error)})
-            self.again(pod.metadata.labels.get(names.LABEL_POOL_UID, ""), 1.0)
+            self._queues.pools.add_after(pod.metadata.labels.get(names.LABEL_POOL_UID, ""), 1.0)
 
     def _overdue_setups(self, pool: PoolRecord, memory: PoolMemory, now: float) -> list[Coroutine[Any, Any, None]]:
         """Deletes of pods whose setup takes longer than it may."""
@@ -326,13 +308,13 @@ class Refill:
         steps: list[Coroutine[Any, Any, None]] = []
         if setup is None:
             return steps
-        going = self.going(pool.uid)
+        going = self._memories.deleting_uids(pool.uid)
         for pod in self._store.pods_of_pool(pool.uid):
             left = setups.seconds_left(pod, setup, now)
             if left is None or names.LABEL_SANDBOX_UID in pod.metadata.labels or pod.metadata.uid in going:
                 continue
             if left > 0:
-                self.again(pool.uid, left)
+                self._queues.pools.add_after(pool.uid, left)
             else:
                 self._fail(pool, memory, Reason.SETUP_FAILED, setups.overdue(setup), pod.metadata.uid)
                 steps.append(self._delete(memory, pod.metadata.uid))
@@ -362,11 +344,11 @@ class Refill:
         for pod in self._store.pods_of_pool(pool.uid):
             wait = await self._parts.nudges.consider(pod)
             if wait is not None:
-                self.again(pool.uid, wait)
+                self._queues.pools.add_after(pool.uid, wait)
 
     async def _finish_deletion(self, pool: PoolRecord, memory: PoolMemory) -> None:
         """Take the finalizer off once every pod is gone that belongs to no Sandbox."""
-        if names.FINALIZER not in pool.finalizers or memory.expectations.pending_creates(time.monotonic()):
+        if names.FINALIZER not in pool.finalizers or memory.expectations.pending_creates(self._clock.monotonic()):
             return
         left = [
             pod
@@ -374,13 +356,25 @@ class Refill:
             if names.LABEL_SANDBOX_UID not in pod.metadata.labels and self._store.reserved_for(pod.metadata.uid) is None
         ]
         if not left:
-            await self._gateway.remove_finalizer(pool)
+            written = await self._gateway.remove_finalizer(pool)
+            if written is not None:
+                self._merge(pool, written)
+                if names.FINALIZER in written.finalizers:
+                    self._queues.pools.add_after(pool.uid, _CONFLICT_SECONDS)
+
+    def _merge(self, pool: PoolRecord, written: PoolRecord) -> None:
+        """Take in the reply to our own write, and act on what others have changed."""
+        if self._store.merge_pool(pool, written):
+            self._store.rebuild_warm(pool)
+            self._routing.pool_changed(None, pool)
 
     # Reporting
 
     def _report_soon(self, pool_uid: str, memory: PoolMemory) -> None:
         """At most one status write a second and pool."""
-        self.report_in(pool_uid, max(0.05, memory.written_at + _STATUS_INTERVAL_SECONDS - time.monotonic()))
+        self._queues.pool_status.add_after(
+            pool_uid, max(0.05, memory.written_at + _STATUS_INTERVAL_SECONDS - self._clock.monotonic())
+        )
 
     def _tell(self, pool: PoolRecord, status: dict[str, Any]) -> None:
         before = conditions.find(pool.status.get("conditions"), Condition.READY)

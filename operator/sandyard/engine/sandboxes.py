@@ -6,9 +6,6 @@ makes no difference whether it is called by an event, after a crash, or twice.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from sandyard.api import model, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
@@ -22,6 +19,7 @@ from sandyard.engine.pausing import Pausing
 from sandyard.engine.provide import Provider
 from sandyard.engine.reaching import Reaching
 from sandyard.engine.records import SandboxRecord
+from sandyard.engine.refill import Refill
 from sandyard.engine.suspending import Suspending
 from sandyard.engine.teardown import Teardown
 from sandyard.engine.telling import Telling
@@ -35,8 +33,8 @@ class Sandboxes:
     """All Sandboxes of this operator."""
 
     def __init__(
-        self, parts: Parts, claims: Claims, provider: Provider, lifetimes: Lifetimes, pausing: Pausing,
-        suspending: Suspending, teardown: Teardown, telling: Telling,
+        self, parts: Parts, claims: Claims, refill: Refill, provider: Provider, lifetimes: Lifetimes,
+        pausing: Pausing, suspending: Suspending, reaching: Reaching, teardown: Teardown, telling: Telling,
     ) -> None:  # fmt: skip
         self._parts = parts
         self._store = parts.store
@@ -44,15 +42,16 @@ class Sandboxes:
         self._recorder = parts.recorder
         self._metrics = parts.metrics
         self._claims = claims
+        self._refill = refill
         self._provider = provider
         self._lifetimes = lifetimes
         self._pausing = pausing
         self._suspending = suspending
-        self._reaching = Reaching(parts)
+        self._reaching = reaching
         self._teardown = teardown
         self._telling = telling
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
-        provider.hand_out = self._hand_out
+        self._queues = parts.queues
+        self._clock = parts.clock
 
     def forget(self, sandbox: SandboxRecord) -> None:
         """The Sandbox is gone."""
@@ -71,7 +70,7 @@ class Sandboxes:
         if before != (phase.ended(sandbox.status), phase.running(sandbox.status)):
             # What it now lives by (its lifetime from Ready, its time after the end) was not known
             # before, and our own write comes back as no news.
-            self.again(uid, 0)
+            self._queues.sandboxes.add_after(uid, 0)
 
     async def _step(self, sandbox: SandboxRecord) -> None:
         if sandbox.deleting:
@@ -82,7 +81,9 @@ class Sandboxes:
             await self._teardown.reconcile(sandbox)
             return
         if names.FINALIZER not in sandbox.finalizers:
-            await self._gateway.add_finalizer(sandbox)
+            written = await self._gateway.add_finalizer(sandbox)
+            if self._store.merge_sandbox(sandbox, written):
+                self._queues.sandboxes.add(sandbox.uid)
         if sandbox.spec is None:
             status = phase.failed(self._telling.facts(sandbox), Reason.INVALID_SPEC, sandbox.invalid)
             await self._telling.write(sandbox, status)
@@ -97,13 +98,19 @@ class Sandboxes:
         elif sandbox.status.get("podUID"):
             await self._lost(sandbox)
         else:
-            await self._provider.provide(sandbox)
+            provided = await self._provider.provide(sandbox)
+            if provided is not None:
+                try:
+                    await self._hand_out(sandbox, provided.pod, provided.start)
+                finally:
+                    # Not before the Sandbox is Ready: the substitute's start must not get in its way.
+                    self._refill.claimed(provided.pool, warm=provided.start is Start.WARM)
 
     # Following a pod
 
     async def _hand_out(self, sandbox: SandboxRecord, pod: Pod, start: Start) -> None:
         """The second write of a claim: Ready."""
-        now = time.time()
+        now = self._clock.now()
         proof = observe.proof_of(pod)
         assert proof is not None
         first = not sandbox.status.get("readyAt")
@@ -120,7 +127,7 @@ class Sandboxes:
             return
         kind = sandbox.status.get("start") or start.value
         self._metrics.claims.labels("ready", kind).inc()
-        self._metrics.claim_seconds.labels(kind).observe(time.monotonic() - sandbox.seen_at)
+        self._metrics.claim_seconds.labels(kind).observe(self._clock.monotonic() - sandbox.seen_at)
         self._recorder.tell(sandbox, Event.READY, f"{kind} start: pod {pod.metadata.name}")
 
     def _refused(self, sandbox: SandboxRecord, pod: Pod) -> tuple[Reason, str] | None:
@@ -186,7 +193,7 @@ class Sandboxes:
         if not sandbox.status.get("readyAt") and not sandbox.status.get("lastTermination"):
             return True
         at = self._telling.expiry(sandbox).at
-        return at is not None and at <= time.time()
+        return at is not None and at <= self._clock.now()
 
     async def _ready(self, sandbox: SandboxRecord, pod: Pod) -> None:
         if observe.proof_of(pod) is None:
@@ -195,7 +202,7 @@ class Sandboxes:
         first = not sandbox.status.get("readyAt")
         await self._hand_out(sandbox, pod, Start.WARM if born_before else Start.COLD)
         if first:
-            took = time.time() - model.seconds(pod.metadata.creation_timestamp)
+            took = self._clock.now() - model.seconds(pod.metadata.creation_timestamp)
             self._metrics.start_seconds.observe(max(0.0, took))
 
     async def _not_ready(self, sandbox: SandboxRecord, pod: Pod, facts: phase.Facts) -> None:
@@ -206,20 +213,20 @@ class Sandboxes:
     async def _starting(self, sandbox: SandboxRecord, pod: Pod, facts: phase.Facts) -> None:
         pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
         patience = self._provider.start_patience(sandbox, pool)
-        age = time.time() - model.seconds(pod.metadata.creation_timestamp)
+        age = self._clock.now() - model.seconds(pod.metadata.creation_timestamp)
         trouble = observe.trouble(pod)
         template = self._store.template_of(sandbox)
         if template is not None and template.setup is not None and await self._setting_up(sandbox, pod, template):
             return
         if trouble is not None and pod.status.phase == "Failed":
             await self._telling.give_up(sandbox, trouble.reason, trouble.message)
-            self.again(sandbox.uid, 0.01)
+            self._queues.sandboxes.add_after(sandbox.uid, 0.01)
             return
         if age >= patience:
             reason = trouble.reason if trouble else Reason.START_TIMEOUT
             why = f": {trouble.message}" if trouble else ""
             await self._telling.give_up(sandbox, reason, f"not ready within {patience} s{why}")
-            self.again(sandbox.uid, 0.01)
+            self._queues.sandboxes.add_after(sandbox.uid, 0.01)
             return
         if trouble is not None:
             status = phase.starting(facts, pod, trouble.reason, trouble.message, stalled=True)
@@ -227,17 +234,19 @@ class Sandboxes:
             status = phase.starting(facts, pod, Reason.STARTING, f"starting pod {pod.metadata.name}", stalled=False)
         await self._telling.write(sandbox, status)
         wait = await self._parts.nudges.consider(pod)
-        self.again(sandbox.uid, max(0.1, min(patience - age, wait if wait is not None else patience)))
+        self._queues.sandboxes.add_after(
+            sandbox.uid, max(0.1, min(patience - age, wait if wait is not None else patience))
+        )
 
     async def _setting_up(self, sandbox: SandboxRecord, pod: Pod, template: Template) -> bool:
         """Follow the setup; says whether it took too long and the Sandbox has been given up."""
         assert template.setup is not None
         if observe.setup_open(pod):
             await self._parts.setups.close(pod, template)
-        left = setups.seconds_left(pod, template.setup, time.time())
+        left = setups.seconds_left(pod, template.setup, self._clock.now())
         if left is None:
             return False
-        self.again(sandbox.uid, max(0.1, left))
+        self._queues.sandboxes.add_after(sandbox.uid, max(0.1, left))
         if left > 0:
             return False
         await self._telling.give_up(sandbox, Reason.SETUP_FAILED, setups.overdue(template.setup))
@@ -247,7 +256,7 @@ class Sandboxes:
         """It had a pod, and the pod is not in sight: look at the cluster itself before giving up."""
         found = await self._gateway.get_pod(sandbox.namespace, sandbox.status["podName"])
         if found is not None and found["metadata"]["uid"] == sandbox.status["podUID"]:
-            self.again(sandbox.uid, 0.2)
+            self._queues.sandboxes.add_after(sandbox.uid, 0.2)
             return
         await self._fail_lost(sandbox, f"pod {sandbox.status['podName']} is gone")
 

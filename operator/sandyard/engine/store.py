@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.podspec.network import Reach
 from sandyard.pool import observe
@@ -24,7 +25,8 @@ __all__ = ["Store"]
 class Store:
     """Everything by UID, with the look-ups that the engine needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.sandboxes: dict[str, SandboxRecord] = {}
         self.pools: dict[str, PoolRecord] = {}
         self.pods: dict[str, Pod] = {}
@@ -36,6 +38,8 @@ class Store:
         self._committed: set[str] = set()
         self._refused: dict[str, str] = {}
         self._warm: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        # Sandboxes that wait for a pool to appear or be continued, by its namespace and name.
+        self._waiting_for_pool: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     # Sandboxes and pools
 
@@ -46,9 +50,30 @@ class Store:
             if known.version >= record.version:
                 return False
             record.seen_at = known.seen_at
+        else:
+            record.seen_at = self._clock.monotonic()
         self.sandboxes[record.uid] = record
         self._sandbox_uids[record.namespace, record.name] = record.uid
         return True
+
+    def merge_sandbox(self, record: SandboxRecord, reply: SandboxRecord) -> bool:
+        """Take in the reply to our own write of *record*; says whether others have changed it too.
+
+        Their change is no news any more when the watch shows it: who writes wakes the Sandbox.
+        """
+        changed_by_others = record.merge_reply(reply)
+        known = self.sandboxes.get(record.uid)
+        if known is not None and known is not record:
+            changed_by_others = known.merge_reply(reply)
+        return changed_by_others
+
+    def merge_pool(self, record: PoolRecord, reply: PoolRecord) -> bool:
+        """Take in the reply to our own write of *record*; says whether others have changed it too."""
+        changed_by_others = record.merge_reply(reply)
+        known = self.pools.get(record.uid)
+        if known is not None and known is not record:
+            changed_by_others = known.merge_reply(reply)
+        return changed_by_others
 
     def remove_sandbox(self, uid: str) -> SandboxRecord | None:
         """Forget a Sandbox that is gone."""
@@ -57,6 +82,11 @@ class Store:
             del self._sandbox_uids[record.namespace, record.name]
         return record
 
+    def namespace_of(self, sandbox_uid: str) -> str:
+        """Namespace of a Sandbox; empty when it is not known."""
+        record = self.sandboxes.get(sandbox_uid)
+        return record.namespace if record is not None else ""
+
     def put_pool(self, record: PoolRecord) -> bool:
         """Take in *record* unless a newer version is known; says whether it was taken."""
         known = self.pools.get(record.uid)
@@ -64,6 +94,8 @@ class Store:
             if known.version >= record.version:
                 return False
             record.seen_at = known.seen_at
+        else:
+            record.seen_at = self._clock.monotonic()
         self.pools[record.uid] = record
         self._pool_uids[record.namespace, record.name] = record.uid
         return True
@@ -103,6 +135,22 @@ class Store:
             return Reach(sandbox.spec.network, dns)
         own = sandbox.spec.template
         return Reach(own.network, own.dns) if own is not None else None
+
+    def wait_for_pool(self, sandbox: SandboxRecord) -> None:
+        """Remember that *sandbox* waits for its pool to appear or be continued."""
+        assert sandbox.pool_name is not None
+        self._waiting_for_pool[sandbox.namespace, sandbox.pool_name].add(sandbox.uid)
+
+    def stop_waiting_for_pool(self, sandbox: SandboxRecord) -> None:
+        """*sandbox* no longer waits."""
+        if sandbox.pool_name:
+            waiting = self._waiting_for_pool.get((sandbox.namespace, sandbox.pool_name))
+            if waiting is not None:
+                waiting.discard(sandbox.uid)
+
+    def take_waiting_for_pool(self, namespace: str, pool_name: str) -> list[str]:
+        """Sandboxes that wait for that pool; they are taken off the list."""
+        return list(self._waiting_for_pool.pop((namespace, pool_name), ()))
 
     # Pods
 

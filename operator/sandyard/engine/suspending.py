@@ -8,8 +8,6 @@ deleted before that has been written.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 
 from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
@@ -39,14 +37,8 @@ class Suspending:
         self._claims = claims
         self._provider = provider
         self._telling = telling
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
-
-    def possible(self, sandbox: SandboxRecord) -> bool:
-        """Whether there is, or will be, a workspace to keep."""
-        if sandbox.status.get("workspaceClaim"):
-            return True
-        template = self._store.template_of(sandbox)
-        return template is not None and template.workspace.persistent is not None
+        self._queues = parts.queues
+        self._clock = parts.clock
 
     async def enforce(self, sandbox: SandboxRecord) -> bool:
         """Suspend the Sandbox, or let it go on.
@@ -78,13 +70,18 @@ class Suspending:
 
     def _wanted(self, sandbox: SandboxRecord) -> tuple[Reason, str] | None:
         assert sandbox.spec is not None
-        if not self.possible(sandbox):
+        if not self._telling.may_suspend(sandbox):
             return None
         if sandbox.spec.desired_state == "Suspended":
             return Reason.SUSPENDED, "as asked for; set desiredState to Running to go on"
         lifetime = self._telling.terms(sandbox).effective(sandbox.spec.lifetime)
         due = self._telling.expiry(sandbox)
-        if lifetime is not None and lifetime.on_expiry == "Suspend" and due.at is not None and due.at <= time.time():
+        if (
+            lifetime is not None
+            and lifetime.on_expiry == "Suspend"
+            and due.at is not None
+            and due.at <= self._clock.now()
+        ):
             return due.reason, f"{due.message}; extend its lifetime to go on"
         return None
 
@@ -101,7 +98,7 @@ class Suspending:
                 await self._telling.delete_pod(pod)
             return
         if await self._provider.unseen_pod(sandbox):
-            self.again(sandbox.uid, 0.2)
+            self._queues.sandboxes.add_after(sandbox.uid, 0.2)
             return
         # What a stalled attempt to go on has left is overwritten: now it is as asked for.
         if await self._telling.write(sandbox, phase.suspended(self._telling.facts(sandbox), reason, message)):
@@ -118,13 +115,13 @@ class Suspending:
         if stalled is not None and stalled["status"] == "True" and (
             sandbox.status.get("observedGeneration") == sandbox.generation
         ):  # fmt: skip
-            left = model.seconds(stalled["lastTransitionTime"]) + _RETRY_SECONDS - time.time()
+            left = model.seconds(stalled["lastTransitionTime"]) + _RETRY_SECONDS - self._clock.now()
             if left > 0:
-                self.again(sandbox.uid, left)
+                self._queues.sandboxes.add_after(sandbox.uid, left)
                 return True
         if pods:
             return True
         # The new start has all the time that a start may take.
-        sandbox.seen_at = time.monotonic()
+        sandbox.seen_at = self._clock.monotonic()
         await self._telling.write(sandbox, phase.resuming(self._telling.facts(sandbox)))
         return False

@@ -7,15 +7,13 @@ delete it takes a fresh look, and it never goes by a name.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Callable
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.engine import records
 from sandyard.engine.gateway import CLAIMS, POOLS, SANDBOXES
+from sandyard.engine.intake import Intake
 from sandyard.engine.parts import Parts
 from sandyard.kube import errors
 
@@ -29,17 +27,15 @@ _MINIMUM_AGE_SECONDS = 5.0
 class Sweep:
     """One pass compares everything that carries our labels with what lives."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, intake: Intake) -> None:
         self._store = parts.store
         self._gateway = parts.gateway
         self._policies = parts.policies
         self._metrics = parts.metrics
         self._settings = parts.settings
-        self._probe = parts.probe
-        self.sandbox_found: Callable[[records.SandboxRecord], None] = lambda _record: None
-        self.pool_found: Callable[[records.PoolRecord], None] = lambda _record: None
-        self.sandbox_gone: Callable[[str], None] = lambda _uid: None
-        self.pool_gone: Callable[[str], None] = lambda _uid: None
+        self._isolation = parts.isolation
+        self._clock = parts.clock
+        self._intake = intake
 
     async def run_once(self) -> None:
         """List Sandboxes and pools anew, put the store right, and delete what is left over."""
@@ -68,7 +64,7 @@ class Sweep:
             except (errors.ApiError, errors.TransportError) as error:
                 problem = str(error)
             _log.warning("cannot list Sandboxes and pools", extra={"error": problem})
-            await asyncio.sleep(delay)
+            await self._clock.sleep(delay)
             delay = min(delay * 2, 5.0)
 
     async def resync(self) -> tuple[set[str], set[str]]:
@@ -76,19 +72,20 @@ class Sweep:
         known_sandboxes = {uid: record.version for uid, record in self._store.sandboxes.items()}
         known_pools = {uid: record.version for uid, record in self._store.pools.items()}
         namespaces = self._settings.namespaces
-        pools = [records.pool(body, self._probe()) for body in await self._gateway.list_objects(POOLS, namespaces)]
+        probe = self._isolation.probe()
+        pools = [records.pool(body, probe) for body in await self._gateway.list_objects(POOLS, namespaces)]
         sandboxes = [records.sandbox(body) for body in await self._gateway.list_objects(SANDBOXES, namespaces)]
         for pool in pools:
-            self.pool_found(pool)
+            self._intake.pool_found(pool)
         for sandbox in sandboxes:
-            self.sandbox_found(sandbox)
+            self._intake.sandbox_found(sandbox)
         living_sandboxes = {record.uid for record in sandboxes}
         living_pools = {record.uid for record in pools}
         # Only what was known before the list was asked for can be missing from it.
         for uid in known_sandboxes.keys() - living_sandboxes:
-            self.sandbox_gone(uid)
+            self._intake.sandbox_gone(uid)
         for uid in known_pools.keys() - living_pools:
-            self.pool_gone(uid)
+            self._intake.pool_gone(uid)
         return living_sandboxes, living_pools
 
     async def _check_claims(self, sandboxes: set[str]) -> None:
@@ -97,7 +94,7 @@ class Sweep:
         for claim in await self._gateway.list_objects(CLAIMS, self._settings.namespaces, adopted):
             metadata = claim["metadata"]
             owner = metadata["labels"][names.LABEL_SANDBOX_UID]
-            young = time.time() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
+            young = self._clock.now() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
             if young or "deletionTimestamp" in metadata or owner in sandboxes or owner in self._store.sandboxes:
                 continue
             current = await self._gateway.get_claim(metadata["namespace"], metadata["name"])
@@ -111,7 +108,7 @@ class Sweep:
         labels = pod.metadata.labels
         if pod.metadata.deletion_timestamp is not None:
             return
-        if time.time() - model.seconds(pod.metadata.creation_timestamp) < _MINIMUM_AGE_SECONDS:
+        if self._clock.now() - model.seconds(pod.metadata.creation_timestamp) < _MINIMUM_AGE_SECONDS:
             return
         sandbox_uid = labels.get(names.LABEL_SANDBOX_UID) or self._store.reserved_for(pod.metadata.uid)
         if sandbox_uid is not None:

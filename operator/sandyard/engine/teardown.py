@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-import time
-from collections.abc import Callable
 
 from sandyard.api import conditions, names
 from sandyard.api.events import Event
@@ -23,6 +21,8 @@ _log = logging.getLogger(__name__)
 _DEFAULT_GRACE_SECONDS = 10.0
 # There is no watch on claims: few Sandboxes have one.
 _CLAIM_SECONDS = 0.5
+# Others have changed the object meanwhile: the next attempt goes by what they made of it.
+_CONFLICT_SECONDS = 0.05
 
 
 class Teardown:
@@ -36,7 +36,8 @@ class Teardown:
         self._recorder = parts.recorder
         self._metrics = parts.metrics
         self._stuck: set[str] = set()
-        self.again: Callable[[str, float], None] = lambda _uid, _seconds: None
+        self._queues = parts.queues
+        self._clock = parts.clock
 
     def forget(self, sandbox_uid: str) -> None:
         """The Sandbox is gone."""
@@ -62,15 +63,20 @@ class Teardown:
         await asyncio.gather(*(self._gateway.delete_pod(pod.namespace, pod.name, pod.uid) for pod in going))
         await self._tell(sandbox, step.stuck)
         if step.again_in_seconds is not None:
-            self.again(sandbox.uid, step.again_in_seconds)
+            self._queues.sandboxes.add_after(sandbox.uid, step.again_in_seconds)
 
     async def _release(self, sandbox: SandboxRecord) -> None:
         if await self._provider.unseen_pod(sandbox):
-            self.again(sandbox.uid, 0.2)
+            self._queues.sandboxes.add_after(sandbox.uid, 0.2)
             return
         if not await self._claim_gone(sandbox):
             return
-        await self._gateway.remove_finalizer(sandbox)
+        written = await self._gateway.remove_finalizer(sandbox)
+        if written is not None:
+            self._store.merge_sandbox(sandbox, written)
+            if names.FINALIZER in written.finalizers:
+                self._queues.sandboxes.add_after(sandbox.uid, _CONFLICT_SECONDS)
+                return
         self._recorder.tell(sandbox, Event.CLEANED, "nothing of it is left")
         self._metrics.teardowns.labels("done").inc()
         self._metrics.teardown_seconds.observe(max(0.0, self._asked_seconds_ago(sandbox)))
@@ -87,7 +93,7 @@ class Teardown:
             await self._gateway.delete_claim(claim)
         elif late:
             await self._tell(sandbox, f"PersistentVolumeClaim {name} is still terminating")
-        self.again(sandbox.uid, _CLAIM_SECONDS if not late else teardown.STUCK_AFTER_SECONDS)
+        self._queues.sandboxes.add_after(sandbox.uid, _CLAIM_SECONDS if not late else teardown.STUCK_AFTER_SECONDS)
         return False
 
     async def _tell(self, sandbox: SandboxRecord, stuck: str, doing: str = "deleting its pod") -> None:
@@ -99,19 +105,22 @@ class Teardown:
         elif not stuck:
             self._stuck.discard(sandbox.uid)
         self._metrics.teardown_stuck.set(len(self._stuck))
-        facts = phase.Facts(sandbox.generation, sandbox.status, time.time(), sandbox.pool_name)
+        facts = phase.Facts(sandbox.generation, sandbox.status, self._clock.now(), sandbox.pool_name)
         status = phase.terminating(facts, stuck, doing)
         if conditions.same(status, sandbox.status):
             return
         try:
-            await self._gateway.write_sandbox_status(sandbox, status)
+            written = await self._gateway.write_sandbox_status(sandbox, status)
         except errors.ApiError as error:
             if not error.not_found:
                 raise
+            return
+        if self._store.merge_sandbox(sandbox, written):
+            self._queues.sandboxes.add(sandbox.uid)
 
     def _asked_seconds_ago(self, sandbox: SandboxRecord) -> float:
         assert sandbox.deletion_timestamp is not None
-        return time.time() - datetime.datetime.fromisoformat(sandbox.deletion_timestamp).timestamp()
+        return self._clock.now() - datetime.datetime.fromisoformat(sandbox.deletion_timestamp).timestamp()
 
     def _grace_seconds(self, sandbox: SandboxRecord) -> float:
         template = self._store.template_of(sandbox)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from sandyard.api import conditions, model, names
@@ -25,6 +24,8 @@ class Telling:
         self._gateway = parts.gateway
         self._recorder = parts.recorder
         self._metrics = parts.metrics
+        self._clock = parts.clock
+        self._queues = parts.queues
 
     def terms(self, sandbox: SandboxRecord) -> Terms:
         """What its pool says about lifetimes; of the time of the claim when the pool is gone."""
@@ -54,16 +55,25 @@ class Telling:
         return phase.Facts(
             generation=sandbox.generation,
             before=sandbox.status,
-            now=time.time() if now is None else now,
+            now=self._clock.now() if now is None else now,
             pool_name=sandbox.pool_name,
             fields=fields,
         )
+
+    def may_suspend(self, sandbox: SandboxRecord) -> bool:
+        """Whether there is, or will be, a workspace to keep."""
+        if sandbox.status.get("workspaceClaim"):
+            return True
+        template = self._store.template_of(sandbox)
+        return template is not None and template.workspace.persistent is not None
 
     async def write(self, sandbox: SandboxRecord, status: dict[str, Any]) -> bool:
         """Write the status if it says something new."""
         if conditions.same(status, sandbox.status):
             return False
-        await self._gateway.write_sandbox_status(sandbox, status)
+        written = await self._gateway.write_sandbox_status(sandbox, status)
+        if self._store.merge_sandbox(sandbox, written):
+            self._queues.sandboxes.add(sandbox.uid)
         return True
 
     async def give_up(self, sandbox: SandboxRecord, reason: Reason, message: str) -> None:

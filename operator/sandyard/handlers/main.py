@@ -12,8 +12,9 @@ import sys
 import kopf
 import uvloop
 
+from sandyard.engine import compose
 from sandyard.engine import settings as engine_settings
-from sandyard.engine.operator import Operator
+from sandyard.engine.engine import Engine
 from sandyard.handlers import logs, registry
 from sandyard.handlers import settings as kopf_settings
 from sandyard.kube import config as kube_config
@@ -33,10 +34,9 @@ def main() -> None:
     except (engine_settings.SettingsError, errors.ConfigError) as error:
         sys.exit(f"sandyard: {error}")
     logs.configure(settings.log_level)
-    operator = Operator(config, settings)
-    operator.lease_lost = _end_process
+    engine = compose.engine(config, settings, lease_lost=_end_process)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if not runner.run(run(operator, config)):
+        if not runner.run(run(engine, config)):
             _end_process()
 
 
@@ -52,8 +52,8 @@ def _end_process() -> None:
     os._exit(1)
 
 
-async def run(operator: Operator, config: kube_config.ClusterConfig, stop: asyncio.Event | None = None) -> bool:
-    """Run *operator* with kopf in front of it.
+async def run(engine: Engine, config: kube_config.ClusterConfig, stop: asyncio.Event | None = None) -> bool:
+    """Run *engine* with kopf in front of it.
 
     Returns
     -------
@@ -65,62 +65,62 @@ async def run(operator: Operator, config: kube_config.ClusterConfig, stop: async
     _catch_signals(loop, stop)
     ready, watching = asyncio.Event(), asyncio.Event()
     # kopf cancels every task that is younger than itself when it ends: the engine goes first.
-    engine = asyncio.create_task(operator.run(ready), name="engine")
+    working = asyncio.create_task(engine.run(ready), name="engine")
     waiting = asyncio.create_task(_first(ready, stop), name="waiting")
-    await asyncio.wait({engine, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    if engine.done() or stop.is_set():
-        return await _end(operator, engine, None, stop)
-    namespaces = operator.settings.namespaces
+    if working.done() or stop.is_set():
+        return await _end(engine, working, None, stop)
+    namespaces = engine.settings.namespaces
     watch_stop = asyncio.Event()
     watcher = asyncio.create_task(
         kopf.operator(
-            registry=registry.build(operator, config),
+            registry=registry.build(engine.intake, config),
             settings=kopf_settings.configure(),
             clusterwide=not namespaces,
             namespaces=namespaces,
             standalone=True,
             # Its own guess asks for the user's name, which an arbitrary user id has not.
-            identity=operator.settings.identity,  # type: ignore[arg-type]
+            identity=engine.settings.identity,  # type: ignore[arg-type]
             ready_flag=watching,
             stop_flag=watch_stop,
         ),
         name="kopf",
     )
     started = asyncio.create_task(watching.wait(), name="started")
-    await asyncio.wait({engine, watcher, started}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working, watcher, started}, return_when=asyncio.FIRST_COMPLETED)
     # kopf has taken the signals by now; we stop in our own order.
     _catch_signals(loop, stop)
     gc.collect()
     gc.freeze()
     stopping = asyncio.create_task(stop.wait(), name="stopping")
-    await asyncio.wait({engine, watcher, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working, watcher, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task in (started, stopping):
         task.cancel()
-    clean = await _end(operator, engine, watcher, stop)
+    clean = await _end(engine, working, watcher, stop)
     watch_stop.set()
     await asyncio.wait({watcher}, timeout=10)
     return clean
 
 
 async def _end(
-    operator: Operator, engine: asyncio.Task[None], watcher: asyncio.Task[None] | None, stop: asyncio.Event
+    engine: Engine, working: asyncio.Task[None], watcher: asyncio.Task[None] | None, stop: asyncio.Event
 ) -> bool:
-    clean = stop.is_set() and not engine.done()
-    for task in (engine, watcher):
+    clean = stop.is_set() and not working.done()
+    for task in (working, watcher):
         if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
             _log.error("ended by itself", extra={"part": task.get_name(), "error": repr(task.exception())},
                        exc_info=task.exception())  # fmt: skip
     if clean:
         # What has begun is finished; nothing new is begun.
-        for queue in operator.queues:
+        for queue in engine.queues.all:
             queue.active = False
         deadline = asyncio.get_running_loop().time() + _DRAIN_SECONDS
-        while not all(queue.idle for queue in operator.queues) and asyncio.get_running_loop().time() < deadline:
+        while not all(queue.idle for queue in engine.queues.all) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.02)
         _log.info("stopping")
-    engine.cancel()
-    await asyncio.wait({engine}, timeout=10)
+    working.cancel()
+    await asyncio.wait({working}, timeout=10)
     return clean
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import kopf
 
 from sandyard.api import names
-from sandyard.engine.operator import Operator
+from sandyard.engine.intake import Intake
 from sandyard.kube.config import ClusterConfig
 
 __all__ = ["build"]
 
 
-def build(operator: Operator, config: ClusterConfig) -> kopf.OperatorRegistry:
-    """A registry of its own for *operator*: no global state, so that tests can have many."""
+def build(intake: Intake, config: ClusterConfig) -> kopf.OperatorRegistry:
+    """A registry of its own that feeds *intake*: no global state, so that tests can have many."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -37,10 +37,10 @@ def build(operator: Operator, config: ClusterConfig) -> kopf.OperatorRegistry:
 
     @kopf.on.event(names.GROUP, names.VERSION, names.SANDBOXES, registry=registry)
     async def sandbox_event(event: Mapping[str, Any], **_: Any) -> None:
-        operator.sandbox_event(event["type"], event["object"])
+        intake.sandbox_event(event["type"], event["object"])
 
     @kopf.on.event(names.GROUP, names.VERSION, names.POOLS, registry=registry)
     async def pool_event(event: Mapping[str, Any], **_: Any) -> None:
-        operator.pool_event(event["type"], event["object"])
+        intake.pool_event(event["type"], event["object"])
 
     return registry

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import time
 from collections.abc import Callable
+
+from sandyard.engine.loops.clock import Clock
 
 __all__ = ["Timers"]
 
@@ -17,8 +18,9 @@ _LONGEST_SLEEP_SECONDS = 30.0
 class Timers:
     """Calls *fire* with a key when its time has come (seconds since the epoch)."""
 
-    def __init__(self, fire: Callable[[str], None]) -> None:
+    def __init__(self, fire: Callable[[str], None], clock: Clock) -> None:
         self._fire = fire
+        self._clock = clock
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._changed = asyncio.Event()
@@ -46,10 +48,10 @@ class Timers:
         """Fire timers until cancelled."""
         while True:
             self._changed.clear()
-            self.fire_due(time.time())
+            self.fire_due(self._clock.now())
             delay = _LONGEST_SLEEP_SECONDS
             if self._heap:
-                delay = min(delay, max(0.001, self._heap[0][0] - time.time()))
+                delay = min(delay, max(0.001, self._heap[0][0] - self._clock.now()))
             try:
                 await asyncio.wait_for(self._changed.wait(), delay)
             except TimeoutError:

@@ -23,21 +23,21 @@ _FIRST_DELAY_SECONDS = 0.05
 _LAST_DELAY_SECONDS = 30.0
 
 
+def _one_group(_key: str) -> str:
+    return ""
+
+
 class WorkQueue:
-    """Hands keys to *handler*, with at most *workers* at once.
+    """Hands keys to the handler that runs it, at most *workers* at once.
 
     While `active` is False keys are dropped: a standby does no work, and a new leader adds
     every key anyway.
     """
 
-    def __init__(
-        self, name: str, handler: Callable[[str], Awaitable[None]], workers: int,
-        group: Callable[[str], str] = lambda _key: "",
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, workers: int, group: Callable[[str], str] = _one_group) -> None:
         self.name = name
         self.active = False
         self.failures_total = 0
-        self._handler = handler
         self._workers = workers
         self._group = group
         # Groups in the order of their turns; oldest key first within each.
@@ -82,24 +82,24 @@ class WorkQueue:
             timer.cancel()
         self._timers[key] = loop.call_at(due, self._fire, key)
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    async def run(self, handler: Callable[[str], Awaitable[None]]) -> None:
+        """Hand keys to *handler* until cancelled."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._workers):
-                group.create_task(self._work(), name=f"{self.name}-{number}")
+                group.create_task(self._work(handler), name=f"{self.name}-{number}")
 
     def _fire(self, key: str) -> None:
         self._timers.pop(key, None)
         self.add(key)
 
-    async def _work(self) -> None:
+    async def _work(self, handler: Callable[[str], Awaitable[None]]) -> None:
         while True:
             await self._ready.acquire()
             key = self._next()
             self._queued.discard(key)
             self._running.add(key)
             try:
-                await self._handler(key)
+                await handler(key)
                 self._failures.pop(key, None)
             except Exception as error:  # noqa: BLE001 - one bad object must not stop the queue
                 self._retry(key, error)

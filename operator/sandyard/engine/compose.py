@@ -1,0 +1,140 @@
+"""Puts the engine together: the only place where its parts are made.
+
+From the bottom up, each part gets what it needs by its constructor, and nothing is set later.
+Waking is adding a key to a queue; the queues are made first and get their handlers last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandyard.engine.claims import Claims
+from sandyard.engine.engine import Engine
+from sandyard.engine.events import Recorder
+from sandyard.engine.gateway import Gateway, RunInPod
+from sandyard.engine.intake import Intake
+from sandyard.engine.isolation import ApiServers, Isolation
+from sandyard.engine.leadership import Leadership
+from sandyard.engine.lifetimes import Lifetimes
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import QueueFactory, Queues
+from sandyard.engine.loops.timers import Timers
+from sandyard.engine.loops.workqueue import WorkQueue
+from sandyard.engine.metrics import Metrics
+from sandyard.engine.nudges import Nudges
+from sandyard.engine.parts import Parts
+from sandyard.engine.pausing import Pausing
+from sandyard.engine.policies import Policies
+from sandyard.engine.pool_memory import Memories
+from sandyard.engine.provide import Provider
+from sandyard.engine.reaching import Reaching
+from sandyard.engine.refill import Refill
+from sandyard.engine.routing import Routing
+from sandyard.engine.sandboxes import Sandboxes
+from sandyard.engine.scrubbing import Scrubbing
+from sandyard.engine.settings import Settings
+from sandyard.engine.setups import Setups
+from sandyard.engine.store import Store
+from sandyard.engine.suspending import Suspending
+from sandyard.engine.sweep import Sweep
+from sandyard.engine.teardown import Teardown
+from sandyard.engine.telling import Telling
+from sandyard.kube import remotecommand
+from sandyard.kube.client import Client
+from sandyard.kube.config import ClusterConfig
+from sandyard.kube.lease import Lease
+
+__all__ = ["Outside", "compose", "engine"]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the engine meets the world with; a simulation brings its own.
+
+    Attributes
+    ----------
+    client
+        For everything but the lease.
+    lease
+        None: this process is the only one, and leads as soon as its caches are filled.
+    connections
+        What has to be open while the engine runs.
+    run_in_pod
+        Runs a command in a container.
+    """
+
+    client: Client
+    lease: Lease | None
+    connections: tuple[AbstractAsyncContextManager[Any], ...]
+    run_in_pod: RunInPod = remotecommand.run
+    queue: QueueFactory = WorkQueue
+    clock: Clock = field(default_factory=Clock)
+
+
+def engine(config: ClusterConfig, settings: Settings, lease_lost: Callable[[], None]) -> Engine:
+    """The engine of a process that serves the cluster of *config*; it calls *lease_lost* when another takes over."""
+    metrics = Metrics()
+    client = Client(config, observer=metrics.observe_request, user_agent="sandyard-operator")
+    if not settings.leader_election:
+        return compose(Outside(client, None, (client,)), settings, metrics, lease_lost)
+    # Renewing the lease must not wait behind a burst of claims for a connection.
+    own = Client(config, timeout_seconds=3, connections=2, user_agent="sandyard-operator-lease")
+    lease = Lease(own, settings.namespace, settings.lease_name, settings.identity, settings.lease_duration_seconds)
+    return compose(Outside(client, lease, (client, own)), settings, metrics, lease_lost)
+
+
+def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: Callable[[], None]) -> Engine:
+    """All parts of one engine, each made once."""
+    clock = outside.clock
+    store = Store(clock)
+    queues = Queues.make(outside.queue, store.namespace_of)
+    timers = Timers(queues.sandboxes.add, clock)
+    memories = Memories(store, clock)
+    leadership = Leadership(outside.lease)
+    api_servers = ApiServers()
+    isolation = Isolation(settings, api_servers)
+    gateway = Gateway(outside.client, leadership.may_write, isolation, outside.run_in_pod)
+    parts = Parts(
+        settings=settings,
+        clock=clock,
+        queues=queues,
+        store=store,
+        memories=memories,
+        gateway=gateway,
+        policies=Policies(store, gateway, settings, api_servers, queues.policies, clock),
+        recorder=Recorder(gateway, settings.identity, clock),
+        metrics=metrics,
+        isolation=isolation,
+        nudges=Nudges(gateway, clock),
+        setups=Setups(gateway),
+    )
+    claims = Claims(parts)
+    routing = Routing(store, queues, claims)
+    refill = Refill(parts, claims, routing)
+    telling = Telling(parts)
+    provider = Provider(parts, claims, refill, telling)
+    scrubbing = Scrubbing(parts, refill)
+    sandboxes = Sandboxes(
+        parts,
+        claims,
+        refill,
+        provider,
+        Lifetimes(parts, telling, timers),
+        Pausing(parts, telling),
+        Suspending(parts, claims, provider, telling),
+        Reaching(parts),
+        Teardown(parts, provider, scrubbing),
+        telling,
+    )
+    intake = Intake(parts, routing, sandboxes, refill, scrubbing)
+    work = (
+        (queues.sandboxes, sandboxes.reconcile),
+        (queues.pools, refill.reconcile),
+        (queues.pool_status, refill.report),
+        (queues.policies, parts.policies.reconcile),
+    )
+    sweep = Sweep(parts, intake)
+    return Engine(parts, outside.client, outside.connections, leadership, intake, sweep, timers, work, lease_lost)

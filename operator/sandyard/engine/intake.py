@@ -1,0 +1,89 @@
+"""Where the cluster's news come in: the store follows, what is gone is forgotten, and who is concerned is woken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandyard.api.objects import Pod
+from sandyard.engine import records
+from sandyard.engine.parts import Parts
+from sandyard.engine.refill import Refill
+from sandyard.engine.routing import Routing
+from sandyard.engine.sandboxes import Sandboxes
+from sandyard.engine.scrubbing import Scrubbing
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """Events of the watches, and what lists have found."""
+
+    def __init__(
+        self, parts: Parts, routing: Routing, sandboxes: Sandboxes, refill: Refill, scrubbing: Scrubbing
+    ) -> None:
+        self._store = parts.store
+        self._queues = parts.queues
+        self._isolation = parts.isolation
+        self._nudges = parts.nudges
+        self._setups = parts.setups
+        self._routing = routing
+        self._sandboxes = sandboxes
+        self._refill = refill
+        self._scrubbing = scrubbing
+
+    def sandbox_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
+        """A Sandbox was added, modified or deleted. Only puts it on a queue."""
+        if kind == "DELETED":
+            self.sandbox_gone(body["metadata"]["uid"])
+            return
+        self.sandbox_found(records.sandbox(body))
+
+    def pool_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
+        """A pool was added, modified or deleted. Only puts it on a queue."""
+        if kind == "DELETED":
+            self.pool_gone(body["metadata"]["uid"])
+            return
+        self.pool_found(records.pool(body, self._isolation.probe()))
+
+    def sandbox_found(self, record: records.SandboxRecord) -> None:
+        """A Sandbox is there, in this version or a newer one."""
+        if self._store.put_sandbox(record):
+            self._queues.sandboxes.add(record.uid)
+
+    def sandbox_gone(self, uid: str) -> None:
+        """A Sandbox is no longer there."""
+        record = self._store.remove_sandbox(uid)
+        if record is None:
+            return
+        self._sandboxes.forget(record)
+        self._routing.sandbox_gone(record.namespace, uid)
+
+    def pool_found(self, record: records.PoolRecord) -> None:
+        """A pool is there, in this version or a newer one."""
+        known = self._store.pools.get(record.uid)
+        if not self._store.put_pool(record):
+            return
+        if known is None or known.template_hash != record.template_hash:
+            self._store.rebuild_warm(record)
+        self._routing.pool_changed(known, record)
+
+    def pool_gone(self, uid: str) -> None:
+        """A pool is no longer there."""
+        record = self._store.remove_pool(uid)
+        if record is None:
+            return
+        self._routing.pool_gone(record.namespace, uid)
+        self._refill.forget(record)
+
+    def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        """Follow the informer of pods."""
+        self._store.pod_changed(before, after)
+        self._refill.pod_seen(before, after)
+        self._routing.pod_changed(before, after)
+        if after is None:
+            assert before is not None
+            uid = before.metadata.uid
+            self._nudges.forget(uid)
+            self._setups.forget(uid)
+            self._scrubbing.forget(uid)

@@ -1,0 +1,60 @@
+"""How new pods prove their isolation; it follows the addresses of the API server."""
+
+from __future__ import annotations
+
+import os
+
+from sandyard.api.objects import EndpointSlice
+from sandyard.engine.settings import Settings
+from sandyard.podspec.containers import Probe
+
+__all__ = ["ApiServers", "Isolation"]
+
+_SLOW_PROBE_SECONDS = 5
+
+
+class ApiServers:
+    """Addresses of the API servers behind the service, as their EndpointSlices show them."""
+
+    def __init__(self) -> None:
+        self._by_slice: dict[str, tuple[str, ...]] = {}
+
+    def changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
+        """Follow the informer."""
+        item = after or before
+        assert item is not None
+        if after is None:
+            self._by_slice.pop(item.metadata.name, None)
+            return
+        ports = [port.port for port in after.ports or [] if port.port]
+        addresses = [address for endpoint in after.endpoints or [] for address in endpoint.addresses]
+        self._by_slice[item.metadata.name] = tuple(f"{address}:{port}" for address in addresses for port in ports)
+
+    def addresses(self) -> tuple[str, ...]:
+        """``host:port`` of each."""
+        return tuple(sorted({item for items in self._by_slice.values() for item in items}))
+
+
+class Isolation:
+    """What a new pod has to prove in this installation, and at this moment."""
+
+    def __init__(self, settings: Settings, api_servers: ApiServers) -> None:
+        self._settings = settings
+        self._api_servers = api_servers
+
+    def probe(self) -> Probe:
+        """How new pods prove their isolation."""
+        settings = self._settings
+        host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+        port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        service = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] if host else []
+        best_effort = settings.isolation_network == "BestEffort"
+        return Probe(
+            image=settings.probe_image,
+            pull_policy=settings.probe_pull_policy,
+            forbidden=tuple(dict.fromkeys([*service, *self._api_servers.addresses(), *settings.forbidden])),
+            runtime=settings.isolation_runtime,
+            network=settings.isolation_network,
+            # Where nothing hangs on the answer, nobody should wait long for it.
+            timeout_seconds=_SLOW_PROBE_SECONDS if best_effort else settings.probe_timeout_seconds,
+        )

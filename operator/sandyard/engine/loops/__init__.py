@@ -1,0 +1,1 @@
+"""What keeps the engine turning: queues of keys, timers, and the clock."""
