@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from sandyard.pod.observe import PodState
 from sandyard.pool import arithmetic
 from sandyard.pool.arithmetic import PoolPod, PoolView, decide
 from sandyard.pool.expectations import Expectations
-from sandyard.pool.observe import PodState
 
 NOW = 1000.0
 

@@ -4,8 +4,8 @@ import pytest
 
 from sandyard.api import names
 from sandyard.api.reasons import Reason
-from sandyard.pool import observe
-from sandyard.pool.observe import PodState
+from sandyard.pod import observe
+from sandyard.pod.observe import PodState
 from tests.unit import objects
 
 

@@ -5,7 +5,8 @@ import ipaddress
 import pytest
 
 from sandyard.api.network import IngressPeer, Network
-from sandyard.podspec import policy, proof
+from sandyard.pod import proof
+from sandyard.podspec import policy
 from sandyard.podspec.network import Reach
 from tests.unit import objects
 

@@ -13,8 +13,8 @@ from sandyard.api.conditions import Finding
 from sandyard.api.pool import SandboxLifetime
 from sandyard.api.reasons import Condition, Reason, Start
 from sandyard.api.sandbox import Lifetime
-from sandyard.podspec import proof
-from sandyard.sandbox import expiry, phase, queue, teardown, termination, usage
+from sandyard.pod import proof, termination
+from sandyard.sandbox import expiry, phase, queue, teardown, usage
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")

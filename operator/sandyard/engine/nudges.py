@@ -11,7 +11,7 @@ from __future__ import annotations
 from sandyard.api.objects import Pod
 from sandyard.engine.gateway import Gateway
 from sandyard.engine.loops.clock import Clock
-from sandyard.pool import observe
+from sandyard.pod import observe
 
 __all__ = ["Nudges"]
 

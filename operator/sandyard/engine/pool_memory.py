@@ -13,11 +13,11 @@ from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.store import Store
-from sandyard.pool import observe
+from sandyard.pod import observe
+from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.demand import Demand
 from sandyard.pool.expectations import Expectations
-from sandyard.pool.observe import PodState, Trouble
 
 __all__ = ["Memories", "PoolMemory", "remember"]
 

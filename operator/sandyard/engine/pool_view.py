@@ -12,9 +12,10 @@ from sandyard.engine.loops.clock import Clock
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.store import Store
-from sandyard.pool import arithmetic, observe, report
+from sandyard.pod import observe
+from sandyard.pod.observe import PodState, Trouble
+from sandyard.pool import arithmetic, report
 from sandyard.pool.arithmetic import PoolPod, PoolView
-from sandyard.pool.observe import PodState, Trouble
 
 __all__ = ["pods", "replicas", "status", "trouble", "view"]
 

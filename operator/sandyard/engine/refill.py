@@ -23,10 +23,11 @@ from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.routing import Routing
 from sandyard.kube import errors
+from sandyard.pod import observe
+from sandyard.pod.observe import PodState, Trouble
 from sandyard.podspec import containers, rules
 from sandyard.podspec import pod as podspec
-from sandyard.pool import arithmetic, observe
-from sandyard.pool.observe import PodState, Trouble
+from sandyard.pool import arithmetic
 
 __all__ = ["Refill", "refusal"]
 

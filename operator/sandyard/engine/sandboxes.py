@@ -23,8 +23,8 @@ from sandyard.engine.refill import Refill
 from sandyard.engine.suspending import Suspending
 from sandyard.engine.teardown import Teardown
 from sandyard.engine.telling import Telling
-from sandyard.pool import observe
-from sandyard.sandbox import phase, termination
+from sandyard.pod import observe, termination
+from sandyard.sandbox import phase
 
 __all__ = ["Sandboxes"]
 

@@ -6,9 +6,9 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Setup, Template
 from sandyard.engine.gateway import Gateway
+from sandyard.pod import observe
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
-from sandyard.pool import observe
 
 __all__ = ["Setups", "overdue", "seconds_left"]
 

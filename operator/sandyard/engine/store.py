@@ -16,8 +16,8 @@ from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.pod import observe
 from sandyard.podspec.network import Reach
-from sandyard.pool import observe
 
 __all__ = ["Store"]
 

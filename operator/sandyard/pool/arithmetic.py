@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sandyard.pool.observe import PodState
+from sandyard.pod.observe import PodState
 
 __all__ = ["CANARIES", "Decision", "PoolPod", "PoolView", "amount", "decide"]
 

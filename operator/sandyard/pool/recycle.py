@@ -17,9 +17,9 @@ from sandyard import scrub
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.api.pool import PoolSpec
+from sandyard.pod import observe
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
-from sandyard.pool import observe
 
 __all__ = ["COMMANDS", "Report", "obstacle", "read", "script", "uses"]
 

@@ -10,9 +10,9 @@ from typing import Any
 from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason
+from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.arithmetic import PoolPod
 from sandyard.pool.backoff import Backoff
-from sandyard.pool.observe import PodState, Trouble
 
 __all__ = ["PoolFacts", "status"]
 

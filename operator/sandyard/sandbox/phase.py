@@ -13,7 +13,7 @@ from sandyard.api import conditions, model
 from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Phase, Reason, Start
-from sandyard.podspec import proof as proofs
+from sandyard.pod import proof as proofs
 
 __all__ = [
     "Facts",

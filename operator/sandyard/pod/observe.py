@@ -8,7 +8,7 @@ from enum import StrEnum
 from sandyard.api import model, names
 from sandyard.api.objects import Pod, Terminated
 from sandyard.api.reasons import Reason
-from sandyard.podspec import proof
+from sandyard.pod import proof
 
 __all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_ended", "proof_of", "ready_at",
            "setup_ended", "setup_open", "setup_since", "sickness", "trouble"]  # fmt: skip

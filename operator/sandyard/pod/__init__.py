@@ -1,0 +1,1 @@
+"""What a pod shows: the only place where its status is interpreted."""
