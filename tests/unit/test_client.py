@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
-from sandyard.cli import show
+from sandyard.cli import tables
 from sandyard.cli.main import main
 from sandyard.client import errors, sync
 from sandyard.client.commands.background import BackgroundCommand
@@ -89,13 +89,13 @@ def test_names_of_files_may_hold_anything_but_a_zero() -> None:
     [(0, "0s"), (-5, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (200000, "2d")],
 )
 def test_time_spans_read_as_kubectl_writes_them(seconds: float, text: str) -> None:
-    assert show.age(seconds) == text
+    assert tables.age(seconds) == text
 
 
 def test_a_table_obeys_no_escape_sequences() -> None:
     item = {"metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "status": {"phase": "Ready", "poolName": "\x1b[31mred\n"}}  # fmt: skip
-    text = show.table([item], show.SANDBOXES)
+    text = tables.table([item], tables.SANDBOXES)
     assert "\x1b" not in text
     assert len(text.splitlines()) == 2
 

@@ -13,8 +13,9 @@ from click.shell_completion import get_completion_class
 
 from sandyard.api import names
 from sandyard.cli import doctor as proofs
-from sandyard.cli import show
-from sandyard.cli.base import Context, Ended, note, output, pairs, print_
+from sandyard.cli import tables
+from sandyard.cli.context import Context, Ended, note
+from sandyard.cli.options import output, pairs
 from sandyard.client import AsyncSandbox, Cluster
 from sandyard.client.session.cluster import POOLS, SANDBOXES
 from sandyard.kube import errors
@@ -30,9 +31,15 @@ _LOOK_SECONDS = 0.2
 @click.command()
 @click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Only sandboxes with this label.")
 @click.option("--all", "all_", is_flag=True, help="Every sandbox of the namespace.")
-@click.option("--older-than", type=click.IntRange(0), default=0, help="Only those that are so many seconds old.")
-@click.option("--pause-pools", is_flag=True, help="Pause its pools first: nothing new is handed out or started.")
-@click.option("--timeout", default=120, show_default=True, help="Seconds to wait until they are gone.")
+@click.option(
+    "--older-than", type=click.IntRange(0), default=0, help="Only sandboxes that are at least so many seconds old."
+)
+@click.option(
+    "--pause-pools",
+    is_flag=True,
+    help="Pause the pools of the namespace first, so that they start and hand out nothing.",
+)
+@click.option("--timeout", default=120, show_default=True, help="Seconds to wait until the sandboxes are gone.")
 @click.pass_obj
 def reap(
     context: Context, labels: dict[str, str], all_: bool, older_than: int, pause_pools: bool, timeout: int
@@ -44,7 +51,7 @@ def reap(
     sandyard reap -l owner=ci --older-than 3600
     """  # noqa: D301 - click's mark for "do not wrap" is the character itself
     if not (all_ or labels or older_than):
-        raise click.UsageError("say which: --label, --older-than, or --all")
+        raise click.UsageError("say which sandboxes: --label, --older-than, or --all")
 
     async def job() -> int:
         async with context.cluster() as cluster:
@@ -89,15 +96,15 @@ async def _delete(cluster: Cluster, resource: Resource, bodies: list[dict[str, A
 
 
 @click.command()
-@click.option("--pool", help="Take the sandbox that is looked into from this pool.")
-@click.option("--image", help="Start it of this image (with /bin/sh) instead.")
+@click.option("--pool", help="Examine a sandbox from this pool.")
+@click.option("--image", help="Examine a sandbox of this image, which has /bin/sh.")
 @output
 @click.pass_obj
 def doctor(context: Context, pool: str | None, image: str | None, output: str | None) -> None:
     """Prove on this cluster that a sandbox is isolated, and that nothing of it is left.
 
-    Makes one sandbox in the namespace, looks into it, tries to get out of it, deletes it. Ends
-    with 1 if anything is not as it must be.
+    Creates one sandbox in the namespace, looks into it, tries to get out of it, and deletes it. Exits
+    with 1 if a check fails.
     """
     if pool and image:
         raise click.UsageError("give either --pool or --image")
@@ -107,7 +114,7 @@ def doctor(context: Context, pool: str | None, image: str | None, output: str | 
             return [finding async for finding in proofs.examine(cluster, pool, image)]
 
     found = context.run(job())
-    print_([{"metadata": {"name": one.name}, **vars(one)} for one in found], output, show.FINDINGS)
+    tables.show([{"metadata": {"name": one.name}, **vars(one)} for one in found], output, tables.FINDINGS)
     bad = [one.name for one in found if one.result == "FAIL"]
     if bad:
         raise Ended(f"{len(bad)} of {len(found)} failed: {', '.join(bad)}")
@@ -115,9 +122,9 @@ def doctor(context: Context, pool: str | None, image: str | None, output: str | 
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--crds", is_flag=True, help="The CustomResourceDefinitions too.")
+@click.option("--crds", is_flag=True, help="Delete the CustomResourceDefinitions too.")
 @click.option("--release", default="sandyard", show_default=True, help="Helm release to uninstall.")
-@click.option("--release-namespace", default="sandyard-system", show_default=True, help="Its namespace.")
+@click.option("--release-namespace", default="sandyard-system", show_default=True, help="Namespace of the release.")
 @click.option("--timeout", default=300, show_default=True, help="Seconds to wait for each step.")
 @click.pass_obj
 def uninstall(context: Context, yes: bool, crds: bool, release: str, release_namespace: str, timeout: int) -> None:

@@ -1,12 +1,13 @@
-"""Commands for people: make, use, look at and end sandboxes."""
+"""The command line: create, use, look at and delete sandboxes."""
 
 from __future__ import annotations
 
 import click
 
 from sandyard import __version__
-from sandyard.cli import admin, life, use
-from sandyard.cli.base import Context
+from sandyard.cli import admin, files, sandboxes
+from sandyard.cli import exec as exec_
+from sandyard.cli.context import Context
 from sandyard.cli.pools import pool
 
 __all__ = ["main"]
@@ -21,17 +22,17 @@ def main(context: click.Context, namespace: str | None) -> None:
 
     \b
     Examples:
-      sandyard create --pool python              take one from a pool, print its name
+      sandyard create --pool python              take a sandbox from a pool, print its name
       sandyard exec NAME -- python3 -c 'print(1)'
-      sandyard run --pool python -- uname -a     create, exec and delete in one
-      sandyard shell NAME                        a shell in it
-      sandyard cp ./data NAME:data               copy into it
+      sandyard run --pool python -- uname -a     create, exec and delete at once
+      sandyard shell NAME                        a shell in the sandbox
+      sandyard cp ./data NAME:data               copy into the sandbox
       sandyard rm NAME
     """  # noqa: D301 - click's mark for "do not wrap" is the character itself
     context.obj = Context(namespace)
 
 
-for command in (*life.COMMANDS, *use.COMMANDS, pool, *admin.COMMANDS):
+for command in (*sandboxes.COMMANDS, *exec_.COMMANDS, *files.COMMANDS, pool, *admin.COMMANDS):
     main.add_command(command)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from sandyard.api import names
-from sandyard.cli import show
-from sandyard.cli.base import Context, Ended, note, output, print_
+from sandyard.cli import tables
+from sandyard.cli.context import Context, Ended, note
+from sandyard.cli.options import output
 from sandyard.client.session.cluster import POOLS
 
 __all__ = ["pool"]
@@ -16,7 +17,7 @@ __all__ = ["pool"]
 
 @click.group()
 def pool() -> None:
-    """Make pools, look at them and size them."""
+    """Create, show and scale pools."""
 
 
 @pool.command("ls")
@@ -29,25 +30,27 @@ def list_(context: Context, output: str | None) -> None:
         async with context.cluster() as cluster:
             return await cluster.client.items(POOLS.path(cluster.namespace))
 
-    print_(context.run(job()), output, show.POOLS)
+    tables.show(context.run(job()), output, tables.POOLS)
 
 
 @pool.command("create")
 @click.argument("name")
 @click.option("--image", required=True, help="Image of its sandboxes.")
 @click.option("--replicas", type=click.IntRange(0), default=1, show_default=True, help="Warm sandboxes to keep.")
-@click.option("--max", "most", type=click.IntRange(1), help="The most sandboxes, warm and claimed.")
-@click.option("--cpu", help="CPU limit of each, for example 500m.")
-@click.option("--memory", help="Memory limit of each, for example 512Mi.")
-@click.option("--network", type=click.Choice(["None", "Internet", "DNS"]), help="What they may reach; else nothing.")
-@click.option("--language", help="Language that clients find it by.")
-@click.option("--dry-run", is_flag=True, help="Print the object instead of making it.")
+@click.option("--max", "most", type=click.IntRange(1), help="Most sandboxes at once, warm and claimed.")
+@click.option("--cpu", help="CPU limit of each sandbox, for example 500m.")
+@click.option("--memory", help="Memory limit of each sandbox, for example 512Mi.")
+@click.option(
+    "--network", type=click.Choice(["None", "Internet", "DNS"]), help="What its sandboxes may reach; default: nothing."
+)
+@click.option("--language", help="Language by which clients find the pool.")
+@click.option("--dry-run", is_flag=True, help="Print the object and create nothing.")
 @click.pass_obj
 def create(
     context: Context, name: str, image: str, replicas: int, most: int | None, cpu: str | None, memory: str | None,
     network: str | None, language: str | None, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Make a pool.
+    """Create a pool.
 
     \b
     sandyard pool create python --image python:3.12-slim --replicas 3 --language python
@@ -65,7 +68,7 @@ def create(
     body = {"apiVersion": names.API_VERSION, "kind": names.POOL_KIND, "metadata": {"name": name, **labels},
             "spec": spec}  # fmt: skip
     if dry_run:
-        print_(body, "yaml", show.POOLS)
+        tables.show(body, "yaml", tables.POOLS)
         return
 
     async def job() -> None:
@@ -73,7 +76,7 @@ def create(
             await cluster.create(POOLS, cluster.namespace, body)
 
     context.run(job())
-    note(f"pool {name} made; sandyard pool status {name} shows how it fills")
+    note(f"pool {name} created; sandyard pool status {name} shows how it fills")
 
 
 @pool.command("scale")
@@ -81,7 +84,7 @@ def create(
 @click.argument("replicas", type=click.IntRange(0))
 @click.pass_obj
 def scale(context: Context, name: str, replicas: int) -> None:
-    """Keep so many warm sandboxes."""
+    """Set how many warm sandboxes a pool keeps."""
 
     async def job() -> None:
         async with context.cluster() as cluster:
@@ -95,18 +98,18 @@ def scale(context: Context, name: str, replicas: int) -> None:
 @output
 @click.pass_obj
 def status(context: Context, name: str, output: str | None) -> None:
-    """Show a pool and what its conditions say; ends with 1 if it needs somebody's help (Stalled)."""
+    """Show a pool and its conditions; exits with 1 if the pool is Stalled and needs somebody's help."""
 
     async def job() -> dict[str, Any]:
         async with context.cluster() as cluster:
             return await cluster.get(POOLS, cluster.namespace, name)
 
     found = context.run(job())
-    print_(found, output, show.POOLS)
-    told = found.get("status", {}).get("conditions", [])
+    tables.show(found, output, tables.POOLS)
+    conditions = found.get("status", {}).get("conditions", [])
     if output in (None, "wide"):
         click.echo("")
-        click.echo(show.table(told, show.CONDITIONS))
-    stalled = next((one for one in told if one["type"] == "Stalled" and one["status"] == "True"), None)
+        click.echo(tables.table(conditions, tables.CONDITIONS))
+    stalled = next((one for one in conditions if one["type"] == "Stalled" and one["status"] == "True"), None)
     if stalled is not None:
         raise Ended(f"pool {name} is stalled: {stalled['reason']}: {stalled['message']}")

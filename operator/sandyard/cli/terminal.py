@@ -1,4 +1,4 @@
-"""Connects this terminal with one in a sandbox."""
+"""Connects this terminal with a terminal in a sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import termios
 import tty
 from collections.abc import Iterator, Mapping, Sequence
 
-from sandyard.cli.base import Ended, out
+from sandyard.cli.context import Ended, out
 from sandyard.client import AsyncSandbox
 
 __all__ = ["connect"]

@@ -1,13 +1,17 @@
-"""Tables for terminals and pipes: the same text for both, no colours."""
+"""Tables and other forms of objects, for terminals and pipes: the same text for both, no colours."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sandyard.api import conditions, model
+import click
+import yaml
+
+from sandyard.api import conditions, model, names
 
 __all__ = [
     "BACKGROUND",
@@ -20,6 +24,7 @@ __all__ = [
     "Column",
     "Columns",
     "age",
+    "show",
     "table",
 ]
 
@@ -50,11 +55,31 @@ def table(items: Sequence[Mapping[str, Any]], columns: Columns, *, wide: bool = 
     """Rows of *items* under the titles, as wide as need be."""
     shown = [column for column in columns if wide or not column.wide]
     rows = [[column.title for column in shown]]
-    # What a cluster tells may hold anything; a terminal would obey it.
+    # A cluster's text may hold anything; a terminal would obey it.
     rows += [[conditions.printable(str(column.value(item) or "")) for column in shown] for item in items]
     widths = [max(len(row[place]) for row in rows) for place in range(len(shown))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)
+
+
+def show(found: Any, form: str | None, columns: Columns) -> None:
+    """Print an object or a list of them, as a table or as *form* has it."""
+    items = found if isinstance(found, list) else [found]
+    if form == "json":
+        click.echo(json.dumps(_document(found), indent=2))
+    elif form == "yaml":
+        click.echo(yaml.safe_dump(json.loads(json.dumps(_document(found))), sort_keys=False), nl=False)
+    elif form == "name":
+        for item in items:
+            click.echo(item["metadata"]["name"])
+    else:
+        click.echo(table(items, columns, wide=form == "wide"))
+
+
+def _document(found: Any) -> Any:
+    if isinstance(found, list):
+        return {"apiVersion": "v1", "kind": "List", "items": found}
+    return {"apiVersion": names.API_VERSION, **found} if "metadata" in found else found
 
 
 def _status(field: str) -> Callable[[Mapping[str, Any]], object]:
@@ -63,8 +88,8 @@ def _status(field: str) -> Callable[[Mapping[str, Any]], object]:
 
 def _ready(field: str) -> Callable[[Mapping[str, Any]], object]:
     def value(item: Mapping[str, Any]) -> object:
-        told = item.get("status", {}).get("conditions") or ()
-        return next((entry.get(field) for entry in told if entry["type"] == "Ready"), "")
+        found = item.get("status", {}).get("conditions") or ()
+        return next((entry.get(field) for entry in found if entry["type"] == "Ready"), "")
 
     return value
 
@@ -74,8 +99,8 @@ def _age(item: Mapping[str, Any]) -> str:
 
 
 def _left(item: Mapping[str, Any]) -> str:
-    told = item.get("status", {}).get("expiresAt")
-    return age(model.seconds(told) - time.time()) if told else ""
+    expires = item.get("status", {}).get("expiresAt")
+    return age(model.seconds(expires) - time.time()) if expires else ""
 
 
 SANDBOXES: Columns = (

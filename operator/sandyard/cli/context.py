@@ -1,25 +1,21 @@
-"""What all commands share: the connection, how errors end the program, and how things are printed."""
+"""What every command is given: the connection, how an error ends the program, and its streams."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
-import yaml
 
-from sandyard.api import names
-from sandyard.cli import show
 from sandyard.client import AsyncSandbox, Cluster, errors
 from sandyard.client.session.cluster import explain
 from sandyard.kube import errors as kube_errors
 
-__all__ = ["Context", "Ended", "err", "note", "out", "output", "pairs", "print_", "waiting", "words"]
+__all__ = ["Context", "Ended", "err", "note", "out", "waiting"]
 
 T = TypeVar("T")
 # As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
@@ -47,7 +43,7 @@ class Context:
         self._namespace = namespace
 
     def run(self, job: Coroutine[Any, Any, T]) -> T:
-        """Run *job*; an error of the client is told in one line, and ends the program."""
+        """Run *job*; an error of the client ends the program with one line."""
         try:
             return asyncio.run(_terminable(job))
         except errors.CommandTimeout as error:
@@ -59,8 +55,8 @@ class Context:
         except errors.SandboxError as error:
             raise Ended(f"{error} [{error.code}]") from error
         except (kube_errors.ApiError, kube_errors.TransportError) as error:
-            told = explain(error)
-            raise Ended(f"{told} [{told.code}]") from error
+            explained = explain(error)
+            raise Ended(f"{explained} [{explained.code}]") from error
         except OSError as error:
             raise Ended(f"{error.strerror or error}: {error.filename}" if error.filename else str(error)) from error
 
@@ -115,56 +111,15 @@ def err(data: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person at the terminal something that is no output."""
+    """Write a line for the person at the terminal: to standard error, since it is not output."""
     click.echo(f"sandyard: {text}", err=True)
 
 
 @contextlib.asynccontextmanager
 async def waiting(text: str) -> AsyncIterator[None]:
-    """Say *text* if what is inside takes longer than two seconds."""
+    """Write *text* if the block takes longer than two seconds."""
     timer = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, note, text)
     try:
         yield
     finally:
         timer.cancel()
-
-
-def pairs(_context: click.Context, option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE options."""
-    found = {}
-    for value in values:
-        key, sign, text = value.partition("=")
-        if not sign or not key:
-            raise click.BadParameter(f"{value!r} is not NAME=VALUE", param=option)
-        found[key] = text
-    return found
-
-
-def words(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> list[str]:
-    """A command as it stands, without the dashes that part it from our own options."""
-    return list(values[1:] if values[:1] == ("--",) else values)
-
-
-output = click.option(
-    "-o", "--output", type=click.Choice(["json", "yaml", "wide", "name"]), help="Another form than a table."
-)
-
-
-def print_(found: Any, form: str | None, columns: show.Columns) -> None:
-    """Print an object or a list of them, as a table or as *form* has it."""
-    items = found if isinstance(found, list) else [found]
-    if form == "json":
-        click.echo(json.dumps(_document(found), indent=2))
-    elif form == "yaml":
-        click.echo(yaml.safe_dump(json.loads(json.dumps(_document(found))), sort_keys=False), nl=False)
-    elif form == "name":
-        for item in items:
-            click.echo(item["metadata"]["name"])
-    else:
-        click.echo(show.table(items, columns, wide=form == "wide"))
-
-
-def _document(found: Any) -> Any:
-    if isinstance(found, list):
-        return {"apiVersion": "v1", "kind": "List", "items": found}
-    return {"apiVersion": names.API_VERSION, **found} if "metadata" in found else found

@@ -1,4 +1,4 @@
-"""Commands that make sandboxes, show them and end them."""
+"""Commands that make sandboxes, show them and delete them."""
 
 from __future__ import annotations
 
@@ -8,48 +8,22 @@ from typing import Any
 
 import click
 
-from sandyard.cli import show
-from sandyard.cli.base import Context, output, pairs, print_, waiting
+from sandyard.cli import tables
+from sandyard.cli.context import Context, waiting
+from sandyard.cli.options import making, output, pairs, wanted
 from sandyard.client import AsyncSandbox
 from sandyard.client.session.cluster import SANDBOXES
 
-__all__ = ["COMMANDS", "making", "wanted"]
-
-
-def making(command: Any) -> Any:
-    """The options of commands that make a sandbox."""
-    for option in (
-        click.option("--pool", help="Pool to take it from."),
-        click.option("--language", help="Take it from the pool for this language."),
-        click.option("--image", help="Start one of this image alone, without a pool."),
-        click.option("--ttl", default=300, show_default=True, help="Seconds that it lives; 0: as its pool says."),
-        click.option("--idle", type=int, help="Seconds without use that it lives."),
-        click.option("-e", "--env", multiple=True, callback=pairs, help="Environment variable NAME=VALUE."),
-        click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Label NAME=VALUE."),
-        click.option("--wait-seconds", type=int, help="How long to wait for it; default: as its pool says."),
-    ):
-        command = option(command)
-    return command
-
-
-def wanted(
-    pool: str | None, image: str | None, language: str | None, ttl: int, idle: int | None, **options: Any
-) -> dict[str, Any]:
-    """What the options of `making` ask for, as `AsyncSandbox.create` takes it."""
-    if [pool, image, language].count(None) != 2:
-        raise click.UsageError("give either --pool or --image, or --language")
-    template = {"image": image} if image is not None else None
-    return {**options, "pool": pool, "template": template, "language": language, "timeout": ttl or None,
-            "idle_timeout": idle}  # fmt: skip
+__all__ = ["COMMANDS"]
 
 
 @click.command()
 @click.argument("name", required=False)
 @making
-@click.option("--no-wait", is_flag=True, help="Do not wait until it is Ready.")
+@click.option("--no-wait", is_flag=True, help="Return before the sandbox is Ready.")
 @click.pass_obj
 def create(context: Context, /, name: str | None, no_wait: bool, **options: Any) -> None:
-    """Make a sandbox and print its name.
+    """Create a sandbox and print its name.
 
     \b
     sandyard create --pool python --ttl 3600
@@ -66,8 +40,8 @@ def create(context: Context, /, name: str | None, no_wait: bool, **options: Any)
 
 
 @click.command("ls")
-@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Only those with this label.")
-@click.option("--pool", help="Only those of this pool.")
+@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Only sandboxes with this label.")
+@click.option("--pool", help="Only sandboxes of this pool.")
 @output
 @click.pass_obj
 def list_(context: Context, labels: dict[str, str], pool: str | None, output: str | None) -> None:
@@ -77,7 +51,7 @@ def list_(context: Context, labels: dict[str, str], pool: str | None, output: st
         async with context.cluster() as cluster:
             return list(await AsyncSandbox.list(labels=labels, pool=pool, cluster=cluster))
 
-    print_(context.run(job()), output, show.SANDBOXES)
+    tables.show(context.run(job()), output, tables.SANDBOXES)
 
 
 @click.command()
@@ -91,10 +65,10 @@ def get(context: Context, name: str, output: str | None) -> None:
         async with context.cluster() as cluster:
             return await cluster.get(SANDBOXES, cluster.namespace, name)
 
-    print_(context.run(job()), output, show.SANDBOXES)
+    tables.show(context.run(job()), output, tables.SANDBOXES)
 
 
-def _plain(verb: str, told: str, act: Callable[[AsyncSandbox], Any], help_: str) -> click.Command:
+def _plain(verb: str, becomes: str, act: Callable[[AsyncSandbox], Any], help_: str) -> click.Command:
     """A command that does one thing to a sandbox."""
 
     @click.command(verb, help=help_)
@@ -102,7 +76,7 @@ def _plain(verb: str, told: str, act: Callable[[AsyncSandbox], Any], help_: str)
     @click.pass_obj
     def command(context: Context, name: str) -> None:
         async def job(sandbox: AsyncSandbox) -> None:
-            async with waiting(f"waiting until {name} is {told}"):
+            async with waiting(f"waiting until {name} is {becomes}"):
                 await act(sandbox)
 
         context.use(name, job)
@@ -114,8 +88,10 @@ pause = _plain("pause", "Paused", AsyncSandbox.pause, "Stop every process of a s
 suspend = _plain(
     "suspend", "Suspended", AsyncSandbox.suspend, "Delete the pod of a sandbox; its persistent workspace is kept."
 )
-resume = _plain("resume", "Ready", AsyncSandbox.resume, "Let a paused or suspended sandbox go on.")
-restart = _plain("restart", "Ready", AsyncSandbox.restart, "Go on in a new pod with the same persistent workspace.")
+resume = _plain("resume", "Ready", AsyncSandbox.resume, "Resume a paused or suspended sandbox.")
+restart = _plain(
+    "restart", "Ready", AsyncSandbox.restart, "Continue a sandbox in a new pod, with the same persistent workspace."
+)
 
 
 @click.command()
@@ -123,29 +99,29 @@ restart = _plain("restart", "Ready", AsyncSandbox.restart, "Go on in a new pod w
 @click.argument("seconds", type=click.IntRange(1))
 @click.pass_obj
 def ttl(context: Context, name: str, seconds: int) -> None:
-    """Let a sandbox live for so many seconds from now."""
+    """Set how many seconds a sandbox lives from now on."""
     context.use(name, lambda sandbox: sandbox.set_timeout(seconds))
 
 
 @click.command()
 @click.argument("names_", metavar="NAME...", nargs=-1)
-@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="All with this label.")
-@click.option("--all", "all_", is_flag=True, help="All of the namespace.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until they are gone.")
+@click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Every sandbox with this label.")
+@click.option("--all", "all_", is_flag=True, help="Every sandbox of the namespace.")
+@click.option("--no-wait", is_flag=True, help="Return before the sandboxes are gone.")
 @click.pass_obj
 def rm(context: Context, names_: Sequence[str], labels: dict[str, str], all_: bool, no_wait: bool) -> None:
-    """Delete sandboxes and everything of them."""
+    """Delete sandboxes and all that belongs to them."""
     if not names_ and not labels and not all_:
         raise click.UsageError("name a sandbox, or give --label or --all")
 
     async def job() -> None:
-        async with context.cluster() as cluster, waiting("waiting until they are gone"):
+        async with context.cluster() as cluster, waiting("waiting until the sandboxes are gone"):
             bodies = [await cluster.get(SANDBOXES, cluster.namespace, name) for name in names_]
             if labels or all_:
                 bodies += await AsyncSandbox.list(labels=labels, cluster=cluster)
-            going = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
-            await asyncio.gather(*(sandbox.kill(wait=not no_wait) for sandbox in going))
-            for sandbox in going:
+            deleting = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
+            await asyncio.gather(*(sandbox.kill(wait=not no_wait) for sandbox in deleting))
+            for sandbox in deleting:
                 click.echo(f"{sandbox.name} deleted")
 
     context.run(job())
@@ -156,7 +132,7 @@ def rm(context: Context, names_: Sequence[str], labels: dict[str, str], all_: bo
 @output
 @click.pass_obj
 def top(context: Context, names_: Sequence[str], output: str | None) -> None:
-    """Show what sandboxes use: CPU, memory, disk; all that are Ready if none is named."""
+    """Show what sandboxes use: CPU, memory and disk. Without a NAME, shows all that are Ready."""
 
     async def job() -> list[dict[str, Any]]:
         async with context.cluster() as cluster:
@@ -165,14 +141,14 @@ def top(context: Context, names_: Sequence[str], output: str | None) -> None:
             else:
                 bodies = [body for body in await AsyncSandbox.list(cluster=cluster) if body.phase == "Ready"]
             using = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
-            async with waiting("looking into them"):
+            async with waiting("measuring the sandboxes"):
                 found = await asyncio.gather(*(sandbox.get_metrics() for sandbox in using))
             for sandbox in using:
                 await sandbox.close()
             return [{"metadata": {"name": sandbox.name}, "usage": vars(metrics)}
                     for sandbox, metrics in zip(using, found, strict=True)]  # fmt: skip
 
-    print_(context.run(job()), output, show.USAGE)
+    tables.show(context.run(job()), output, tables.USAGE)
 
 
 COMMANDS = (create, list_, get, pause, suspend, resume, restart, ttl, rm, top)
