@@ -21,6 +21,8 @@ __all__ = ["Options", "down", "kubectl", "load", "status", "up"]
 # Started in this order, stopped in the reverse one.
 _CONTROL_PLANE = ("etcd", "apiserver", "controller-manager", "scheduler")
 _NODE = ("containerd", "kubelet", "kube-proxy")
+# For each of them to answer: seconds on an idle machine, minutes on one that is building something else.
+_PATIENCE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,20 @@ def up(name: str, options: Options) -> paths.Cluster:
         environment = {**os.environ, "PATH": tools.search_path(groups), "NODE_NAME": cluster.node_name}
         _make_cgroup(cluster)
         _start(running, cluster, _CONTROL_PLANE[:2], environment)
-        processes.wait_until("API server ready", lambda: _healthy(cluster), 90)
+        processes.wait_until("API server ready", lambda: _healthy(cluster), _PATIENCE_SECONDS)
         _start(running, cluster, (*_CONTROL_PLANE[2:], "containerd"), environment)
         running.start("outside", components.outside(cluster), netns=cluster.outside_netns, environment=environment)
-        processes.wait_until("containerd ready", lambda: _containerd_ready(cluster), 60)
+        processes.wait_until("containerd ready", lambda: _containerd_ready(cluster), _PATIENCE_SECONDS)
         _make_storage_class(cluster)
         running.start("volumes", components.volumes(cluster), netns=None, environment=environment)
         for archive in (images.pause(), images.busybox()):
             load(cluster, archive)
         _start(running, cluster, _NODE[1:], environment)
-        processes.wait_until("node Ready", lambda: _node_ready(cluster, cluster.node_name), 120)
+        processes.wait_until("node Ready", lambda: _node_ready(cluster, cluster.node_name), _PATIENCE_SECONDS)
         if options.network_policy:
             # It ends at once when its node is not registered yet.
             _start(running, cluster, ("kube-router",), environment)
-            processes.wait_until("network policies enforced", lambda: _enforcing(cluster, running), 60)
+            processes.wait_until("network policies enforced", lambda: _enforcing(cluster, running), _PATIENCE_SECONDS)
         if options.simulated_nodes:
             _start(running, cluster, ("kwok",), environment)
             _simulate_nodes(cluster, options.simulated_nodes)

@@ -1,8 +1,12 @@
-"""A real cluster with gVisor, the chart installed in it, and the leak gate around every test.
+"""A real cluster with gVisor, the chart installed in it, and the leak gate around every test and every module.
 
 The cluster is called ``test``, so that it stands beside a demo; SANDYARD_TEST_CLUSTER gives it
-another name, so that two runs stand beside each other. SANDYARD_KEEP_CLUSTER=1 keeps it for the
-next run.
+another name, for a second run at the same time. SANDYARD_KEEP_CLUSTER=1 keeps it for the next run.
+
+A pod in gVisor takes seconds of both cores, so tests share what they only use: ``pool``, a warm pool of the
+module, and ``sandbox``, a sandbox of the module that each of them finds empty. A test that ends its sandbox
+takes one of its own from the pool: ``claimed``. One that looks at everything in its namespace has one to
+itself: ``kube``.
 """
 
 from __future__ import annotations
@@ -12,77 +16,19 @@ import os
 import pathlib
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from localcluster import images, lifecycle, paths
+from localcluster import images, lifecycle
 from sandyard import AsyncSandbox
 from tests.support import leaks, manifests, report
-from tests.support.audit import Audit
-from tests.support.kube import Kube, wait_for_api
+from tests.support.kube import Kube
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
+from tests.support.release import Installed, load_images
 
 NAME = os.environ.get("SANDYARD_TEST_CLUSTER", "test")
-OPERATOR_USER = "system:serviceaccount:sandyard-system:sandyard"
-
-
-@dataclass(frozen=True)
-class Installed:
-    """The cluster and the release in it."""
-
-    cluster: paths.Cluster
-    kube: Kube
-
-    def audit(self) -> Audit:
-        """The operator's calls from now on."""
-        return Audit(self.cluster.logs / "audit.log", OPERATOR_USER)
-
-    def install(self, *values: str, helm: str = "helm") -> None:
-        """Install or upgrade the chart with the operator's own image."""
-        install(self.kube, *values, helm=helm)
-
-    def scale_operator(self, replicas: int) -> None:
-        """Run so many replicas of the operator in the cluster, and wait for it."""
-        system = self.kube.within("sandyard-system")
-        system.kubectl("scale", "deployment/sandyard", f"--replicas={replicas}")
-        if replicas:
-            system.kubectl("rollout", "status", "deployment/sandyard", "--timeout=90s")
-        else:
-            selector = "app.kubernetes.io/component=operator"
-            system.kubectl("wait", "--for=delete", "pod", "-l", selector, "--timeout=60s")
-
-
-def install(kube: Kube, *values: str, helm: str = "helm") -> None:
-    repository, _, tag = images.OPERATOR_IMAGE.rpartition(":")
-    settings = [f"image.repository={repository}", f"image.tag={tag}", "replicas=1", *values]
-    kube.run(
-        helm, "upgrade", "--install", "sandyard", str(paths.REPOSITORY / "charts" / "sandyard"),
-        "--namespace=sandyard-system", "--create-namespace", "--wait", "--timeout=120s",
-        *(f"--set={setting}" for setting in settings),
-    )  # fmt: skip
-    wait_for_api(kube)
-
-
-def load_images(cluster: paths.Cluster) -> None:
-    for archive in (images.python(), images.operator()):
-        lifecycle.load(cluster, archive)
-
-
-@contextlib.contextmanager
-def cluster_of_its_own(name: str, options: lifecycle.Options) -> Iterator[Kube]:
-    """Another cluster beside the other, with our images in it, and gone in the end."""
-    cluster = lifecycle.up(name, options)
-    kube = Kube(cluster.kubeconfig)
-    try:
-        load_images(cluster)
-        yield kube
-    except BaseException:
-        print(report.state(kube))
-        raise
-    finally:
-        lifecycle.down(name)
-    assert not cluster.state.exists()
+# What keeps a sandbox alive that has no command of its own.
+KEEPER = "2147483647"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -114,52 +60,108 @@ def installed() -> Iterator[Installed]:
             lifecycle.down(NAME)
 
 
+@pytest.fixture(scope="session")
+def session_gate(installed: Installed) -> leaks.Gate:
+    return leaks.Gate(installed.kube, installed.cluster)
+
+
+@pytest.fixture(scope="module")
+def gate(session_gate: leaks.Gate) -> Iterator[leaks.Gate]:
+    """After a module, cluster and node hold what they held before it."""
+    before = session_gate.held()
+    yield session_gate
+    session_gate.back_to(before)
+
+
 @pytest.fixture(autouse=True)
-def leak_gate(installed: Installed) -> Iterator[None]:
+def leak_gate(gate: leaks.Gate, installed: Installed) -> Iterator[None]:
     """After every test, cluster and node hold what they held before."""
-    before = leaks.snapshot(installed.kube, installed.cluster)
+    before = gate.held()
     yield
-    leaks.assert_back_to(before, installed.kube, installed.cluster)
+    gate.back_to(before)
+
+
+@contextlib.contextmanager
+def new_namespace(cluster: Kube) -> Iterator[Kube]:
+    """A namespace that goes with everything in it."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    within = cluster.within(name)
+    yield within
+    within.kubectl("delete", "sandboxes,sandboxpools", "--all", "--timeout=120s", "--ignore-not-found")
+    # What is left in it is nothing of ours, as the leak gate sees; its controller takes 5 s for that.
+    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture
 def kube(installed: Installed, leak_gate: None) -> Iterator[Kube]:
     """A namespace of the test's own; it goes with everything in it."""
-    namespace = f"test-{uuid.uuid4().hex[:8]}"
-    installed.kube.kubectl("create", "namespace", namespace)
-    within = installed.kube.within(namespace)
-    yield within
-    within.kubectl("delete", "sandboxes,sandboxpools", "--all", "--timeout=120s", "--ignore-not-found")
-    # What is left in it is nothing of ours, as the leak gate sees; its controller takes 5 s for that.
-    installed.kube.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+    with new_namespace(installed.kube) as within:
+        yield within
+
+
+@pytest.fixture(scope="module")
+def python_pool(installed: Installed, gate: leaks.Gate) -> Iterator[Kube]:
+    """The module's namespace with a pool called python in it."""
+    with new_namespace(installed.kube) as within:
+        within.apply(manifests.pool("python", 1))
+        within.wait_for("sandboxpool", "python", "Ready", timeout=90)
+        gate.changed()
+        yield within
 
 
 @pytest.fixture
-def operator(installed: Installed, tmp_path: pathlib.Path) -> Iterator[OperatorProcess]:
+def pool(python_pool: Kube, leak_gate: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
+    """The module's pool, warm again, in the namespace that the client works in."""
+    monkeypatch.setenv("KUBECONFIG", str(python_pool.kubeconfig))
+    python_pool.wait_for("sandboxpool", "python", "Ready", timeout=90)
+    yield python_pool
+    if python_pool.list("sandboxes"):
+        python_pool.delete("sandboxes", "--all", timeout=120)
+
+
+@pytest.fixture(scope="module")
+def standing(installed: Installed, gate: leaks.Gate) -> Iterator[Kube]:
+    """A namespace with the sandbox called ``standing`` in it, which the tests of a module share."""
+    with new_namespace(installed.kube) as within:
+        template = manifests.template(workspace={"sizeLimit": "1Gi"}, tmp={"sizeLimit": "512Mi"})
+        within.create(manifests.sandbox("standing", template=template))
+        within.wait_for("sandbox", "standing", "Ready", timeout=90)
+        gate.changed()
+        yield within
+
+
+@pytest.fixture
+async def sandbox(standing: Kube, leak_gate: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
+    """The module's sandbox by the Python client, with no files and no processes in it but its own."""
+    monkeypatch.setenv("KUBECONFIG", str(standing.kubeconfig))
+    async with await AsyncSandbox.connect("standing", namespace=standing.namespace) as made:
+        yield made
+    async with await AsyncSandbox.connect("standing", namespace=standing.namespace) as made:
+        found = [one for one in await made.commands.processes() if one.pid != 1 and KEEPER not in one.command]
+        kill = f"kill -9 {' '.join(str(one.pid) for one in found)} 2>/dev/null; " if found else ""
+        await made.commands.run(f"{kill}find /workspace /tmp -mindepth 1 -delete", check=True)
+
+
+@pytest.fixture
+async def claimed(pool: Kube) -> AsyncIterator[AsyncSandbox]:
+    """A sandbox of the test's own, from the module's pool, by the Python client."""
+    async with await AsyncSandbox.create("python", namespace=pool.namespace) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def operator(
+    installed: Installed, gate: leaks.Gate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
     """The operator outside the cluster, with the same rights, in place of the deployed one."""
     installed.scale_operator(0)
-    config = service_account_kubeconfig(installed.kube, tmp_path / "kubeconfig")
-    process = OperatorProcess(config, tmp_path / "operator.log", KUBERNETES_SERVICE_HOST="10.96.0.1",
+    folder: pathlib.Path = tmp_path_factory.mktemp("operator")
+    config = service_account_kubeconfig(installed.kube, folder / "kubeconfig")
+    process = OperatorProcess(config, folder / "operator.log", KUBERNETES_SERVICE_HOST="10.96.0.1",
                               SANDYARD_PROBE_IMAGE=images.OPERATOR_IMAGE)  # fmt: skip
     process.start()
+    gate.changed()
     yield process
     process.kill()
     installed.scale_operator(1)
-
-
-@pytest.fixture
-def pool(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> Kube:
-    """A pool called python, in the namespace that the client works in."""
-    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    kube.apply(manifests.pool("python", 1))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
-    return kube
-
-
-@pytest.fixture
-async def sandbox(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
-    """A sandbox of its own template, by the Python client."""
-    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    template = manifests.template(workspace={"sizeLimit": "1Gi"}, tmp={"sizeLimit": "512Mi"})
-    async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as made:
-        yield made

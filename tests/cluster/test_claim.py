@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from tests.cluster.conftest import Installed
-from tests.support import manifests
+from tests.support import manifests, soak
 from tests.support.kube import Kube, until
+from tests.support.release import Installed
 
 
 def warm_uids(kube: Kube) -> set[str]:
     return {pod["metadata"]["uid"] for pod in kube.list("pods", "sandyard.dev/state=warm")}
 
 
-def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(kube: Kube, installed: Installed) -> None:
-    kube.apply(manifests.pool("python", 2))
-    kube.wait_for("sandboxpool", "python", "Ready")
-    before = warm_uids(kube)
+def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(pool: Kube, installed: Installed) -> None:
+    before = warm_uids(pool)
     audit = installed.audit()
-    kube.create(manifests.sandbox("hello", "python"))
-    status = kube.wait_for("sandbox", "hello", "Ready")
+    pool.create(manifests.sandbox("hello", "python"))
+    status = pool.wait_for("sandbox", "hello", "Ready")
 
     assert status["start"] == "Warm"
     assert status["podUID"] in before
@@ -29,31 +27,32 @@ def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(kube: Kube,
     ready = next(i for i, call in enumerate(calls) if (call.resource, call.name) == ("sandboxes/status", "hello"))
     until_ready = [(call.verb, call.resource) for call in sorted(calls[: ready + 1], key=lambda call: call.ended)]
     assert until_ready == [("patch", "pods"), ("patch", "sandboxes/status")]
-    kube.wait_for("sandboxpool", "python", "Ready")
-    kube.delete("sandbox", "hello")
+    pool.wait_for("sandboxpool", "python", "Ready")
+    pool.delete("sandbox", "hello")
 
 
-def test_fifty_claims_on_twenty_warm_pods(kube: Kube) -> None:
-    kube.apply(manifests.pool("python", 20, whenEmpty={"action": "ColdStart", "waitSeconds": 240}))
+def test_more_claims_than_warm_pods(kube: Kube) -> None:
+    replicas, claims = soak.rounds(short=6, long=20), soak.rounds(short=15, long=50)
+    kube.apply(manifests.pool("python", replicas, whenEmpty={"action": "ColdStart", "waitSeconds": 240}))
     kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
     before = warm_uids(kube)
-    assert len(before) == 20
-    names = [f"claim-{number}" for number in range(50)]
+    assert len(before) == replicas
+    names = [f"claim-{number}" for number in range(claims)]
     kube.create(*(manifests.sandbox(name, "python") for name in names))
     kube.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=240s", timeout=260)
 
     statuses = [item["status"] for item in kube.list("sandboxes")]
     pods = [status["podUID"] for status in statuses]
-    assert len(set(pods)) == 50, "a pod was handed out twice"
+    assert len(set(pods)) == claims, "a pod was handed out twice"
     warm = {status["podUID"] for status in statuses if status["start"] == "Warm"}
     # A late claim may get a substitute that has turned warm meanwhile.
     assert before <= warm
     assert any(status["start"] == "Cold" for status in statuses)
 
     kube.wait_for("sandboxpool", "python", "Ready", timeout=240)
-    status_equals_pods(kube, warm=20, claimed=50)
+    status_equals_pods(kube, warm=replicas, claimed=claims)
     until("all are counted", lambda: kube.status("sandboxpool", "python")["warmHits"] == len(warm), 10)
-    assert kube.status("sandboxpool", "python")["coldStarts"] == 50 - len(warm)
+    assert kube.status("sandboxpool", "python")["coldStarts"] == claims - len(warm)
     kube.delete("sandboxes", "--all", timeout=120)
 
 
@@ -78,16 +77,14 @@ def test_an_empty_pool_starts_one_for_the_claim(kube: Kube) -> None:
     kube.delete("sandbox", "hello")
 
 
-def test_a_sandbox_with_its_own_environment_is_started_cold(kube: Kube) -> None:
-    kube.apply(manifests.pool("python", 1))
-    kube.wait_for("sandboxpool", "python", "Ready")
-    kube.create(manifests.sandbox("hello", "python", env=[{"name": "WHO", "value": "me and $(HOME)"}]))
-    status = kube.wait_for("sandbox", "hello", "Ready")
+def test_a_sandbox_with_its_own_environment_is_started_cold(pool: Kube) -> None:
+    pool.create(manifests.sandbox("hello", "python", env=[{"name": "WHO", "value": "me and $(HOME)"}]))
+    status = pool.wait_for("sandbox", "hello", "Ready")
     assert status["start"] == "Cold"
-    said = kube.kubectl("exec", status["podName"], "-c", "sandbox", "--", "printenv", "WHO")
+    said = pool.kubectl("exec", status["podName"], "-c", "sandbox", "--", "printenv", "WHO")
     assert said == "me and $(HOME)\n"
-    assert kube.status("sandboxpool", "python")["replicas"] == 1
-    kube.delete("sandbox", "hello")
+    assert pool.status("sandboxpool", "python")["replicas"] == 1
+    pool.delete("sandbox", "hello")
 
 
 def test_a_sandbox_waits_for_its_pool_and_says_so(kube: Kube) -> None:
@@ -99,11 +96,9 @@ def test_a_sandbox_waits_for_its_pool_and_says_so(kube: Kube) -> None:
     kube.delete("sandbox", "early")
 
 
-def test_a_sandbox_expires_by_itself(kube: Kube) -> None:
-    kube.apply(manifests.pool("python", 1))
-    kube.wait_for("sandboxpool", "python", "Ready")
-    kube.create(manifests.sandbox("short", "python", lifetime={"seconds": 3}))
-    assert kube.wait_for("sandbox", "short", "Ready")["expiresAt"]
-    until("it is gone", lambda: kube.get("sandbox", "short") is None, 20)
-    kube.create(manifests.sandbox("late", "python", lifetime={"deadline": "2020-01-01T00:00:00Z"}))
-    until("it expired at once", lambda: kube.get("sandbox", "late") is None, 10)
+def test_a_sandbox_expires_by_itself(pool: Kube) -> None:
+    pool.create(manifests.sandbox("short", "python", lifetime={"seconds": 3}))
+    assert pool.wait_for("sandbox", "short", "Ready")["expiresAt"]
+    until("it is gone", lambda: pool.get("sandbox", "short") is None, 20)
+    pool.create(manifests.sandbox("late", "python", lifetime={"deadline": "2020-01-01T00:00:00Z"}))
+    until("it expired at once", lambda: pool.get("sandbox", "late") is None, 10)

@@ -15,15 +15,21 @@ import time
 
 import pytest
 
+from sandyard import AsyncSandbox
 from tests.support import manifests
 from tests.support.kube import Kube, until
 
 
 @pytest.fixture
-def cli(kube: Kube) -> Cli:
-    kube.apply(manifests.pool("python", 1))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
-    return Cli(kube)
+def cli(pool: Kube) -> Cli:
+    """In the namespace of the module's pool."""
+    return Cli(pool)
+
+
+@pytest.fixture
+def inside(standing: Kube, sandbox: AsyncSandbox) -> Cli:
+    """In the namespace of the module's sandbox."""
+    return Cli(standing)
 
 
 class Cli:
@@ -114,74 +120,69 @@ def test_pools_are_shown_and_sized(cli: Cli) -> None:
     assert head.split()[:3] == ["NAME", "DESIRED", "WARM"]
     assert row.split()[:3] == ["python", "1", "1"]
     cli.run("pool", "scale", "python", "2")
-    until("two", lambda: cli.text("pool", "ls").splitlines()[1].split()[:3] == ["python", "2", "2"], 60)
+    until("two", lambda: cli.text("pool", "ls").splitlines()[1].split()[:3] == ["python", "2", "2"], 60, interval=1)
+    cli.run("pool", "scale", "python", "1")
 
 
-def test_background_commands_and_processes(cli: Cli) -> None:
-    name = cli.text("create", "--pool", "python").strip()
-    id_ = cli.text("exec", "--bg", name, "--", "sh", "-c", "echo begun; echo err >&2; sleep 2; exit 9").strip()
-    cli.run("logs", "-f", name, id_, code=9)
-    assert cli.run("logs", name, id_) == b"begun\n"
-    assert cli.stderr == "err\n"
-    head, row = cli.text("ps", "--bg", name).splitlines()
+def test_background_commands_and_processes(inside: Cli) -> None:
+    id_ = inside.text("exec", "--bg", "standing", "--", "sh", "-c", "echo begun; echo err >&2; sleep 2; exit 9").strip()
+    inside.run("logs", "-f", "standing", id_, code=9)
+    assert inside.run("logs", "standing", id_) == b"begun\n"
+    assert inside.stderr == "err\n"
+    head, row = inside.text("ps", "--bg", "standing").splitlines()
     assert head.split()[:4] == ["ID", "PID", "STATE", "EXIT"]
     assert row.split()[0] == id_ and row.split()[2:4] == ["Ended", "9"]
-    other = cli.text("exec", "--bg", name, "--", "sleep", "1000").strip()
-    (pid,) = [line.split()[0] for line in cli.text("ps", name).splitlines() if line.endswith(" sleep 1000")]
-    cli.run("kill", name, pid, "-s", "KILL")
-    cli.run("logs", "-f", name, other, code=137)
-    cli.run("kill", name, other)
-    assert "had ended before" in cli.stderr
-    cli.run("kill", name, "99999", code=1)
-    assert "[CommandNotFound]" in cli.stderr
-    head, row = cli.text("top").splitlines()
+    other = inside.text("exec", "--bg", "standing", "--", "sleep", "1000").strip()
+    (pid,) = [line.split()[0] for line in inside.text("ps", "standing").splitlines() if line.endswith(" sleep 1000")]
+    inside.run("kill", "standing", pid, "-s", "KILL")
+    inside.run("logs", "-f", "standing", other, code=137)
+    inside.run("kill", "standing", other)
+    assert "had ended before" in inside.stderr
+    inside.run("kill", "standing", "99999", code=1)
+    assert "[CommandNotFound]" in inside.stderr
+    head, row = inside.text("top").splitlines()
     assert head.split() == ["NAME", "CPU", "MEMORY", "DISK", "SOURCE"]
-    assert row.split()[0] == name
-    assert json.loads(cli.text("top", name, "-o", "json"))["items"][0]["usage"]["memory_bytes"] > 0
-    cli.run("rm", name)
+    assert row.split()[0] == "standing"
+    assert json.loads(inside.text("top", "standing", "-o", "json"))["items"][0]["usage"]["memory_bytes"] > 0
 
 
-def test_files_go_in_and_out(cli: Cli, tmp_path: pathlib.Path) -> None:
-    name = cli.text("create", "--pool", "python").strip()
+def test_files_go_in_and_out(inside: Cli, tmp_path: pathlib.Path) -> None:
     (tmp_path / "tree" / "deep").mkdir(parents=True)
     (tmp_path / "tree" / "deep" / "file").write_bytes(b"\x00\xff")
-    cli.run("cp", str(tmp_path / "tree"), f"{name}:tree")
-    assert "1 files, 2 bytes" in cli.stderr
-    cli.run("exec", name, "--", "ln", "-s", "/etc/passwd", "tree/out")
-    cli.run("cp", f"{name}:tree", str(tmp_path / "back"))
-    assert "skipped 'out'" in cli.stderr.replace("./", "")
+    inside.run("cp", str(tmp_path / "tree"), "standing:tree")
+    assert "1 files, 2 bytes" in inside.stderr
+    inside.run("exec", "standing", "--", "ln", "-s", "/etc/passwd", "tree/out")
+    inside.run("cp", "standing:tree", str(tmp_path / "back"))
+    assert "skipped 'out'" in inside.stderr.replace("./", "")
     assert (tmp_path / "back" / "deep" / "file").read_bytes() == b"\x00\xff"
-    cli.run("cp", f"{name}:tree/deep/file", str(tmp_path / "one"))
+    inside.run("cp", "standing:tree/deep/file", str(tmp_path / "one"))
     assert (tmp_path / "one").read_bytes() == b"\x00\xff"
-    cli.run("cp", "a", "b", code=2)
-    cli.run("cp", f"{name}:nothing", str(tmp_path / "none"), code=1)
-    assert "[FileNotFound]" in cli.stderr
-    cli.run("write", name, "f", stdin=b"x = 1\n")
-    cli.run("edit", name, "f", "--replace", "x = 1", "x = 2")
-    assert cli.run("cat", name, "f") == b"x = 2\n"
-    cli.run("edit", name, "f", "--replace", "x = 1", "x = 3", code=1)
+    inside.run("cp", "a", "b", code=2)
+    inside.run("cp", "standing:nothing", str(tmp_path / "none"), code=1)
+    assert "[FileNotFound]" in inside.stderr
+    inside.run("write", "standing", "f", stdin=b"x = 1\n")
+    inside.run("edit", "standing", "f", "--replace", "x = 1", "x = 2")
+    assert inside.run("cat", "standing", "f") == b"x = 2\n"
+    inside.run("edit", "standing", "f", "--replace", "x = 1", "x = 3", code=1)
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\nsed -i s/2/4/ "$1"\n')
     editor.chmod(editor.stat().st_mode | stat.S_IXUSR)
-    cli.environment["EDITOR"] = str(editor)
-    cli.run("edit", name, "f")
-    assert cli.run("cat", name, "f") == b"x = 4\n"
-    cli.run("edit", name, "f")
-    assert "is as it was" in cli.stderr
-    cli.run("rm", name)
+    inside.environment["EDITOR"] = str(editor)
+    inside.run("edit", "standing", "f")
+    assert inside.run("cat", "standing", "f") == b"x = 4\n"
+    inside.run("edit", "standing", "f")
+    assert "is as it was" in inside.stderr
 
 
-def test_a_terminal_of_ones_own(cli: Cli) -> None:
-    name = cli.text("create", "--pool", "python").strip()
-    shown, code = cli.terminal("shell", name, typed=b"test -t 0 && echo is-a-$((1+1))-tty; exit 7\n")
+def test_a_terminal_of_ones_own(inside: Cli) -> None:
+    shown, code = inside.terminal("shell", "standing", typed=b"test -t 0 && echo is-a-$((1+1))-tty; exit 7\n")
     assert b"is-a-2-tty" in shown
     assert code == 7
-    shown, code = cli.terminal("exec", "-t", name, "--", "python3", "-q", typed=b"print(6 * 7)\nexit(3)\n")
+    shown, code = inside.terminal("exec", "-t", "standing", "--", "python3", "-q", typed=b"print(6 * 7)\nexit(3)\n")
     assert b"42" in shown
     assert code == 3
-    cli.run("exec", "-t", name, "--", "true", code=2)
-    assert "no terminal" in cli.stderr
-    cli.run("rm", name)
+    inside.run("exec", "-t", "standing", "--", "true", code=2)
+    assert "no terminal" in inside.stderr
 
 
 def test_pools_are_made_and_told(cli: Cli) -> None:
@@ -199,17 +200,21 @@ def test_pools_are_made_and_told(cli: Cli) -> None:
     assert "READY" in told and "CONDITION" not in told and "Stalled" in told
     cli.run(*made, code=1)
     assert "[AlreadyExists]" in cli.stderr
+    cli.run("rm", name)
+    cli.kube.delete("sandboxpool", "second")
     cli.run("pool", "create", "bad", "--image", "x", "--memory", "many", code=1)
     assert "[InvalidArgument]" in cli.stderr and "memory" in cli.stderr
 
 
-def test_a_namespace_is_emptied(cli: Cli) -> None:
-    for number in range(3):
-        cli.kube.apply(manifests.sandbox(f"s{number}", template=manifests.template()))
+def test_a_namespace_is_emptied(kube: Kube) -> None:
+    cli = Cli(kube)
+    kube.apply(manifests.pool("python", 0))
+    for number in range(2):
+        kube.apply(manifests.sandbox(f"s{number}", template=manifests.template()))
     cli.run("reap", code=2)
     assert cli.text("reap", "--older-than", "3600") == "0 sandboxes deleted\n"
     started = time.monotonic()
-    assert cli.text("reap", "--all", "--pause-pools") == "3 sandboxes deleted\n"
+    assert cli.text("reap", "--all", "--pause-pools") == "2 sandboxes deleted\n"
     assert time.monotonic() - started < 60
     assert cli.kube.list("sandboxes") == []
     assert cli.kube.get("sandboxpool", "python")["spec"]["paused"]  # type: ignore[index]
@@ -224,8 +229,3 @@ def test_the_doctor_proves_isolation(cli: Cli) -> None:
     told = cli.text("doctor", "--pool", "nowhere", code=1)
     assert "FAIL" in told and "[NotFound]" in told
     assert "failed: sandbox" in cli.stderr
-
-
-def test_completion_for_each_shell(cli: Cli) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        assert "_SANDYARD_COMPLETE" in cli.text("completion", shell)

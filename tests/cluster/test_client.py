@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import resource
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,15 +17,8 @@ import pytest
 from sandyard import AsyncSandbox, Sandbox
 from sandyard.client import Cluster, errors
 from sandyard.kube import remotecommand
-from tests.cluster.conftest import Installed
-from tests.support import manifests
+from tests.support import streams
 from tests.support.kube import Kube, Refused, until
-
-
-@pytest.fixture
-async def sandbox(pool: Kube) -> AsyncIterator[AsyncSandbox]:
-    async with await AsyncSandbox.create("python", namespace=pool.namespace) as made:
-        yield made
 
 
 async def processes(sandbox: AsyncSandbox) -> list[str]:
@@ -74,50 +65,8 @@ async def test_codes_streams_and_folders(sandbox: AsyncSandbox) -> None:
     assert caught.value.result.exit_code == 3
 
 
-async def check_bytes(sandbox: AsyncSandbox) -> None:
-    """In and out by both streams, at sizes around those of frames and pipes."""
-    for size in (0, 1, 4095, 32767, 32768, 32769, 10**6, 5 * 10**7):
-        data = os.urandom(min(size, 10**6)) * (size // 10**6 or 1)
-        out, err = hashlib.sha256(), hashlib.sha256()
-        done = await sandbox.commands.run(
-            "tee /dev/stderr", stdin=data, on_stdout=out.update, on_stderr=err.update, timeout=120
-        )
-        assert done.exit_code == 0
-        assert out.digest() == err.digest() == hashlib.sha256(data).digest(), size
-        assert done.omitted_bytes == 2 * max(0, len(data) - 10 * 1024 * 1024)
-
-
-async def check_many(sandbox: AsyncSandbox) -> None:
-    """As many at once as would flood the node if they were let."""
-    results = await asyncio.gather(*(sandbox.commands.run(f"echo {n}; echo {n} >&2", timeout=120) for n in range(64)))
-    assert [int(result.stdout) for result in results] == list(range(64))
-    assert [int(result.stderr) for result in results] == list(range(64))
-
-
 async def test_bytes_are_exact_in_every_direction(sandbox: AsyncSandbox) -> None:
-    await check_bytes(sandbox)
-
-
-async def test_bytes_are_exact_on_runc_too(installed: Installed, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    name = f"plain-{kube.namespace}"
-    kube.apply({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "runc"})
-    await asyncio.to_thread(installed.install, "isolation.runtime=BestEffort")
-    try:
-        template = manifests.template(runtimeClassName=name, workspace={"sizeLimit": "256Mi"})
-        async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as sandbox:
-            assert not (await sandbox.commands.run("dmesg | grep -q gVisor")).ok
-            await check_bytes(sandbox)
-            await check_many(sandbox)
-            with pytest.raises(errors.CommandTimeout):
-                await sandbox.commands.run("sleep 300 & setsid sleep 300 & wait", timeout=1)
-            assert not [one for one in await sandbox.commands.processes() if one.command == "sleep 300"]
-            async with await sandbox.shell() as shell:
-                await shell.run("cd /tmp")
-                assert (await shell.run("pwd")).stdout == b"/tmp\n"
-    finally:
-        await asyncio.to_thread(installed.install)
-        kube.kubectl("delete", "runtimeclass", name)
+    await streams.check_bytes(sandbox)
 
 
 async def test_a_server_that_cannot_end_an_input(sandbox: AsyncSandbox) -> None:
@@ -137,6 +86,7 @@ async def test_a_server_that_cannot_end_an_input(sandbox: AsyncSandbox) -> None:
         assert (await shell.run("echo hello")).stdout == b"hello\n"
 
 
+@pytest.mark.alone
 async def test_a_firehose_is_bounded_and_ended(sandbox: AsyncSandbox) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     took = []
@@ -184,7 +134,7 @@ async def test_a_command_that_nobody_waits_for_any_more_does_not_run_on(sandbox:
 
 
 async def test_sixty_four_at_once_on_one_client(sandbox: AsyncSandbox) -> None:
-    await check_many(sandbox)
+    await streams.check_many(sandbox)
 
 
 async def ends_with(sandbox: AsyncSandbox, kind: type[errors.SandboxError], act: Any) -> errors.SandboxError:
@@ -202,29 +152,29 @@ async def ends_with(sandbox: AsyncSandbox, kind: type[errors.SandboxError], act:
     return caught.value
 
 
-async def test_one_that_is_deleted_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
-    delete = ("delete", "sandbox", sandbox.name, "--wait=false")
-    await ends_with(sandbox, errors.SandboxDeleted, lambda: pool.kubectl(*delete))
+async def test_one_that_is_deleted_during_a_call(pool: Kube, claimed: AsyncSandbox) -> None:
+    delete = ("delete", "sandbox", claimed.name, "--wait=false")
+    await ends_with(claimed, errors.SandboxDeleted, lambda: pool.kubectl(*delete))
     with pytest.raises(errors.SandboxDeleted):
-        await sandbox.commands.run("true")
+        await claimed.commands.run("true")
 
 
-async def test_one_whose_pod_is_deleted_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
+async def test_one_whose_pod_is_deleted_during_a_call(pool: Kube, claimed: AsyncSandbox) -> None:
     error = await ends_with(
-        sandbox, errors.SandboxDeleted, lambda: pool.kubectl("delete", "pod", sandbox.pod_name, "--wait=false")
+        claimed, errors.SandboxDeleted, lambda: pool.kubectl("delete", "pod", claimed.pod_name, "--wait=false")
     )
     assert error.reason == "PodLost"
 
 
-async def test_one_whose_main_process_ends_during_a_call(pool: Kube, sandbox: AsyncSandbox) -> None:
+async def test_one_whose_main_process_ends_during_a_call(pool: Kube, claimed: AsyncSandbox) -> None:
     kill = "for p in /proc/[0-9]*; do grep -q 2147483647 $p/cmdline && kill ${p#/proc/}; done"
 
     def act() -> None:
         # It dies with what it kills.
         with pytest.raises(Refused, match=r"137|143"):
-            pool.kubectl("exec", sandbox.pod_name, "-c", "sandbox", "--", "sh", "-c", f"{kill}; sleep 60")
+            pool.kubectl("exec", claimed.pod_name, "-c", "sandbox", "--", "sh", "-c", f"{kill}; sleep 60")
 
-    error = await ends_with(sandbox, errors.SandboxEnded, act)
+    error = await ends_with(claimed, errors.SandboxEnded, act)
     assert error.code == "Ended"
 
 
@@ -246,6 +196,8 @@ async def test_errors_that_name_their_reason(pool: Kube) -> None:
         with pytest.raises(errors.PoolExhausted) as exhausted:
             await AsyncSandbox.create("python", namespace=namespace, wait_seconds=2)
     assert exhausted.value.retryable
+    pool.kubectl("patch", "sandboxpool", "python", "--type=merge", "-p",
+                 json.dumps({"spec": {"maxSandboxes": None, "whenEmpty": None}}))  # fmt: skip
 
 
 async def test_its_life(pool: Kube) -> None:
@@ -316,14 +268,15 @@ def test_a_client_that_is_killed_leaves_nothing_beyond_the_lifetime(pool: Kube) 
     until("gone", lambda: pool.get("sandbox", name) is None, 30)
 
 
-async def test_a_small_command_is_no_slower_than_by_kubectl(pool: Kube, sandbox: AsyncSandbox) -> None:
+@pytest.mark.alone
+async def test_a_small_command_is_no_slower_than_by_kubectl(standing: Kube, sandbox: AsyncSandbox) -> None:
     ours, theirs = [], []
     for _ in range(8):
         started = time.monotonic()
         assert (await sandbox.commands.run(["true"])).ok
         ours.append(time.monotonic() - started)
         started = time.monotonic()
-        await asyncio.to_thread(pool.kubectl, "exec", sandbox.pod_name, "-c", "sandbox", "--", "true")
+        await asyncio.to_thread(standing.kubectl, "exec", sandbox.pod_name, "-c", "sandbox", "--", "true")
         theirs.append(time.monotonic() - started)
     print(f"client {sorted(ours)[4] * 1000:.0f} ms, kubectl {sorted(theirs)[4] * 1000:.0f} ms")
     assert sorted(ours)[4] <= sorted(theirs)[4]

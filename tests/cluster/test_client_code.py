@@ -9,9 +9,9 @@ import pytest
 from localcluster import images, lifecycle
 from sandyard import AsyncSandbox
 from sandyard.client import errors
-from tests.cluster.conftest import Installed
 from tests.support import manifests
 from tests.support.kube import Kube
+from tests.support.release import Installed
 
 PROGRAMS = {
     "python": "print('hello')",
@@ -46,11 +46,11 @@ async def polyglot(installed: Installed, kube: Kube, monkeypatch: pytest.MonkeyP
     lifecycle.load(installed.cluster, images.languages())
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
     resources = {"cpu": "2", "memory": "1Gi", "requests": {"cpu": "5m", "memory": "24Mi"}}
-    pool = manifests.pool("all", 1, manifests.template(image=images.LANGUAGES_IMAGE, resources=resources))
+    # Nothing warm: one pod of this image is enough.
+    pool = manifests.pool("all", 0, manifests.template(image=images.LANGUAGES_IMAGE, resources=resources))
     pool["metadata"]["labels"] = {"sandyard.dev/language": "go"}
     kube.apply(pool)
-    kube.wait_for("sandboxpool", "all", "Ready", timeout=180)
-    async with await AsyncSandbox.create(language="golang", namespace=kube.namespace) as made:
+    async with await AsyncSandbox.create(language="golang", namespace=kube.namespace, wait_seconds=180) as made:
         yield made
 
 
@@ -88,6 +88,7 @@ async def test_outcomes(sandbox: AsyncSandbox) -> None:
     assert not [process for process in await sandbox.commands.processes() if "main.py" in process.command]
 
 
+@pytest.mark.alone
 async def test_values_artifacts_and_measures(sandbox: AsyncSandbox) -> None:
     program = """
 import os, sys
@@ -129,6 +130,7 @@ async def test_memory_that_runs_out_is_told_as_such(kube: Kube, monkeypatch: pyt
         assert caught.value.reason == "OOMKilled"
 
 
+@pytest.mark.alone
 async def test_what_a_sandbox_uses_and_is(sandbox: AsyncSandbox) -> None:
     await sandbox.commands.run("head -c 50000000 /dev/zero > /workspace/f")
     burning = await sandbox.commands.start(["python3", "-c", "x = bytearray(50_000_000)\nwhile True: pass"])

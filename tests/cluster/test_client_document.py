@@ -12,7 +12,6 @@ import sys
 import pytest
 
 from localcluster import paths
-from tests.support import manifests
 from tests.support.kube import Kube, until
 
 TEXT = (paths.REPOSITORY / "docs" / "client.md").read_text()
@@ -28,22 +27,20 @@ PRINTED = [
 
 
 @pytest.fixture
-def place(kube: Kube, tmp_path: pathlib.Path) -> dict[str, str]:
-    """An environment in which ``sandyard`` is a command, and the namespace of the test the usual one."""
-    kube.apply(manifests.pool("python", 2))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+def place(pool: Kube, tmp_path: pathlib.Path) -> dict[str, str]:
+    """An environment in which ``sandyard`` is a command, and the namespace of the module's pool the usual one."""
     config = tmp_path / "kubeconfig"
-    shutil.copy(kube.kubeconfig, config)
-    kube.run("kubectl", f"--kubeconfig={config}", "config", "set-context", "--current", f"--namespace={kube.namespace}")
+    shutil.copy(pool.kubeconfig, config)
+    pool.run("kubectl", f"--kubeconfig={config}", "config", "set-context", "--current", f"--namespace={pool.namespace}")
     command = tmp_path / "bin" / "sandyard"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m sandyard.cli.main "$@"\n')
     command.chmod(0o755)
-    path = f"{command.parent}:{kube.environment['PATH']}"
-    return {**kube.environment, "PATH": path, "KUBECONFIG": str(config), "PYTHONPATH": os.path.abspath("operator")}
+    path = f"{command.parent}:{pool.environment['PATH']}"
+    return {**pool.environment, "PATH": path, "KUBECONFIG": str(config), "PYTHONPATH": os.path.abspath("operator")}
 
 
-def test_every_program_prints_what_it_should(kube: Kube, place: dict[str, str]) -> None:
+def test_every_program_prints_what_it_should(pool: Kube, place: dict[str, str]) -> None:
     assert len(PROGRAMS) == len(PRINTED)
     for program, printed in zip(PROGRAMS, PRINTED, strict=True):
         done = subprocess.run(
@@ -51,10 +48,10 @@ def test_every_program_prints_what_it_should(kube: Kube, place: dict[str, str]) 
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(printed)
-    until("nothing is left", lambda: kube.list("sandboxes") == [], 30)
+    until("nothing is left", lambda: pool.list("sandboxes") == [], 30)
 
 
-def test_every_command_works(kube: Kube, place: dict[str, str]) -> None:
+def test_every_command_works(pool: Kube, place: dict[str, str]) -> None:
     (commands,) = re.findall(r"^```console\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail\n{commands}"], env=place, cwd=paths.REPOSITORY, text=True,
@@ -64,4 +61,4 @@ def test_every_command_works(kube: Kube, place: dict[str, str]) -> None:
     for told in ("1\n2\n", "working\n", "kind: SandboxPool", "no way to: internet"):
         assert told in done.stdout, done.stdout
     assert "FAIL" not in done.stdout
-    until("nothing is left", lambda: kube.list("sandboxes") == [], 30)
+    until("nothing is left", lambda: pool.list("sandboxes") == [], 30)

@@ -14,11 +14,12 @@ import pytest
 from localcluster import lifecycle, processes
 from sandyard import AsyncSandbox
 from sandyard.client import errors
-from tests.cluster.conftest import Installed
 from tests.support import manifests
 from tests.support.kube import Kube, until
+from tests.support.release import Installed
 
 LIMIT_SECONDS = 5.0
+pytestmark = pytest.mark.alone
 
 
 class Running:
@@ -70,31 +71,31 @@ async def test_memory_that_runs_out(kube: Kube, monkeypatch: pytest.MonkeyPatch)
         assert kube.status("sandbox", sandbox.name)["lastTermination"]["reason"] == "OOMKilled"
 
 
-async def test_eviction(kube: Kube, sandbox: AsyncSandbox) -> None:
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": sandbox.pod_name}}
-    path = f"/api/v1/namespaces/{kube.namespace}/pods/{sandbox.pod_name}/eviction"
+async def test_eviction(pool: Kube, claimed: AsyncSandbox) -> None:
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": claimed.pod_name}}
+    path = f"/api/v1/namespaces/{pool.namespace}/pods/{claimed.pod_name}/eviction"
     error = await during(
-        sandbox, errors.SandboxDeleted,
-        lambda: kube.run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(eviction)),
+        claimed, errors.SandboxDeleted,
+        lambda: pool.run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(eviction)),
     )  # fmt: skip
     assert error.reason == "PodLost"
 
 
-async def test_the_end_of_its_lifetime(kube: Kube, sandbox: AsyncSandbox) -> None:
+async def test_the_end_of_its_lifetime(pool: Kube, claimed: AsyncSandbox) -> None:
     error = await during(
-        sandbox, errors.SandboxDeleted,
-        lambda: kube.kubectl("patch", "sandbox", sandbox.name, "--type=merge", "-p",
+        claimed, errors.SandboxDeleted,
+        lambda: pool.kubectl("patch", "sandbox", claimed.name, "--type=merge", "-p",
                              '{"spec": {"lifetime": {"seconds": 1}}}'),
     )  # fmt: skip
     assert error.code == "Deleted"
     with pytest.raises(errors.SandboxDeleted):
-        await sandbox.commands.run("true")
+        await claimed.commands.run("true")
 
 
-async def test_the_end_of_its_lifetime_when_it_is_kept(kube: Kube, sandbox: AsyncSandbox) -> None:
+async def test_the_end_of_its_lifetime_when_it_is_kept(pool: Kube, claimed: AsyncSandbox) -> None:
     await during(
-        sandbox, errors.SandboxExpired,
-        lambda: kube.kubectl("patch", "sandbox", sandbox.name, "--type=merge", "-p",
+        claimed, errors.SandboxExpired,
+        lambda: pool.kubectl("patch", "sandbox", claimed.name, "--type=merge", "-p",
                              '{"spec": {"lifetime": {"seconds": 1, "onExpiry": "Stop"}}}'),
     )  # fmt: skip
 
@@ -114,18 +115,18 @@ async def test_being_suspended(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> N
         assert (await sandbox.commands.run("true")).ok
 
 
-async def test_an_operator_that_is_down(installed: Installed, kube: Kube, sandbox: AsyncSandbox) -> None:
+async def test_an_operator_that_is_down(installed: Installed, standing: Kube, sandbox: AsyncSandbox) -> None:
     await asyncio.to_thread(installed.scale_operator, 0)
     try:
         # Those that are there go on without it.
         assert (await sandbox.commands.run("echo on")).stdout == b"on\n"
         started = time.monotonic()
         with pytest.raises(errors.OperatorUnavailable) as caught:
-            await AsyncSandbox.create(template=manifests.template(), namespace=kube.namespace)
+            await AsyncSandbox.create(template=manifests.template(), namespace=standing.namespace)
         assert time.monotonic() - started < LIMIT_SECONDS + 1
         assert caught.value.retryable
         waiting = asyncio.create_task(
-            AsyncSandbox.create(template=manifests.template(), namespace=kube.namespace, wait_seconds=120)
+            AsyncSandbox.create(template=manifests.template(), namespace=standing.namespace, wait_seconds=120)
         )
         await asyncio.sleep(LIMIT_SECONDS)
         assert not waiting.done(), "whoever says how long to wait is patient"
@@ -135,7 +136,7 @@ async def test_an_operator_that_is_down(installed: Installed, kube: Kube, sandbo
         assert (await late.commands.run("true")).ok
 
 
-async def test_an_api_server_that_restarts(installed: Installed, kube: Kube, sandbox: AsyncSandbox) -> None:
+async def test_an_api_server_that_restarts(installed: Installed, standing: Kube, sandbox: AsyncSandbox) -> None:
     running = processes.Processes(installed.cluster)
     try:
         error = await during(sandbox, errors.ExecTransportError, lambda: running.stop("apiserver"))
@@ -151,7 +152,7 @@ async def test_an_api_server_that_restarts(installed: Installed, kube: Kube, san
         assert time.monotonic() - started < 2 * LIMIT_SECONDS
     finally:
         await asyncio.to_thread(lifecycle.up, installed.cluster.name, lifecycle.Options())
-    until("the cluster answers", lambda: kube.get("sandbox", sandbox.name) is not None, 30)
+    until("the cluster answers", lambda: standing.get("sandbox", sandbox.name) is not None, 30)
     assert (await sandbox.commands.run("echo again")).stdout == b"again\n"
 
 
@@ -180,18 +181,18 @@ async def test_a_network_that_is_cut(installed: Installed, sandbox: AsyncSandbox
     assert (await sandbox.commands.run("echo again")).stdout == b"again\n"
 
 
-async def test_credentials_that_are_not_enough(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    config = json.loads(kube.kubectl("config", "view", "--raw", "-o", "json"))
+async def test_credentials_that_are_not_enough(standing: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(standing.kubeconfig))
+    config = json.loads(standing.kubectl("config", "view", "--raw", "-o", "json"))
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": "nobody"}}]
-    path = kube.kubeconfig.with_name("nobody.kubeconfig")
+    path = standing.kubeconfig.with_name("nobody.kubeconfig")
     path.write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(path))
     try:
         with pytest.raises(errors.Unauthorized):
-            await AsyncSandbox.create("python", namespace=kube.namespace)
+            await AsyncSandbox.create("python", namespace=standing.namespace)
         monkeypatch.setenv("KUBECONFIG", "/no/such/file")
         with pytest.raises(errors.Unauthorized, match="kubeconfig"):
-            await AsyncSandbox.create("python", namespace=kube.namespace)
+            await AsyncSandbox.create("python", namespace=standing.namespace)
     finally:
         path.unlink()

@@ -96,6 +96,7 @@ async def test_ends_of_background_commands(sandbox: AsyncSandbox) -> None:
     assert (await words.wait(timeout=20)).stdout == b"a b'c|d\ne\n"
 
 
+@pytest.mark.alone
 async def test_processes_are_listed_and_ended(sandbox: AsyncSandbox) -> None:
     handle = await sandbox.commands.start(["python3", "-c", "x = bytearray(50_000_000)\nwhile True: pass"])
     await asyncio.sleep(2)  # it burns

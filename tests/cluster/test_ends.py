@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from localcluster import lifecycle, processes
-from tests.cluster.conftest import Installed
-from tests.support import manifests
+from tests.support import manifests, soak
 from tests.support.kube import Kube, until
+from tests.support.release import Installed
 
 
 def test_a_full_disk_means_eviction_and_says_so(kube: Kube) -> None:
@@ -23,6 +25,7 @@ def test_a_full_disk_means_eviction_and_says_so(kube: Kube) -> None:
     kube.delete("sandbox", "s")
 
 
+@pytest.mark.alone
 def test_one_that_is_evicted_by_the_api_is_lost_and_says_so(kube: Kube) -> None:
     kube.create(manifests.sandbox("s", template=manifests.template()))
     pod = kube.wait_for("sandbox", "s", "Ready")["podName"]
@@ -50,15 +53,17 @@ def test_a_lost_node_is_told_and_a_node_that_comes_back_heals(kube: Kube, instal
     kube.delete("sandbox", "s")
 
 
-def test_a_broken_image_costs_few_pods_in_three_minutes(kube: Kube) -> None:
+def test_a_broken_image_costs_few_pods(kube: Kube) -> None:
+    seconds = soak.rounds(short=45, long=180)
     kube.apply(manifests.pool("broken", 5, manifests.template(image="registry.invalid/nothing/here:1"),
                               startup={"timeoutSeconds": 5}))  # fmt: skip
     made: set[str] = set()
-    end = time.monotonic() + 180
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         made |= {pod["metadata"]["uid"] for pod in kube.list("pods")}
         time.sleep(0.5)  # as often as is needed to see each pod
-    assert 1 <= len(made) <= 10
+    # Two attempts a minute, once the first have failed.
+    assert 1 <= len(made) <= 4 + seconds // 30
     kube.delete("sandboxpool", "broken")
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from localcluster import lifecycle, network
-from tests.cluster.conftest import Installed, cluster_of_its_own, install
-from tests.support import manifests
+from localcluster import network
+from tests.cluster.conftest import new_namespace
+from tests.support import leaks, manifests
 from tests.support.kube import Kube, until
+from tests.support.release import Installed
 
 FORBIDDEN = ["10.96.0.1:443", "{node}:6443", "{node}:10250", "169.254.169.254:80", "168.63.129.16:80",
              "100.100.100.200:80", "10.9.9.9:80"]  # fmt: skip
@@ -49,41 +48,52 @@ def ready(kube: Kube, name: str, **spec: Any) -> dict[str, Any]:
     return kube.wait_for("sandbox", name, "Ready")
 
 
-def test_a_sandbox_runs_in_gvisor_as_nobody_in_particular(kube: Kube) -> None:
-    status = ready(kube, "plain", template=manifests.template())
-    pod = status["podName"]
-    assert "Starting gVisor" in inside(kube, pod, "dmesg")
-    facts = inside(kube, pod, "sh", "-c", "id -u; id -g; pwd; echo $HOME; grep CapEff /proc/self/status").split("\n")
+@pytest.fixture(scope="module")
+def server(installed: Installed, gate: leaks.Gate) -> Iterator[Kube]:
+    """A namespace with a sandbox called server in it, which answers on port 8000."""
+    with new_namespace(installed.kube) as within:
+        ready(within, "server", template=manifests.template(command=["python3", "-m", "http.server", "8000"]))
+        gate.changed()
+        yield within
+
+
+def test_a_sandbox_runs_in_gvisor_as_nobody_in_particular(server: Kube) -> None:
+    pod = server.status("sandbox", "server")["podName"]
+    assert "Starting gVisor" in inside(server, pod, "dmesg")
+    facts = inside(server, pod, "sh", "-c", "id -u; id -g; pwd; echo $HOME; grep CapEff /proc/self/status").split("\n")
     assert facts[:4] == ["1000", "1000", "/workspace", "/workspace"]
     assert int(facts[4].split()[1], 16) == 0, "no capabilities"
-    assert inside(kube, pod, "sh", "-c", "ls /var/run/secrets 2>/dev/null | wc -l").strip() == "0"
-    assert "SERVICE_HOST" not in inside(kube, pod, "env").replace("KUBERNETES_SERVICE_HOST", "")
-    spec = kube.get("pod", pod)["spec"]  # type: ignore[index]
+    assert inside(server, pod, "sh", "-c", "ls /var/run/secrets 2>/dev/null | wc -l").strip() == "0"
+    assert "SERVICE_HOST" not in inside(server, pod, "env").replace("KUBERNETES_SERVICE_HOST", "")
+    spec = server.get("pod", pod)["spec"]  # type: ignore[index]
     assert spec["containers"][0]["resources"]["limits"]["memory"] == "128Mi"
 
 
-def test_a_closed_sandbox_reaches_nothing(kube: Kube, installed: Installed) -> None:
-    other = ready(kube, "other", template=manifests.template(command=["python3", "-m", "http.server", "8000"]))
-    pod = ready(kube, "closed", template=manifests.template())["podName"]
+def test_a_closed_sandbox_reaches_nothing(server: Kube, installed: Installed) -> None:
+    other = server.status("sandbox", "server")
+    pod = ready(server, "closed", template=manifests.template())["podName"]
     targets = [target.format(node=installed.cluster.node_address) for target in FORBIDDEN]
     targets += [INTERNET, f"{other['podIP']}:8000"]
     before = network.outside_counters(installed.cluster)
-    assert reached(kube, pod, *targets) == set()
+    assert reached(server, pod, *targets) == set()
     assert network.outside_counters(installed.cluster) == before, "packets left the node"
-    assert reached(kube, other["podName"], "127.0.0.1:8000"), "the control: the server answers"
+    assert reached(server, other["podName"], "127.0.0.1:8000"), "the control: the server answers"
+    server.delete("sandbox", "closed")
 
 
-def test_the_internet_profile_reaches_the_internet_and_nothing_else(kube: Kube, installed: Installed) -> None:
-    other = ready(kube, "other", template=manifests.template(command=["python3", "-m", "http.server", "8000"]))
-    kube.apply(manifests.pool("net", 1, manifests.template(network={"egress": "Internet"})))
-    kube.wait_for("sandboxpool", "net", "Ready")
-    kube.create(manifests.sandbox("open", "net"))
-    status = kube.wait_for("sandbox", "open", "Ready")
+def test_the_internet_profile_reaches_the_internet_and_nothing_else(server: Kube, installed: Installed) -> None:
+    other = server.status("sandbox", "server")
+    server.apply(manifests.pool("net", 1, manifests.template(network={"egress": "Internet"})))
+    server.wait_for("sandboxpool", "net", "Ready")
+    server.create(manifests.sandbox("open", "net"))
+    status = server.wait_for("sandbox", "open", "Ready")
     assert status["start"] == "Warm"
     pod = status["podName"]
-    until("the internet", lambda: reached(kube, pod, INTERNET), 10)
+    until("the internet", lambda: reached(server, pod, INTERNET), 10)
     targets = [target.format(node=installed.cluster.node_address) for target in FORBIDDEN]
-    assert reached(kube, pod, *targets, f"{other['podIP']}:8000") == set()
+    assert reached(server, pod, *targets, f"{other['podIP']}:8000") == set()
+    server.delete("sandbox", "open")
+    server.delete("sandboxpool", "net")
 
 
 def test_ingress_is_for_those_who_are_named(kube: Kube) -> None:
@@ -137,6 +147,7 @@ def test_a_main_process_that_ends_finishes_its_sandbox(kube: Kube) -> None:
     assert (bad["phase"], bad["lastTermination"]["exitCode"]) == ("Failed", 7)
 
 
+@pytest.mark.alone
 def test_four_busy_loops_get_no_more_than_the_cpu_limit(kube: Kube) -> None:
     """Half a core for four loops, as the node's own accounting sees it."""
     loops = "for i in 1 2 3 4; do while :; do :; done & done; wait"
@@ -179,46 +190,3 @@ def test_a_runtime_class_that_is_really_runc_hands_out_nothing(kube: Kube, start
         assert (ready_condition["status"], ready_condition["reason"]) == ("False", "RuntimeNotIsolated")
     finally:
         kube.kubectl("delete", "runtimeclass", name)
-
-
-def check_uninstall(kube: Kube) -> None:
-    """``sandyard uninstall`` takes everything away, with a sandbox and a pool alive: here it may."""
-    command = [sys.executable, "-m", "sandyard.cli.main", "uninstall", "--crds"]
-    environment = {**kube.environment, "PYTHONPATH": os.path.abspath("operator")}
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *words], env=environment, input="", text=True, capture_output=True, timeout=200, check=False
-        )
-
-    assert run().returncode == 1, "it asks first"
-    assert kube.get("sandbox", "brave") is not None
-    done = run("--yes")
-    assert done.returncode == 0, done.stderr
-    assert "sandyard" not in kube.kubectl("get", "crds,clusterroles,validatingadmissionpolicies", "-o", "name")
-    until("no pod is left", lambda: kube.kubectl("get", "pods", "-A", "-o", "name") == "", 60)
-
-
-def test_without_enforced_policies_nothing_is_handed_out() -> None:
-    """In a cluster of its own, beside the other: NetworkPolicies are accepted there, and do nothing."""
-    with cluster_of_its_own("unenforced", lifecycle.Options(network_policy=False)) as kube:
-        install(kube, "isolation.probeTimeoutSeconds=4")
-        kube.apply(manifests.pool("python", 2))
-        message = kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["NetworkNotEnforced"], 60)
-        assert "10.96.0.1:443" in message
-        kube.create(manifests.sandbox("victim", "python", waitSeconds=6))
-        until("it failed", lambda: kube.status("sandbox", "victim").get("phase") == "Failed", 30)
-        assert kube.condition("sandbox", "victim", "Ready")["reason"] == "NetworkNotEnforced"  # type: ignore[index]
-        assert kube.status("sandboxpool", "python")["replicas"] == 0
-        stalled = kube.condition("sandboxpool", "python", "Stalled")
-        assert stalled is not None
-        assert stalled["status"] == "True"
-
-        install(kube, "isolation.network=BestEffort")
-        kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
-        kube.create(manifests.sandbox("brave", "python"))
-        status = kube.wait_for("sandbox", "brave", "Ready")
-        told = {c["type"]: c["status"] for c in status["conditions"]}
-        assert told["NetworkEnforced"] == "False"
-        assert told["RuntimeIsolated"] == "True"
-        check_uninstall(kube)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cluster.conftest import Installed
 from tests.support import manifests
 from tests.support.kube import Kube
+from tests.support.release import Installed
 
 STRICT = {"recycle": "Scrub", "maxSandboxes": 1, "whenEmpty": {"action": "Wait", "waitSeconds": 120}}
 # Rows A24-A31: files of every kind in every place, processes, IPC objects, an environment.

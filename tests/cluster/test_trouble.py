@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.cluster.conftest import Installed
-from tests.support import manifests
+from tests.support import manifests, soak
 from tests.support.kube import Kube
+from tests.support.release import Installed
 
 TOLD_WITHIN = 15
 
@@ -30,7 +30,7 @@ def heals(kube: Kube, name: str) -> None:
 
 
 def change(kube: Kube, name: str, template: dict[str, Any]) -> None:
-    kube.apply(manifests.pool(name, 3, template))
+    kube.apply(manifests.pool(name, 2, template))
 
 
 def test_an_image_that_cannot_be_pulled(kube: Kube) -> None:
@@ -71,10 +71,11 @@ def test_fifty_that_fit_nowhere_do_not_make_it_spin(kube: Kube, installed: Insta
     kube.apply(manifests.pool("huge", 50, huge, startup={"parallelism": 50}))
     pool_tells(kube, "huge", "Unschedulable")
     audit = installed.audit()
-    time.sleep(30)  # the time over which it is counted
+    seconds = soak.rounds(short=15, long=30)
+    time.sleep(seconds)  # the time over which it is counted
     calls = [call for call in audit.calls() if call.resource not in ("leases", "events")]
     assert len([call for call in calls if call.verb == "create"]) <= 3
-    assert len(calls) <= 20, f"it spins: {calls}"
+    assert len(calls) <= 2 * seconds // 3, f"it spins: {calls}"
     few_pods_were_made(kube)
 
 

@@ -1,15 +1,18 @@
-"""The leak gate: what the cluster and its node hold, before and after a test."""
+"""The leak gate: what the cluster and its node hold, before and after a test, and before and after a module."""
 
 from __future__ import annotations
 
+import collections
 import pathlib
 import subprocess
+from collections.abc import Iterable
 from typing import Any
 
 from localcluster import network, paths, processes, tools
+from sandyard.api import names
 from tests.support.kube import Kube, until
 
-__all__ = ["Snapshot", "assert_back_to", "snapshot"]
+__all__ = ["Gate", "Snapshot", "assert_back_to", "snapshot", "tasks"]
 
 Snapshot = dict[str, frozenset[str]]
 _KINDS = {
@@ -22,6 +25,40 @@ _KINDS = {
 }
 
 
+class Gate:
+    """What the cluster holds while no test runs.
+
+    One look serves as the one after a test and as the one before the next. What the fixtures of a module hold
+    belongs to it: they say so by `changed`.
+    """
+
+    def __init__(self, kube: Kube, cluster: paths.Cluster) -> None:
+        self._kube = kube
+        self._cluster = cluster
+        self._held: Snapshot | None = None
+
+    def held(self) -> Snapshot:
+        """What is there now, with all pools whole."""
+        if self._held is None:
+            until("all pools are whole", self._whole, 120, interval=0.5)
+            self._held = snapshot(self._kube, self._cluster)
+        return self._held
+
+    def changed(self) -> None:
+        """Something was made, or went, that outlives a test."""
+        self._held = None
+
+    def back_to(self, before: Snapshot) -> None:
+        """Wait until there is no more than *before*."""
+        self._held = None
+        assert_back_to(before, self._kube, self._cluster)
+        self._held = before
+
+    def _whole(self) -> bool:
+        pools = [(pool["spec"], pool.get("status", {})) for pool in self._kube.list("sandboxpools", everywhere=True)]
+        return all(status.get("replicas", 0) == spec.get("replicas", 0) for spec, status in pools)
+
+
 def snapshot(kube: Kube, cluster: paths.Cluster) -> Snapshot:
     """Everything of a sandbox that could be left behind, by kind.
 
@@ -30,16 +67,17 @@ def snapshot(kube: Kube, cluster: paths.Cluster) -> Snapshot:
     found: dict[str, frozenset[str]] = {}
     # In one call: a kubectl of its own for each kind would be half of what the gate costs.
     items = kube.list(",".join(_KINDS.values()), everywhere=True)
-    for name, kind in _KINDS.items():
-        found[name] = frozenset(
+    for kinds, kind in _KINDS.items():
+        found[kinds] = frozenset(
             f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
             for item in items
-            if item["kind"] == kind and not _operators(item["metadata"])
+            if item["kind"] == kind and not _operators(item["metadata"]) and not _of_a_pool(item)
         )
+    # A pool's pods are counted: one that was taken is replaced by another.
+    found["pods"] |= _counted(item["metadata"] for item in items if _of_a_pool(item))
     own = _containers_of_operator(items)
     # Tasks: the kubelet sweeps the records of ended containers away once a minute.
-    containers = {line.split()[0] for line in _ctr(cluster, "tasks", "list", "--quiet") if line.strip()}
-    found["containers"] = frozenset(containers - own)
+    found["containers"] = frozenset(tasks(cluster).keys() - own)
     found["shims"] = frozenset(str(pid) for pid in _shims(cluster))
     found["namespaces"] = frozenset(_names(cluster.state / "run/containerd/io.containerd.grpc.v1.cri/netns"))
     links = network.run_in(cluster.netns, ["ip", "-o", "link", "show", "type", "veth"]).splitlines()
@@ -75,12 +113,30 @@ def assert_back_to(before: Snapshot, kube: Kube, cluster: paths.Cluster, timeout
         raise AssertionError(f"left behind: {remaining}") from error
 
 
+def tasks(cluster: paths.Cluster) -> dict[str, int]:
+    """The running containers of the node, and the process of each."""
+    rows = [line.split() for line in _ctr(cluster, "tasks", "list")[1:]]
+    return {row[0]: int(row[1]) for row in rows if row}
+
+
 def _names(folder: pathlib.Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
 def _operators(metadata: dict[str, Any]) -> bool:
     return metadata.get("namespace") == "sandyard-system"
+
+
+def _of_a_pool(item: dict[str, Any]) -> bool:
+    """Whether it is a pod that waits in a pool, or is on its way to it."""
+    metadata = item["metadata"]
+    warm = metadata.get("labels", {}).get(names.LABEL_STATE) == names.STATE_WARM
+    return item["kind"] == "Pod" and warm and "deletionTimestamp" not in metadata
+
+
+def _counted(pods: Iterable[dict[str, Any]]) -> frozenset[str]:
+    pools = collections.Counter(f"{pod['namespace']}/pool {pod['labels'][names.LABEL_POOL_UID]}" for pod in pods)
+    return frozenset(f"{pool}: pod {number}" for pool, count in pools.items() for number in range(1, count + 1))
 
 
 def _containers_of_operator(items: list[dict[str, Any]]) -> set[str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from localcluster import lifecycle
-from tests.cluster.conftest import Installed, cluster_of_its_own, install
 from tests.support import manifests
 from tests.support.kube import until
+from tests.support.release import cluster_of_its_own, install
 
 ON_SIMULATED = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "value": "fake"}]}
 
 
-def test_a_pool_larger_than_a_node_fills_claims_and_empties(installed: Installed) -> None:
-    """In a cluster of its own; *installed* keeps the order in which clusters start."""
+def test_a_pool_larger_than_a_node_fills_claims_and_empties() -> None:
     with cluster_of_its_own("simulated", lifecycle.Options(simulated_nodes=2)) as kube:
         install(kube)
         template = manifests.template(image="example.com/never/pulled:1", **ON_SIMULATED)
