@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit api cluster-tests bench-loop generate lock up down
+.PHONY: help demo test lint unit api cluster-tests mutants bench-loop generate lock up down
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ cluster-tests: ## Run the tests on a real cluster with gVisor
 
 bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, no cluster)
 	@hack/bench-loop
+
+mutants: ## Put each bug of tests/mutants into a copy of the tree; its test must notice
+	@hack/mutants
 
 generate: ## Write the CRDs from the models
 	@hack/setup && .venv/bin/python hack/generate

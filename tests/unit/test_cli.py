@@ -1,15 +1,164 @@
-"""What the command line says without a cluster."""
+"""The command line without a cluster: what is asked for is what was typed, and nonsense changes nothing."""
 
 from __future__ import annotations
 
-import pytest
-from click.testing import CliRunner
+import pathlib
+from typing import Any
 
+import click
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from sandyard.cli import context, files, options, sandboxes, tables
 from sandyard.cli.main import main
+from sandyard.client import errors
+
+
+@pytest.fixture(autouse=True)
+def no_cluster(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever gets as far as the cluster fails by its own name."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rm"], "name a sandbox, or give --label or --all"),
+        (["reap"], "say which sandboxes: --label, --older-than, or --all"),
+        (["reap", "--older-than", "-1"], "not in the range"),
+        (["create"], "give either --pool or --image, or --language"),
+        (["create", "--pool", "a", "--image", "b"], "give either --pool or --image, or --language"),
+        (["run", "--", "ls"], "give either --pool or --image, or --language"),
+        (["run", "--pool", "a"], "Missing argument 'COMMAND...'"),
+        (["create", "--pool", "a", "-e", "A"], "'A' is not NAME=VALUE"),
+        (["create", "--pool", "a", "-l", "=x"], "'=x' is not NAME=VALUE"),
+        (["exec", "x"], "Missing argument 'COMMAND...'"),
+        (["exec", "-t", "--bg", "x", "--", "ls"], "-t goes with neither --bg nor --timeout"),
+        (["exec", "-t", "--timeout", "3", "x", "--", "ls"], "-t goes with neither --bg nor --timeout"),
+        (["doctor", "--pool", "a", "--image", "b"], "give either --pool or --image"),
+        (["cp", "a", "b"], "NAME:PATH"),
+        (["cp", "a:b", "c:d"], "NAME:PATH"),
+        (["ttl", "x", "0"], "not in the range"),
+        (["pool", "scale", "x", "many"], "is not a valid integer"),
+        (["pool", "create", "x"], "Missing option '--image'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(words: list[str], told: str) -> None:
+    done = run(*words)
+    assert done.exit_code == 2, done.output
+    assert told in done.output
+
+
+@pytest.mark.parametrize("words", [["uninstall"], ["uninstall", "--crds"]])
+def test_nothing_is_uninstalled_without_a_yes(words: list[str]) -> None:
+    done = CliRunner().invoke(main, words, input="n\n")
+    assert done.exit_code == 1
+    assert "Aborted" in done.output
+    assert "kubeconfig" not in done.output, "it has asked the cluster before"
+
+
+def test_without_a_cluster_one_line_says_so() -> None:
+    done = run("ls")
+    assert done.exit_code == 1
+    assert done.output.startswith("sandyard: ")
+    assert "kubeconfig" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_pool_is_what_its_options_say() -> None:
+    done = run("pool", "create", "py", "--image", "python:3.12", "--replicas", "3", "--max", "9", "--cpu", "500m",
+               "--network", "Internet", "--language", "python", "--dry-run")  # fmt: skip
+    assert yaml.safe_load(done.output) == {
+        "apiVersion": "sandyard.dev/v1alpha1",
+        "kind": "SandboxPool",
+        "metadata": {"name": "py", "labels": {"sandyard.dev/language": "python"}},
+        "spec": {
+            "replicas": 3,
+            "maxSandboxes": 9,
+            "template": {"image": "python:3.12", "resources": {"cpu": "500m"}, "network": {"egress": "Internet"}},
+        },
+    }
+    plain = yaml.safe_load(run("pool", "create", "py", "--image", "a", "--dry-run").output)
+    assert plain["spec"] == {"replicas": 1, "template": {"image": "a"}}
+    assert plain["metadata"] == {"name": "py"}
+
+
+def test_a_sandbox_lives_five_minutes_unless_somebody_says_otherwise() -> None:
+    (ttl,) = [option for option in sandboxes.create.params if option.name == "ttl"]
+    assert ttl.default == 300
+    common: dict[str, Any] = {"pool": "a", "image": None, "language": None, "idle": None}
+    assert options.wanted(**common, ttl=60)["timeout"] == 60
+    assert options.wanted(**common, ttl=0)["timeout"] is None, "as its pool says"
+    assert options.wanted(pool=None, image="i", language=None, ttl=1, idle=7)["template"] == {"image": "i"}
+    assert options.wanted(pool=None, image="i", language=None, ttl=1, idle=7)["idle_timeout"] == 7
+
+
+def test_a_command_stands_as_it_was_typed() -> None:
+    nothing: Any = None
+    assert options.words(nothing, nothing, ("--", "ls", "--", "-l")) == ["ls", "--", "-l"]
+    assert options.words(nothing, nothing, ("ls", "--help")) == ["ls", "--help"]
+
+
+def test_a_value_may_hold_the_sign_that_parts_it_from_its_name() -> None:
+    nothing: Any = None
+    assert options.pairs(nothing, nothing, ["A=b=c", "B="]) == {"A": "b=c", "B": ""}
+    with pytest.raises(click.BadParameter):
+        options.pairs(nothing, nothing, ["A"])
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("mine:data", ("mine", "data")), ("mine:", ("mine", ".")), ("./a:b", None), ("a/b:c", None), ("data", None),
+     (":x", None), ("mine:/a:b", ("mine", "/a:b"))],
+)  # fmt: skip
+def test_a_place_in_a_sandbox_is_told_from_a_path_here(text: str, place: tuple[str, str] | None) -> None:
+    assert files._place(text) == place
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h"), (172799, "47h"), (172800, "2d")],
+)
+def test_a_time_span_reads_as_kubectl_writes_it(seconds: float, text: str) -> None:
+    assert tables.age(seconds) == text
+
+
+def test_a_table_is_as_wide_as_need_be_and_obeys_no_escape_sequence() -> None:
+    columns = (
+        tables.Column("NAME", lambda item: item["name"]),
+        tables.Column("N", lambda item: item["n"]),
+        tables.Column("MORE", lambda _item: "x", wide=True),
+    )
+    items = [{"name": "a\x1b[2J", "n": None}, {"name": "longer-name", "n": 7}]
+    assert tables.table(items, columns).split("\n") == ["NAME         N", "a [2J", "longer-name  7"]
+    assert tables.table(items, columns, wide=True).split("\n")[0] == "NAME         N  MORE"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (errors.ExecTransportError("the stream broke", started=True), 125, "the stream broke"),
+        (errors.SandboxError("no such sandbox"), 1, "no such sandbox ["),
+        (FileNotFoundError(2, "No such file or directory", "here.txt"), 1, "No such file or directory: here.txt"),
+    ],
+)
+def test_an_error_ends_the_program_with_a_line_and_a_code_of_its_own(error: Exception, code: int, told: str) -> None:
+    async def job() -> None:
+        raise error
+
+    with pytest.raises(context.Ended) as caught:
+        context.Context(None).run(job())
+    assert caught.value.exit_code == code
+    assert told in caught.value.message
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_for_each_shell(shell: str) -> None:
-    done = CliRunner().invoke(main, ["completion", shell])
+    done = run("completion", shell)
     assert done.exit_code == 0, done.output
     assert "_SANDYARD_COMPLETE" in done.output

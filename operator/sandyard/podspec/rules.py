@@ -18,6 +18,12 @@ _FORBIDDEN_SPEC = (
     "hostNetwork", "hostPID", "hostIPC", "hostUsers", "hostAliases", "serviceAccountName", "nodeName",
     "ephemeralContainers", "readinessGates", "schedulerName", "affinity",
 )  # fmt: skip
+_FORBIDDEN_POD_CONTEXT = ("sysctls", "seLinuxOptions", "supplementalGroups", "windowsOptions")
+# A container's own word goes before the pod's.
+_FORBIDDEN_CONTEXT = (
+    "runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile", "procMount", "seLinuxOptions", "appArmorProfile",
+    "windowsOptions",
+)  # fmt: skip
 
 
 def violations(pod: Mapping[str, Any], *, allow_root: bool = False) -> list[str]:
@@ -67,6 +73,8 @@ def _security(spec: Mapping[str, Any], allow_root: bool) -> list[str]:
         found.append("the seccomp profile must be RuntimeDefault")
     if not root and not (pod_context.get("runAsNonRoot") is True and pod_context.get("runAsUser")):
         found.append("the pod must run as non-root")
+    found += [f"spec.securityContext.{field} must not be set" for field in _FORBIDDEN_POD_CONTEXT
+              if pod_context.get(field) is not None]  # fmt: skip
     for container in [*spec.get("initContainers", ()), *spec["containers"]]:
         context = container.get("securityContext", {})
         name = container["name"]
@@ -74,6 +82,9 @@ def _security(spec: Mapping[str, Any], allow_root: bool) -> list[str]:
             found.append(f"{name}: privileges")
         if not root and context.get("capabilities") != {"drop": ["ALL"]}:
             found.append(f"{name}: capabilities must be dropped")
+        overrides = [field for field in _FORBIDDEN_CONTEXT if context.get(field) is not None]
+        if overrides:
+            found.append(f"{name}: {', '.join(overrides)} overrides what the pod says")
         limits = container.get("resources", {}).get("limits", {})
         if set(limits) != {"cpu", "memory", "ephemeral-storage"}:
             found.append(f"{name}: limits for cpu, memory and ephemeral storage are needed")

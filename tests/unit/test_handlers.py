@@ -1,0 +1,67 @@
+"""The edge to kopf: events go to the engine, and kopf leaves no trace on objects."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import kopf
+
+from sandyard.handlers import registry, settings
+from sandyard.kube.config import ClusterConfig
+
+CONFIG = ClusterConfig("https://10.0.0.1", ca_file="/ca", certificate_file="/crt", key_file="/key")
+
+
+class Engine:
+    """Notes what it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, Any]] = []
+
+    def sandbox_event(self, kind: str, body: Any) -> None:
+        self.seen.append(("sandbox", kind, body))
+
+    def pool_event(self, kind: str, body: Any) -> None:
+        self.seen.append(("pool", kind, body))
+
+
+def handlers(engine: Any, config: ClusterConfig = CONFIG) -> kopf.OperatorRegistry:
+    return registry.build(engine, config)
+
+
+async def test_each_event_goes_to_the_engine_as_it_came() -> None:
+    engine = Engine()
+    for handler in handlers(engine)._watching.get_all_handlers():
+        assert (handler.selector.group, handler.selector.version) == ("sandyard.dev", "v1alpha1")
+        await handler.fn(event={"type": "DELETED", "object": {"of": handler.selector.any_name}})
+    assert engine.seen == [("sandbox", "DELETED", {"of": "sandboxes"}), ("pool", "DELETED", {"of": "sandboxpools"})]
+
+
+def test_kopf_has_nothing_to_write_with() -> None:
+    """No handler that would put kopf's finalizer or its annotations on an object."""
+    made = handlers(Engine())
+    for part in (made._changing, made._spawning, made._indexing, made._webhooks):
+        assert part.get_all_handlers() == []
+    assert settings.configure().posting.enabled is False
+
+
+def test_kopf_serves_alone_and_bounds_no_number_of_objects() -> None:
+    made = settings.configure()
+    assert made.peering.standalone
+    assert made.scanning.disabled
+    assert made.queueing.worker_limit is None
+    # A dead stream is noticed, and soon: bookmarks come once a minute.
+    assert 60 < (made.watching.inactivity_timeout or 0) < 120
+
+
+async def test_kopf_logs_in_as_the_engine_does() -> None:
+    (login,) = handlers(Engine())._activities.get_all_handlers()
+    info = await login.fn()
+    assert (info.server, info.ca_path, info.insecure, info.token) == ("https://10.0.0.1", "/ca", False, None)
+    assert (info.certificate_path, info.private_key_path) == ("/crt", "/key")
+    bearer: Any = SimpleNamespace(
+        server="s", ca_file=None, verify=True, certificate_file=None, key_file=None, authorization=lambda: "Bearer abc"
+    )
+    (login,) = handlers(Engine(), bearer)._activities.get_all_handlers()
+    assert (await login.fn()).token == "abc"

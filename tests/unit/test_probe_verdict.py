@@ -1,0 +1,134 @@
+"""When the probe lets a sandbox start: everything that is required has been proven, and it is written down."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sandyard import probe
+from sandyard.pod import proof
+
+CLOSED = "127.0.0.1:9"
+
+
+@pytest.fixture
+def message(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    monkeypatch.setattr(probe, "_MESSAGE_FILE", tmp_path / "message")
+    monkeypatch.setattr(probe, "_SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(probe, "_RESOLV_CONF", tmp_path / "resolv.conf")
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    return tmp_path / "message"
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as made:
+        yield f"127.0.0.1:{made.getsockname()[1]}"
+
+
+def verdict(monkeypatch: pytest.MonkeyPatch, *words: str, isolated: bool = True) -> int:
+    monkeypatch.setattr(probe, "kernel_facts", lambda: ("Linux version 4.4.0", isolated))
+    return probe.main(["--timeout-seconds=1", *words])
+
+
+@pytest.mark.parametrize(
+    ("isolated", "words", "status"),
+    [
+        (True, [f"--forbidden={CLOSED}"], 0),
+        (False, [f"--forbidden={CLOSED}"], 1),
+        (False, [f"--forbidden={CLOSED}", "--network=BestEffort"], 1),
+        (False, [f"--forbidden={CLOSED}", "--runtime=BestEffort"], 0),
+        # Nothing to test against is no proof.
+        (True, [], 1),
+        (True, ["--network=BestEffort"], 0),
+    ],
+)
+def test_a_sandbox_starts_only_when_all_that_is_required_is_proven(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, isolated: bool, words: list[str], status: int
+) -> None:
+    assert verdict(monkeypatch, *words, isolated=isolated) == status
+    seen = proof.parse(message.read_text())
+    assert seen is not None
+    assert seen.isolated is isolated
+    assert seen.runtime == ("gvisor" if isolated else "not-gvisor")
+
+
+def test_an_open_network_keeps_it_from_starting_unless_best_effort_is_enough(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, listener: str
+) -> None:
+    words = (f"--forbidden={CLOSED}", f"--forbidden={listener}")
+    assert verdict(monkeypatch, *words) == 1
+    seen = proof.parse(message.read_text())
+    assert seen is not None
+    assert not seen.enforced
+    assert seen.reached == (listener,)
+    assert verdict(monkeypatch, *words, "--network=BestEffort") == 0
+
+
+def test_what_the_setup_could_reach_must_be_closed_again(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, listener: str
+) -> None:
+    base = (f"--forbidden={CLOSED}", "--after-setup")
+    assert verdict(monkeypatch, *base, f"--closed-again={listener}") == 1
+    assert verdict(monkeypatch, *base, f"--closed-again={CLOSED}") == 0
+
+
+def test_the_name_servers_must_be_silent_again(message: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(probe, "_answers", lambda server: asked.append(server) or True)
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--after-setup", "--closed-again=dns") == 1
+    assert set(asked) == {"127.0.0.1"}
+    assert json.loads(message.read_text())["reached"] == ["dns:127.0.0.1"]
+
+
+def test_one_refusal_among_answers_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that takes effect flickers; refusals count only in a row."""
+    answers = [True, False, False, True, False, False, False]
+    given = iter(answers)
+    monkeypatch.setattr(probe, "reachable", lambda _destination: next(given))
+    report = probe.watch_network(["x:1"], 10)
+    assert (report["network"], report["attempts"]) == ("Enforced", len(answers))
+
+
+def test_a_name_server_that_answers_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a datagram that is a DNS query, on a loopback address with a server of the test's own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        queries: list[bytes] = []
+
+        def answer() -> None:
+            query, sender = server.recvfrom(512)
+            queries.append(query)
+            server.sendto(query, sender)
+
+        real = socket.socket.connect
+
+        def connect(self: socket.socket, address: tuple[str, int]) -> None:
+            assert address == ("127.0.0.1", 53)
+            real(self, ("127.0.0.1", port))
+
+        monkeypatch.setattr(probe.socket.socket, "connect", connect)  # type: ignore[attr-defined]
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert probe.reachable("dns:127.0.0.1")
+        thread.join(5)
+    # One question: the name servers (type 2) of the root, class IN.
+    (query,) = queries
+    assert query[4:6] == b"\x00\x01"
+    assert query[12:] == b"\x00\x00\x02\x00\x01"
+
+
+def test_a_name_server_that_refuses_or_is_silent_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_CONNECT_SECONDS", 0.2)
+    assert not probe.reachable("dns:127.0.0.254")
+
+
+def test_an_address_in_brackets_is_ipv6() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as made:
+        assert probe.reachable(f"[::1]:{made.getsockname()[1]}")

@@ -1,0 +1,99 @@
+"""The status of a pool: numbers that add up, and conditions that say what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sandyard.api import conditions
+from sandyard.api.reasons import Condition, Reason
+from sandyard.pod.observe import PodState, Trouble
+from sandyard.pool import report
+from sandyard.pool.arithmetic import PoolPod
+from sandyard.pool.backoff import Backoff
+
+PODS = [
+    PoolPod("w1", PodState.WARM), PoolPod("w2", PodState.WARM), PoolPod("w3", PodState.WARM, current=False),
+    PoolPod("p1", PodState.PROVEN), PoolPod("p2", PodState.PROVEN, current=False), PoolPod("s1", PodState.STARTING),
+    PoolPod("s2", PodState.STARTING, current=False), PoolPod("c1", PodState.CLAIMED),
+    PoolPod("c2", PodState.CLAIMED, current=False), PoolPod("f", PodState.FAILED), PoolPod("u", PodState.UNHEALTHY),
+    PoolPod("t1", PodState.TERMINATING), PoolPod("t2", PodState.TERMINATING, current=False),
+]  # fmt: skip
+IMAGE = Trouble(Reason.IMAGE_PULL, "no such image")
+
+
+def made(before: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    content = {"uid": "u", "generation": 3, "replicas": 2, "template_hash": "h", "pods": PODS[:2],
+               "pending_creates": 0, "waiting": 0, "warm_hits": 5, "cold_starts": 1, **fields}  # fmt: skip
+    return report.status(report.PoolFacts(**content), before or {}, 1000.0)
+
+
+def said(status: dict[str, Any], kind: Condition) -> tuple[str, str]:
+    found = conditions.find(status["conditions"], kind)
+    assert found is not None
+    assert found["observedGeneration"] == 3
+    return found["status"], found["reason"]
+
+
+def test_each_pod_is_counted_once_and_under_its_own_name() -> None:
+    status = made(pods=PODS, pending_creates=4)
+    numbers = {key: status[key] for key in ("replicas", "starting", "claimed", "terminating", "unhealthy", "outdated")}
+    assert numbers == {
+        "replicas": 2,  # warm, and of the present template
+        "starting": 6,  # one that starts, one that is proven, four that are not seen yet
+        "claimed": 2, "terminating": 2, "unhealthy": 2,
+        "outdated": 3,
+    }  # fmt: skip
+    assert sum(numbers.values()) == len(PODS) + 4
+    assert (status["warmHits"], status["coldStarts"], status["templateHash"]) == (5, 1, "h")
+    assert status["selector"] == "sandyard.dev/pool-uid=u,sandyard.dev/state=warm"
+    assert status["observedGeneration"] == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "ready", "reconciling", "stalled"),
+    [
+        ({}, ("True", "Ready"), "False", "False"),
+        ({"pods": PODS[:1]}, ("False", "Scaling"), "True", "False"),
+        ({"pods": [], "replicas": 0}, ("True", "Ready"), "False", "False"),
+        ({"paused": True}, ("False", "Paused"), "False", "False"),
+        ({"paused": True, "pods": [], "trouble": IMAGE}, ("False", "Paused"), "False", "False"),
+        ({"pods": PODS[:1], "at_maximum": True}, ("False", "MaxSandboxesReached"), "False", "False"),
+        ({"pods": PODS[:1], "trouble": IMAGE}, ("False", "ImagePullBackOff"), "False", "True"),
+        ({"pods": PODS[:1], "refused": "root"}, ("False", "InvalidTemplate"), "False", "True"),
+        ({"pods": PODS[:1], "backoff": Backoff(2, 900.0, Reason.QUOTA_EXCEEDED, "quota")},
+         ("False", "QuotaExceeded"), "False", "True"),
+        # All are warm: what once failed is no trouble any more, unless somebody waits.
+        ({"trouble": IMAGE}, ("True", "Ready"), "False", "False"),
+        ({"trouble": IMAGE, "waiting": 1}, ("True", "Ready"), "False", "True"),
+    ],
+)  # fmt: skip
+def test_ready_reconciling_and_stalled_say_the_same_story(
+    fields: dict[str, Any], ready: tuple[str, str], reconciling: str, stalled: str
+) -> None:
+    status = made(**fields)
+    assert said(status, Condition.READY) == ready
+    assert said(status, Condition.RECONCILING)[0] == reconciling
+    assert said(status, Condition.STALLED)[0] == stalled
+
+
+def test_a_pool_says_that_it_waits_after_failures_only_while_it_does() -> None:
+    backoff = Backoff(4, 900.0, Reason.PROBE_FAILED, "no proof")
+    held = made(pods=[], backoff=backoff, backoff_now=899.0)
+    assert said(held, Condition.BACKING_OFF) == ("True", "ProbeFailed")
+    assert said(made(pods=[], backoff=backoff, backoff_now=900.0), Condition.BACKING_OFF)[0] == "False"
+
+
+def test_the_last_failure_is_remembered_after_the_operator_has_forgotten_it() -> None:
+    failed = made(backoff=Backoff(1, 0.0, Reason.PROBE_FAILED, "bad\x1b[2J", 500.0))
+    assert failed["lastFailure"] == {
+        "reason": "ProbeFailed", "message": "bad [2J", "time": "1970-01-01T00:08:20.000000Z",
+    }  # fmt: skip
+    assert made(failed)["lastFailure"] == failed["lastFailure"]
+    assert "lastFailure" not in made()
+
+
+def test_isolation_is_unknown_until_a_sandbox_has_proven_it() -> None:
+    for kind in (Condition.RUNTIME_ISOLATED, Condition.NETWORK_ENFORCED):
+        assert said(made(), kind) == ("Unknown", "NotProvenYet")

@@ -1,0 +1,194 @@
+"""What the client sends, and what it understands of the answers; where it finds the cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sandyard.kube import client as kube_client
+from sandyard.kube import config, errors
+from sandyard.kube.client import Client
+from sandyard.kube.config import ClusterConfig
+
+
+class Server:
+    """Notes what is asked and gives the same answer each time."""
+
+    def __init__(self, status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.body = body if body is not None else {}
+        self.headers = headers
+        self.asked: list[tuple[str, str, dict[str, str], dict[str, str], Any]] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        self.asked.append(
+            (request.method, request.path, dict(request.query), dict(request.headers), json.loads(text or "null"))
+        )
+        if isinstance(self.body, str):
+            return web.Response(text=self.body, status=self.status, headers=self.headers)
+        return web.json_response(self.body, status=self.status, headers=self.headers)
+
+
+@contextlib.asynccontextmanager
+async def served(server: Server, **fields: Any) -> AsyncIterator[Client]:
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", server.handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with Client(ClusterConfig(f"http://127.0.0.1:{runner.addresses[0][1]}", **fields)) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_delete_names_the_very_object_and_waits_for_nothing() -> None:
+    server = Server()
+    async with served(server) as client:
+        await client.delete("/api/v1/namespaces/ns/pods/a", uid="u1")
+        await client.delete("/api/v1/namespaces/ns/pods/a")
+    first, second = (asked[4] for asked in server.asked)
+    assert first == {"propagationPolicy": "Background", "preconditions": {"uid": "u1"}}
+    assert "preconditions" not in second
+
+
+async def test_each_write_says_what_kind_of_body_it_has() -> None:
+    server = Server()
+    async with served(server) as client:
+        await client.create("/x", {"a": 1})
+        await client.replace("/x", {"a": 1})
+        await client.merge_patch("/x", {"a": None})
+        await client.json_patch("/x", [{"op": "test"}])
+    assert [(asked[0], asked[3]["Content-Type"], asked[4]) for asked in server.asked] == [
+        ("POST", "application/json", {"a": 1}),
+        ("PUT", "application/json", {"a": 1}),
+        ("PATCH", "application/merge-patch+json", {"a": None}),
+        ("PATCH", "application/json-patch+json", [{"op": "test"}]),
+    ]
+
+
+async def test_a_list_keeps_its_selector_on_every_page() -> None:
+    server = Server(body={"metadata": {"continue": "next"}, "items": [{"n": 1}]})
+    async with served(server) as client:
+        pages = client.pages("/api/v1/pods", {"labelSelector": "a=b"})
+        await anext(pages)
+        server.body = {"metadata": {}, "items": []}
+        await anext(pages)
+        with pytest.raises(StopAsyncIteration):
+            await anext(pages)
+    first, second = (asked[2] for asked in server.asked)
+    assert first == {"labelSelector": "a=b", "limit": "500"}
+    assert second == {"labelSelector": "a=b", "limit": "500", "continue": "next"}
+
+
+async def test_a_watch_asks_for_bookmarks_and_goes_on_from_its_version() -> None:
+    server = Server(body='{"type": "A"}\n\n{"type": "B"}\n')
+    async with served(server) as client:
+        lines = [line async for line in client.watch("/w", {"resourceVersion": "7"}, inactivity_seconds=5)]
+    assert [json.loads(line)["type"] for line in lines] == ["A", "B"]
+    assert server.asked[0][2] == {"resourceVersion": "7", "watch": "1", "allowWatchBookmarks": "true"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "flags"),
+    [
+        (404, {"reason": "NotFound"}, {"not_found"}),
+        (409, {"reason": "Conflict"}, {"conflict"}),
+        (409, {"reason": "AlreadyExists"}, {"conflict", "already_exists"}),
+        (410, {"reason": "Expired"}, {"gone"}),
+        (422, {"reason": "AlreadyExists"}, set()),
+        (500, "no json at all", set()),
+        (503, [1], set()),
+    ],
+)
+async def test_a_refusal_is_of_one_kind(status: int, body: Any, flags: set[str]) -> None:
+    async with served(Server(status, body)) as client:
+        with pytest.raises(errors.ApiError) as caught:
+            await client.get("/x")
+    assert caught.value.status == status
+    assert {name for name in ("not_found", "conflict", "already_exists", "gone") if getattr(caught.value, name)} == (
+        flags
+    )
+    assert caught.value.retry_after_seconds is None
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None)])
+async def test_how_long_to_wait_is_taken_from_the_server_where_it_is_a_number(
+    header: str, seconds: float | None
+) -> None:
+    async with served(Server(429, {}, {"Retry-After": header})) as client:
+        with pytest.raises(errors.ApiError) as caught:
+            await client.get("/x")
+    assert caught.value.retry_after_seconds == seconds
+
+
+async def test_a_token_is_read_again_before_it_can_expire(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, server, now = tmp_path / "token", Server(), 1000.0
+    token.write_text("one\n")
+    monkeypatch.setattr(config.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
+    held = ClusterConfig("http://x", token_file=token)
+    assert held.authorization() == "Bearer one"
+    token.write_text("two\n")
+    now += 59
+    assert held.authorization() == "Bearer one", "not at each request"
+    now += 2
+    assert held.authorization() == "Bearer two"
+    async with served(server, token_file=token) as client:
+        await client.get("/x")
+    assert server.asked[0][3]["Authorization"] == "Bearer two"
+
+
+def test_no_credentials_are_sent_where_there_are_none() -> None:
+    assert ClusterConfig("https://x").authorization() is None
+
+
+@pytest.mark.parametrize(
+    ("host", "server"), [("10.96.0.1", "https://10.96.0.1:6443"), ("fd00::1", "https://[fd00::1]:6443")]
+)
+def test_inside_a_pod_its_own_account_is_used(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, host: str, server: str
+) -> None:
+    for name, text in {"token": "t", "namespace": "mine\n", "ca.crt": ""}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(config, "_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    loaded = config.load()
+    assert (loaded.server, loaded.namespace, loaded.ca_file) == (server, "mine", str(tmp_path / "ca.crt"))
+    assert loaded.authorization() == "Bearer t"
+
+
+def test_certificates_are_checked_unless_somebody_says_otherwise() -> None:
+    strict = ClusterConfig("https://x").ssl_context()
+    assert strict is not None
+    assert strict.check_hostname
+    assert strict.verify_mode.name == "CERT_REQUIRED"
+    lax = ClusterConfig("https://x", verify=False).ssl_context()
+    assert lax is not None
+    assert lax.verify_mode.name == "CERT_NONE"
+    assert ClusterConfig("http://x").ssl_context() is None
+
+
+def test_a_socket_notices_a_cut_network() -> None:
+    made = kube_client._socket(7.5, (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 1)))
+    with made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, between, count = (
+            made.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        )
+        assert idle + between * count <= 10
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7500

@@ -1,0 +1,59 @@
+"""The operator's settings: what the chart says is what holds, and nonsense ends the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sandyard.engine import settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("NAMESPACE", "mine", "namespace", "mine"),
+        ("WATCH_NAMESPACES", "a,b, c", "namespaces", ("a", "b", "c")),
+        ("PROBE_IMAGE", "i:1", "probe_image", "i:1"),
+        ("PROBE_PULL_POLICY", "Always", "probe_pull_policy", "Always"),
+        ("PROBE_TIMEOUT_SECONDS", "7", "probe_timeout_seconds", 7),
+        ("FORBIDDEN", "10.0.0.1:443,[::1]:80", "forbidden", ("10.0.0.1:443", "[::1]:80")),
+        ("EXCLUDED_CIDRS", "192.0.2.0/24", "excluded_cidrs", ("192.0.2.0/24",)),
+        ("ISOLATION_RUNTIME", "BestEffort", "isolation_runtime", "BestEffort"),
+        ("ISOLATION_NETWORK", "BestEffort", "isolation_network", "BestEffort"),
+        ("ALLOW_ROOT", "true", "allow_root", True),
+        ("PAUSING", "false", "pausing", False),
+        ("SCRUBBING", "false", "scrubbing", False),
+        ("IDLE_CPU", "250m", "idle_cpu_cores", 0.25),
+        ("LEADER_ELECTION", "false", "leader_election", False),
+        ("LEASE_DURATION_SECONDS", "15", "lease_duration_seconds", 15),
+        ("LEASE_NAME", "mine", "lease_name", "mine"),
+        ("HTTP_PORT", "9", "http_port", 9),
+        ("LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
+    ],
+)
+def test_each_variable_sets_its_own_field_and_no_other(name: str, value: str, field: str, expected: Any) -> None:
+    default, made = settings.load({}), settings.load({f"SANDYARD_{name}": value})
+    changed = {key for key in vars(default) if key != "identity" and getattr(default, key) != getattr(made, key)}
+    assert changed == {field}
+    assert getattr(made, field) == expected
+
+
+def test_without_a_word_isolation_is_required_and_nobody_is_root() -> None:
+    made = settings.load({})
+    assert (made.isolation_runtime, made.isolation_network, made.allow_root) == ("Required", "Required", False)
+    assert made.leader_election
+    assert made.identity != settings.load({}).identity, "two replicas on one host are two"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ISOLATION_RUNTIME", "required"), ("ISOLATION_NETWORK", "Off"), ("ALLOW_ROOT", "yes"), ("PAUSING", ""),
+        ("PROBE_TIMEOUT_SECONDS", "-1"), ("HTTP_PORT", "http"), ("IDLE_CPU", "much"), ("LOG_LEVEL", "TRACE"),
+        ("PROBE_PULL_POLICY", "Sometimes"), ("LEADER_ELECTION", "1"),
+    ],
+)  # fmt: skip
+def test_a_value_that_makes_no_sense_is_named_with_its_variable(name: str, value: str) -> None:
+    with pytest.raises(settings.SettingsError, match=f"SANDYARD_{name}={value!r}"):
+        settings.load({f"SANDYARD_{name}": value})
