@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit api cluster-tests mutants bench-loop generate lock up down
+.PHONY: help demo test test-all soak lint unit api cluster-tests mutants bench-loop generate lock up down
 
-help: ## Show this list
+help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## Start a cluster (or use KUBECONFIG), install Sandyard, run a sandbox and show it
@@ -9,6 +9,11 @@ demo: ## Start a cluster (or use KUBECONFIG), install Sandyard, run a sandbox an
 
 test: ## Run every check and test: lint, unit, API server, real cluster
 	@hack/test
+
+test-all: test soak mutants bench-loop ## Run every check, test and measurement, the long ones too (hours)
+
+soak: ## Run the long forms of the tests that have a short one (SANDYARD_SEED repeats a run)
+	@SANDYARD_SOAK=1 hack/test -m soak
 
 lint: ## Run the static checks
 	@hack/lint
@@ -31,7 +36,7 @@ mutants: ## Put each bug of tests/mutants into a copy of the tree; its test must
 generate: ## Write the CRDs from the models
 	@hack/setup && .venv/bin/python hack/generate
 
-lock: ## Resolve the dependencies anew
+lock: # Resolve the dependencies anew
 	@hack/lock
 
 up: ## Start the local cluster
