@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support import manifests, soak
 from tests.support.kube import Kube, until
 from tests.support.release import Installed
@@ -31,6 +33,7 @@ def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(pool: Kube,
     pool.delete("sandbox", "hello")
 
 
+@pytest.mark.soak
 def test_more_claims_than_warm_pods(kube: Kube) -> None:
     replicas, claims = soak.rounds(short=6, long=20), soak.rounds(short=15, long=50)
     kube.apply(manifests.pool("python", replicas, whenEmpty={"action": "ColdStart", "waitSeconds": 240}))

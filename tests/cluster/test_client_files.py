@@ -191,6 +191,7 @@ async def test_an_upload_that_breaks_off_leaves_the_old_file(sandbox: AsyncSandb
 
 
 @pytest.mark.alone
+@pytest.mark.soak
 async def test_a_big_file_is_verified_and_not_much_slower_than_by_kubectl(
     standing: Kube, sandbox: AsyncSandbox, tmp_path: pathlib.Path
 ) -> None:

@@ -36,6 +36,7 @@ def operators(installed: Installed) -> dict[str, int]:
     return {id_: resident(pid) for id_, pid in leaks.tasks(installed.cluster).items() if id_ in ids}
 
 
+@pytest.mark.soak
 async def test_many_executions_leave_nothing_and_nothing_grows(
     installed: Installed, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:

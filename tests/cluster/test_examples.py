@@ -47,6 +47,7 @@ def test_the_example_of_a_session(pool: Kube, example: Callable[..., subprocess.
     until("nothing is left", lambda: pool.list("sandboxes") == [], 30)
 
 
+@pytest.mark.soak
 def test_the_example_of_many_evaluations(pool: Kube, example: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     each = soak.rounds(short=3, long=8)
     lines = [line.split(maxsplit=1) for line in example("evaluate.py", str(4 * each), timeout=300).stdout.splitlines()]

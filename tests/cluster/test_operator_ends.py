@@ -6,6 +6,8 @@ import random
 import threading
 import time
 
+import pytest
+
 from tests.support import manifests, soak
 from tests.support.kube import Kube, until
 from tests.support.operator import OperatorProcess
@@ -27,6 +29,7 @@ def test_a_delete_while_no_operator_runs_is_finished_by_the_next(kube: Kube, ope
     kube.delete("sandboxpool", "python")
 
 
+@pytest.mark.soak
 def test_kills_of_the_operator_leak_and_double_nothing(kube: Kube, operator: OperatorProcess) -> None:
     """SIGKILL at random moments while sandboxes are made and deleted."""
     rng = random.Random(soak.seed())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.support import manifests, soak
 from tests.support.kube import Kube, until
 from tests.support.release import Installed
@@ -57,6 +59,7 @@ def test_a_pod_deleted_by_others_fails_its_sandbox_and_is_replaced_in_its_pool(p
     until("another one", lambda: pool.status("sandboxpool", "python").get("replicas") == 1, 30)
 
 
+@pytest.mark.soak
 def test_a_namespace_with_live_sandboxes_goes_within_a_minute(kube: Kube) -> None:
     count = soak.rounds(short=4, long=10)
     kube.apply(manifests.pool("python", count))

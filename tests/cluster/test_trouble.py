@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from tests.support import manifests, soak
 from tests.support.kube import Kube
 from tests.support.release import Installed
@@ -66,6 +68,7 @@ def test_a_pod_that_fits_nowhere(kube: Kube) -> None:
     heals(kube, "huge")
 
 
+@pytest.mark.soak
 def test_fifty_that_fit_nowhere_do_not_make_it_spin(kube: Kube, installed: Installed) -> None:
     huge = manifests.template(resources={"cpu": "500", "memory": "1Gi", "requests": {"cpu": "400"}})
     kube.apply(manifests.pool("huge", 50, huge, startup={"parallelism": 50}))
