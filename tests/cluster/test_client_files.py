@@ -84,7 +84,7 @@ async def test_errors_say_what_is_wrong_and_are_python_s_own_too(sandbox: AsyncS
         await files.remove("nothing")
     with pytest.raises(FileNotFoundError):
         await files.list("nothing")
-    with pytest.raises(errors.InvalidArgument, match="is no path"):
+    with pytest.raises(errors.InvalidArgument, match="is not a path"):
         await files.read("a\0b")
     await files.write("long", b"x" * 101)
     with pytest.raises(errors.InvalidArgument, match="longer than max_bytes"):

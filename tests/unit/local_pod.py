@@ -73,12 +73,14 @@ class LocalPod:
         )  # fmt: skip
         assert process.stdin and process.stdout and process.stderr
         feeding = asyncio.create_task(_feed(socket, process.stdin))
-        speaking = asyncio.gather(
-            _pump(process.stdout, socket, remotecommand.STDOUT), _pump(process.stderr, socket, remotecommand.STDERR)
-        )
+        speaking = [
+            asyncio.create_task(_pump(process.stdout, socket, remotecommand.STDOUT)),
+            asyncio.create_task(_pump(process.stderr, socket, remotecommand.STDERR)),
+        ]
+        said = asyncio.gather(*speaking)
         try:
-            await asyncio.wait({feeding, speaking}, return_when=asyncio.FIRST_COMPLETED)
-            if not speaking.done():
+            await asyncio.wait({feeding, said}, return_when=asyncio.FIRST_COMPLETED)
+            if not said.done() or said.exception():
                 # The client has gone; a real node would let the process run on.
                 return socket
             code = await process.wait()
@@ -87,10 +89,11 @@ class LocalPod:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            await asyncio.gather(speaking, return_exceptions=True)
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
+            for task in (*speaking, feeding):
+                task.cancel()
+            await asyncio.gather(*speaking, said, feeding, return_exceptions=True)
+            # The end of a process is seen only once its output is read.
+            await process.communicate()
         return socket
 
 

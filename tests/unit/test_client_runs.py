@@ -89,7 +89,7 @@ async def test_wrong_arguments_are_refused_before_anything_runs(inside: tuple[Lo
         (sandbox.commands.kill(5, "NOTHING"), "unknown signal 'NOTHING'; use one of ABRT"),
         (sandbox.commands.kill(0), "not a process"),
         (sandbox.run_code("", "cobol"), "unknown language 'cobol'; use one of python"),
-        (sandbox.files.read("a\0b"), "is no path"),
+        (sandbox.files.read("a\0b"), "is not a path"),
     ):
         with pytest.raises(errors.InvalidArgument, match=text):
             await wrong  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree: each error has a code, says whether a retry can help, and what to do."""
+"""Everything that can go wrong, as one tree: each error has a code, and says whether a retry can help."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ class SandboxError(Exception):
 
 
 class InvalidArgument(SandboxError, ValueError):
-    """What was asked for makes no sense; nothing was done."""
+    """An argument is wrong; nothing was done."""
 
     code = "InvalidArgument"
 
 
 class Unauthorized(SandboxError):
-    """The credentials are missing, too old, or do not allow this."""
+    """The credentials are missing, have expired, or do not allow the call."""
 
     code = "Unauthorized"
 
@@ -84,25 +84,25 @@ class Unavailable(SandboxError):
 
 
 class OperatorUnavailable(Unavailable):
-    """Nobody takes notice of a new Sandbox: is the operator running? ``kubectl -n sandyard-system get pods``."""
+    """No operator takes notice of a new Sandbox. Does one run? ``kubectl -n sandyard-system get pods``."""
 
     code = "OperatorUnavailable"
 
 
 class SandboxNotFound(SandboxError):
-    """There is no Sandbox (or pool) of that name."""
+    """No Sandbox (or pool) has that name."""
 
     code = "NotFound"
 
 
 class SandboxExists(SandboxError):
-    """There is a Sandbox of that name already; connect to it, or choose another name."""
+    """A Sandbox of that name exists already; connect to it, or choose another name."""
 
     code = "AlreadyExists"
 
 
 class SandboxNotReady(SandboxError):
-    """It is there, but cannot be used now: see ``phase`` and ``reason``."""
+    """The Sandbox exists, but cannot be used now: see ``phase`` and ``reason``."""
 
     code = "NotReady"
     retryable = True
@@ -113,40 +113,40 @@ class SandboxNotReady(SandboxError):
 
 
 class SandboxCreateError(SandboxError):
-    """It could not be started; ``reason`` says why (``ImagePullBackOff``, ``Unschedulable``, ...)."""
+    """The Sandbox could not be started; ``reason`` says why (``ImagePullBackOff``, ``Unschedulable``, ...)."""
 
     code = "CreateFailed"
 
 
 class PoolExhausted(SandboxCreateError):
-    """The pool had none left within the time that the claim waits."""
+    """The pool had no sandbox left within the time that the claim waits."""
 
     code = "PoolExhausted"
     retryable = True
 
 
 class SandboxExpired(SandboxError):
-    """Its lifetime, its deadline or its idle time is over."""
+    """The Sandbox's lifetime, deadline or idle time is over."""
 
     code = "Expired"
 
 
 class SandboxDeleted(SandboxError):
-    """It was deleted, or its pod was, before the call had ended."""
+    """The Sandbox or its pod was deleted before the call had ended."""
 
     code = "Deleted"
 
 
 class SandboxRestarted(SandboxError):
-    """It runs in another pod now: processes and memory of before are gone."""
+    """The Sandbox runs in another pod now: its processes and memory of before are gone."""
 
     code = "Restarted"
 
 
 class SandboxEnded(SandboxError):
-    """Its main process has ended; ``reason`` says how (``OOMKilled``, ``Evicted``, ``Error``, ``Completed``).
+    """The Sandbox's main process has ended; ``reason`` says how (``OOMKilled``, ``Evicted``, ``Error``, ``Completed``).
 
-    It is empty where the node has not told yet, five seconds after the end; `get_info` will show it.
+    ``reason`` is empty where the node has not reported it within five seconds; `get_info` shows it later.
     """
 
     code = "Ended"
@@ -158,9 +158,9 @@ class ExecTransportError(SandboxError):
     Attributes
     ----------
     started
-        Whether the command may have run; only when it is False a repetition is safe.
+        Whether the command may have run; only when this is False, repeating the call is safe.
     result
-        What had arrived until then.
+        The output that had arrived until then.
     """
 
     code = "ExecTransport"
@@ -173,7 +173,7 @@ class ExecTransportError(SandboxError):
 
 
 class CommandError(SandboxError):
-    """A command has not ended as it should; ``result`` holds what it has said."""
+    """A command has not ended as it should; ``result`` holds its output."""
 
     code = "CommandError"
 
@@ -183,7 +183,7 @@ class CommandError(SandboxError):
 
 
 class CommandFailed(CommandError):
-    """A command that was to succeed (``check=True``) has not."""
+    """A command with ``check=True`` has ended with another exit code than 0."""
 
     code = "CommandFailed"
 
@@ -203,7 +203,7 @@ class CommandTimeout(CommandError, TimeoutError):
 
 
 class CommandNotFound(SandboxError):
-    """There is no background command (or process) of that id in the sandbox."""
+    """The sandbox has no background command (or process) of that id."""
 
     code = "CommandNotFound"
 
@@ -216,37 +216,37 @@ class NotFinished(SandboxError, TimeoutError):
 
 
 class StdinClosed(SandboxError):
-    """A background command takes no input any more."""
+    """A background command takes no more input."""
 
     code = "StdinClosed"
 
 
 class ShellClosed(SandboxError):
-    """The shell has ended; ``reset()`` gives a new one."""
+    """The shell has ended; ``reset()`` starts a new one."""
 
     code = "ShellClosed"
 
 
 class OutputLimitExceeded(CommandError):
-    """A command said more than its ``output_limit`` and was ended."""
+    """A command wrote more than its ``output_limit`` and was ended."""
 
     code = "OutputLimitExceeded"
 
 
 class TransferLimitExceeded(SandboxError):
-    """There is more to copy than the caller allows (``max_bytes``, ``max_files``)."""
+    """There is more to copy than ``max_bytes`` or ``max_files`` allow."""
 
     code = "TransferLimitExceeded"
 
 
 class SandboxFileNotFound(SandboxError, FileNotFoundError):
-    """There is no such file in the sandbox."""
+    """The sandbox has no such file."""
 
     code = "FileNotFound"
 
 
 class SandboxFileExists(SandboxError, FileExistsError):
-    """There is such a file in the sandbox already."""
+    """The sandbox has such a file already."""
 
     code = "FileExists"
 
@@ -258,7 +258,7 @@ class PermissionDenied(SandboxError, PermissionError):
 
 
 class IsADirectory(SandboxError, IsADirectoryError):
-    """It is a folder."""
+    """The path is a folder."""
 
     code = "IsADirectory"
 

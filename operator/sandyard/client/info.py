@@ -19,7 +19,7 @@ __all__ = ["SandboxInfo"]
 
 
 class SandboxInfo(dict[str, Any]):
-    """A Sandbox as the API server tells it: ``info["status"]["phase"]``, and the most used parts by name."""
+    """A Sandbox object as the API server returns it, ``info["status"]["phase"]``, and its most used parts by name."""
 
     @property
     def name(self) -> str:
@@ -33,23 +33,23 @@ class SandboxInfo(dict[str, Any]):
 
     @property
     def labels(self) -> dict[str, str]:
-        """Its labels."""
+        """Labels of the Sandbox."""
         return dict(self["metadata"].get("labels") or {})
 
     @property
     def created_at(self) -> float:
-        """When it was made, in seconds since the epoch."""
+        """When the Sandbox was created, in seconds since the epoch."""
         return model.seconds(self["metadata"]["creationTimestamp"])
 
     @property
     def expires_at(self) -> float | None:
-        """When it expires, in seconds since the epoch."""
+        """When the Sandbox expires, in seconds since the epoch; None: never."""
         expires = self.get("status", {}).get("expiresAt")
         return model.seconds(expires) if expires else None
 
     @property
     def stalled(self) -> bool:
-        """Whether it cannot become what it should be without somebody's help."""
+        """Whether the Sandbox needs somebody's help to become what its spec says."""
         return self._condition("Stalled").get("status") == "True"
 
     def reason(self, kind: str) -> str:
@@ -61,7 +61,7 @@ class SandboxInfo(dict[str, Any]):
         return str(self._condition(kind).get("message", ""))
 
     def trouble(self) -> SandboxError | None:
-        """Why it will never be Ready (again); None while it may."""
+        """The error that says why the Sandbox will never be Ready (again); None while it may be."""
         reason = self.reason("Ready")
         text = f"Sandbox {self.name!r}: {reason}: {self.told('Ready')}"
         if self.phase == "Terminating" or "deletionTimestamp" in self["metadata"]:

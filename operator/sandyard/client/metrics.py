@@ -24,7 +24,7 @@ class Metrics:
     memory_bytes
         Memory in use.
     disk_used_bytes, disk_total_bytes
-        Of the volume at ``/workspace``; None where it cannot be told.
+        Of the volume at ``/workspace``; None where that is not known.
     source
         ``metrics.k8s.io``: as the metrics API measures the pod. ``cgroup`` or ``proc``: looked up
         inside the sandbox, over a second.
@@ -44,15 +44,15 @@ class Environment:
     Attributes
     ----------
     kernel
-        As ``uname`` tells it; gVisor shows the kernel that it plays.
+        Kernel by ``uname``; gVisor shows the one that it plays.
     uptime
-        Seconds since its pod was started.
+        Seconds since the pod has started.
     memory_bytes
         What programs see as the machine's memory: the limit, under gVisor.
     disks
-        Volume to bytes in all, used and free.
+        By volume: bytes in all, used and free.
     tools
-        Program to the first line of its version.
+        By program: the first line of its version.
     """
 
     os: str

@@ -1,4 +1,4 @@
-"""What a command has done."""
+"""The outcome of a command."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ class Said:
 
     @property
     def stdout_text(self) -> str:
-        """Standard output as text; what is no UTF-8 is replaced."""
+        """Standard output as text; bytes that are not UTF-8 are replaced."""
         return self.stdout.decode(errors="replace")
 
     @property
     def stderr_text(self) -> str:
-        """Standard error as text; what is no UTF-8 is replaced."""
+        """Standard error as text; bytes that are not UTF-8 are replaced."""
         return self.stderr.decode(errors="replace")
 
 
 @dataclass(frozen=True)
 class CommandResult(Said):
-    """The outcome of one command, as `subprocess` would tell it.
+    """The outcome of one command, as `subprocess` has it.
 
     Attributes
     ----------
     exit_code
-        0-255, as the shell tells it (128 + n when signal n ended it); None when it is not known.
+        0-255, as a shell has it (128 + n after signal n); None when it is not known.
     stdout, stderr
-        Bytes as they came. Where more came than is kept, the beginning and the end, with
+        Output, byte for byte. Where there was more than is kept, the beginning and the end, with
         ``omitted_bytes`` left out between the two.
     timed_out
-        Whether it was ended because its time was over.
+        Whether the command took longer than its ``timeout`` and was ended.
     duration
         Seconds from the request to the end.
     omitted_bytes
-        Output that was dropped, of both streams.
+        Bytes of output that were dropped, of both streams.
     exec_id
-        Names its processes inside the sandbox.
+        Id that the command's processes carry inside the sandbox.
     stdout_path, stderr_path
         Files of the sandbox that hold the whole output, where ``keep_output`` asked for them.
     """
@@ -62,7 +62,7 @@ class CommandResult(Said):
 
     @property
     def ok(self) -> bool:
-        """Whether it has ended with exit code 0."""
+        """Whether the exit code is 0."""
         return self.exit_code == 0
 
     @property
@@ -72,5 +72,5 @@ class CommandResult(Said):
 
     @property
     def signal(self) -> int | None:
-        """The signal that ended it, by the shell's convention."""
+        """The signal that ended the command, as exit code 128 + n says; None where none did."""
         return self.exit_code - 128 if self.exit_code is not None and 128 < self.exit_code < 160 else None

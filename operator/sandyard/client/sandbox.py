@@ -1,4 +1,4 @@
-"""A sandbox, as a program uses it: made, found, used, and always ended."""
+"""A sandbox, as a program uses it: created or found, used, and always deleted."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _NOTICE_SECONDS = 4.5
 
 
 class AsyncSandbox:
-    """One sandbox. Make it with `create` or `connect`; leaving the context it was made in deletes it.
+    """One sandbox. `create` takes or starts one, `connect` finds one; leaving the context of `create` deletes it.
 
     Attributes
     ----------
     commands
-        Runs commands in it.
+        Runs commands in the sandbox.
     files
-        Reads and writes its files.
+        Reads and writes the sandbox's files.
     """
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any], *, own_cluster: bool, ends: bool) -> None:
@@ -66,17 +66,17 @@ class AsyncSandbox:
 
     @property
     def namespace(self) -> str:
-        """Its namespace."""
+        """Namespace of the Sandbox."""
         return self._session.namespace
 
     @property
     def uid(self) -> str:
-        """Its UID."""
+        """UID of the Sandbox."""
         return self._session.uid
 
     @property
     def pod_name(self) -> str:
-        """Name of its pod."""
+        """Name of the Sandbox's pod; empty while there is none."""
         return self._session.pod_name
 
     # Making and finding
@@ -100,34 +100,34 @@ class AsyncSandbox:
         exist_ok: bool = False,
         cluster: Cluster | None = None,
     ) -> Self:
-        """Take a sandbox from *pool*, or from one for a *language*, or start one of *template*.
+        """Take a sandbox from *pool* or from the pool for *language*, or start one of *template*.
 
         Parameters
         ----------
         language
-            Takes the pool that carries the label ``sandyard.dev/language`` with this value.
+            Take a sandbox from the pool that carries the label ``sandyard.dev/language`` with this value.
         timeout
-            Seconds from Ready until it is deleted, whatever becomes of this program; None: what
-            its pool says, or never.
+            Seconds from Ready until the sandbox is deleted, whatever becomes of this program; None: as
+            long as the pool says, or for ever.
         idle_timeout
-            Seconds without use until it is deleted.
+            Seconds without use until the sandbox is deleted.
         env
-            Further variables; with *pool* the sandbox is then started cold.
+            More environment variables; with *pool* they force a cold start.
         wait_seconds
-            How long to wait for a sandbox; None: what the pool says.
+            Seconds to wait for a sandbox; None: as long as the pool says.
         wait
-            False: return at once; use `wait_until_ready` later.
+            False: return at once; call `wait_until_ready` later.
         exist_ok
-            With *name*: if there is a Sandbox of that name, `connect` to it; whoever made it ends it.
+            With *name*: where a Sandbox of that name exists, `connect` to it. Its creator deletes it.
 
         Raises
         ------
         PoolExhausted
-            The pool had none left in time.
+            The pool had no sandbox left in time.
         SandboxCreateError
-            It could not be started; ``reason`` says why.
+            The sandbox could not be started; ``reason`` says why.
         OperatorUnavailable
-            No operator takes notice of it; with *wait_seconds* that is how long one is waited for.
+            No operator takes notice of the Sandbox, not even within *wait_seconds*, where given.
         """
         if [pool, template, language].count(None) != 2:
             raise InvalidArgument("give either a pool or a template, or a language")
@@ -161,14 +161,14 @@ class AsyncSandbox:
 
     @classmethod
     async def connect(cls, name: str, *, namespace: str | None = None, cluster: Cluster | None = None) -> Self:
-        """Use a Sandbox that is there, waiting for one that is on its way; leaving its context does not delete it.
+        """Use a Sandbox that exists; leaving its context does not delete it.
 
-        One that is paused or suspended stays so: `resume` it.
+        Waits for a Sandbox that is still starting. A paused or suspended one stays so until you `resume` it.
 
         Raises
         ------
         SandboxNotFound
-            There is none of that name.
+            No Sandbox has that name.
         """
         async with _entered(cluster, namespace) as (opened, own):
             found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
@@ -182,7 +182,7 @@ class AsyncSandbox:
         cls, *, labels: Mapping[str, str] | None = None, pool: str | None = None, namespace: str | None = None,
         cluster: Cluster | None = None,
     ) -> list[SandboxInfo]:  # fmt: skip
-        """Sandboxes of a namespace, by labels and by pool."""
+        """List the Sandboxes of a namespace, by labels and by pool."""
         query: dict[str, str] = {}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
@@ -198,17 +198,17 @@ class AsyncSandbox:
     # What it is
 
     async def get_info(self) -> SandboxInfo:
-        """The Sandbox as it is now.
+        """Read the Sandbox as it is now.
 
         Raises
         ------
         SandboxNotFound
-            It is gone.
+            The Sandbox is gone.
         """
         return await self._session.refresh()
 
     async def is_running(self) -> bool:
-        """Whether it is Ready now."""
+        """Whether the Sandbox is Ready now."""
         try:
             return (await self.get_info()).phase == "Ready"
         except SandboxNotFound:
@@ -231,18 +231,18 @@ class AsyncSandbox:
         max_artifacts: int = 10,
         max_artifact_bytes: int = DEFAULT_KEEP,
     ) -> CodeResult:
-        """Run a program and tell how it went; it never raises for what the program itself does.
+        """Run a program and return its outcome; what the program itself does raises nothing.
 
-        It runs in a folder of its own, which is removed afterwards; files that it is to leave go to
+        The program runs in a folder of its own, which is removed afterwards. Files to take back go to
         ``$SANDYARD_ARTIFACTS``.
 
         Parameters
         ----------
         language
-            python, javascript, typescript, go, rust, bash or ruby; the image must have it.
+            python, javascript, typescript, go, rust, bash or ruby; the image must be able to run it.
         args
-            Call the program's ``main`` with these (by name, or in order) and take what it returns as
-            ``value``; it may be asynchronous. In Go, Rust and Bash the program reads
+            Arguments for the program's ``main``, by name or in order; the result's ``value`` is what
+            ``main`` returns, which may be asynchronous. In Go, Rust and Bash the program reads
             ``$SANDYARD_ARGS`` and writes ``$SANDYARD_RESULT`` itself, both JSON.
         """
         program = Program(
@@ -251,7 +251,7 @@ class AsyncSandbox:
         return await run_code(self._session, program, on_stdout, on_stderr)
 
     async def shell(self, *, cwd: str = ".", env: Mapping[str, str] | None = None) -> Shell:
-        """A shell in which one command finds what the one before has set; leaving its context ends it."""
+        """Open a shell that keeps what its commands set; leaving its context ends the shell."""
         shell = Shell(self._session, cwd=cwd, env=env or {})
         return await shell.__aenter__()
 
@@ -259,12 +259,12 @@ class AsyncSandbox:
         self, command: Sequence[str] = (), *, columns: int = 80, rows: int = 24, cwd: str = ".",
         env: Mapping[str, str] | None = None,
     ) -> Terminal:  # fmt: skip
-        """A command on a terminal, a shell if none is given; leaving its context ends it."""
+        """Run *command* on a terminal, or a shell without one; leaving its context ends the command."""
         terminal = Terminal(self._session, command, (columns, rows), cwd, dict(env or {}))
         return await terminal.__aenter__()
 
     async def get_metrics(self) -> Metrics:
-        """What it uses now: CPU, memory and disk, by the metrics API, or as seen from inside."""
+        """Measure CPU, memory and disk in use now, by the metrics API or else from inside the sandbox."""
         printed = await self._look("usage", "1")
         inside = metrics.parse_usage(printed)
         try:
@@ -274,7 +274,7 @@ class AsyncSandbox:
         return metrics.parse_pod_metrics(body, inside)
 
     async def get_environment(self) -> Environment:
-        """What is inside: system, user, processors, memory, disks, tools."""
+        """Look up what is inside: system, user, processors, memory, disks, tools."""
         return metrics.parse_environment(await self._look("environment"))
 
     async def _look(self, part: str, *words: str) -> str:
@@ -287,14 +287,14 @@ class AsyncSandbox:
     # Its life
 
     async def wait_until_ready(self, timeout: float | None = None) -> None:
-        """Return when it is Ready.
+        """Return when the Sandbox is Ready.
 
         Raises
         ------
         SandboxCreateError, PoolExhausted, SandboxEnded, SandboxExpired, SandboxDeleted
-            It will not be.
+            The Sandbox will never be Ready.
         SandboxNotReady
-            Not within *timeout*.
+            The Sandbox is not Ready within *timeout* seconds.
         """
         await self._wait_until_ready(timeout, None)
 
@@ -308,38 +308,41 @@ class AsyncSandbox:
         )  # fmt: skip
 
     async def set_timeout(self, seconds: int | None) -> None:
-        """Let it live for so many seconds from now; None: without end, as far as its pool allows."""
+        """Let the sandbox live for *seconds* from now; None: for ever, as far as its pool allows."""
         deadline = model.timestamp(time.time() + seconds) if seconds is not None else None
         await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
         await self._session.reaches(None, None)
 
     async def pause(self) -> None:
-        """Stop every process; memory is kept. Returns when all of them stand still."""
+        """Stop every process and keep its memory. Returns when all processes stand still."""
         await self._session.enter("Paused")
 
     async def suspend(self) -> None:
-        """Delete its pod and keep its persistent workspace."""
+        """Delete the pod and keep the persistent workspace."""
         await self._session.enter("Suspended")
 
     async def resume(self) -> None:
-        """Go on after `pause` or `suspend`."""
+        """Resume after `pause` or `suspend`; returns when the Sandbox is Ready."""
         await self._session.change({"desiredState": "Running"})
         await self.wait_until_ready()
 
     async def restart(self) -> None:
-        """Go on in a new pod with the same persistent workspace."""
+        """Continue in a new pod with the same persistent workspace."""
         await self.suspend()
         await self.resume()
 
     async def kill(self, *, wait: bool = True) -> bool:
-        """Delete it and everything of it; with *wait* returns when that is done. False if it was gone already."""
+        """Delete the Sandbox with all that belongs to it; with *wait*, return when it is gone.
+
+        Returns False if the Sandbox was gone before.
+        """
         there = await self._session.delete()
         if wait:
             await self._session.gone()
         return there
 
     async def close(self) -> None:
-        """End the connection; the sandbox stays."""
+        """Close the connection; the sandbox stays."""
         await self._session.close()
         if self._own_cluster:
             await self._session.cluster.__aexit__()
@@ -358,7 +361,7 @@ class AsyncSandbox:
 
 
 async def _pool_of(cluster: Cluster, namespace: str, language: str) -> str:
-    """The pool for a language: the first by name that is Ready, else the first."""
+    """The pool for a language: the first by name that is Ready, or else the first."""
     known = languages.of(language)
     if known is None:
         raise InvalidArgument(languages.unknown(language))

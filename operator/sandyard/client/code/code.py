@@ -1,4 +1,4 @@
-"""Runs a program in one of the known languages and tells how it went, what it returned and what it left."""
+"""Runs a program in a known language: its outcome, its value, its files and what it has used."""
 
 from __future__ import annotations
 
@@ -50,38 +50,38 @@ _DENIED: Final = re.compile(
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that a program has left in ``$SANDYARD_ARTIFACTS``."""
+    """A file that a program has written to ``$SANDYARD_ARTIFACTS``."""
 
     name: str
     content: bytes
 
     @property
     def media_type(self) -> str:
-        """By its name, for example ``image/png``."""
+        """Media type by the file's name, for example ``image/png``."""
         return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
 
 
 @dataclass(frozen=True)
 class CodeResult(Said):
-    """How a program went.
+    """The outcome of a program.
 
     Attributes
     ----------
     outcome
         ``success``: exit code 0. ``program_error``: another exit code, also of a compiler.
         ``runtime_error``: ended by a signal. ``resource_limit_exceeded``: see *limit*.
-        ``unauthorized_access``: it failed at something that the sandbox forbids.
+        ``unauthorized_access``: the program failed at something that the sandbox forbids.
         ``program_runner_error``: the image cannot run this language.
     limit
-        ``time``, ``memory`` or ``output``: the limit that it exceeded.
+        ``time``, ``memory`` or ``output``: the limit that the program exceeded.
     value
         What ``main`` returned, or what the program wrote to ``$SANDYARD_RESULT``, as JSON has it.
     artifacts
-        Files from ``$SANDYARD_ARTIFACTS``; *skipped* says what was not taken, and why.
+        Files from ``$SANDYARD_ARTIFACTS``; *skipped* names those left out, each with the reason.
     cpu_seconds
-        User and system time; None when it was ended from outside.
+        User and system time; None when the program was ended from outside.
     peak_memory_bytes
-        The most that was resident at a time beyond what was there before, looked at five times a second.
+        Most resident memory at a time, beyond that before the program; measured five times a second.
     """
 
     outcome: Outcome
@@ -98,7 +98,7 @@ class CodeResult(Said):
 
     @property
     def ok(self) -> bool:
-        """Whether it is a success."""
+        """Whether the outcome is ``success``."""
         return self.outcome == "success"
 
 

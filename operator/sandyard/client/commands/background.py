@@ -1,7 +1,7 @@
-"""Commands that run on in the background: any client can find, read, feed and end them by their id.
+"""Commands in the background: any client can find, read, feed and end one by its id.
 
-Everything of one lies in ``/tmp/.sandyard/proc/<id>`` inside the sandbox, so it survives the client
-and the operator; it goes with the sandbox.
+All files of one lie in ``/tmp/.sandyard/proc/<id>`` inside the sandbox, so they survive the client
+and the operator, and go with the sandbox.
 """
 
 from __future__ import annotations
@@ -43,24 +43,25 @@ _GONE: Final = 44
 _NO_READER: Final = 45
 # SIGPIPE, as the shell tells it.
 _BROKEN_PIPE: Final = 141
+_TOO_LONG: Final = "the command took longer than its timeout, and was ended"
 
 
 @dataclass(frozen=True)
 class OutputChunk:
-    """Output from some place on.
+    """A piece of output.
 
     Attributes
     ----------
     stdout_offset, stderr_offset
-        Where to read on: bytes from the beginning.
+        Where the next piece begins: bytes from the beginning of the stream.
     done
-        Whether the command has ended; what is left can still be read.
+        Whether the command has ended and this is the last of its output.
     exit_code
-        0-255; None while it runs.
+        0-255; None while the command runs.
     timed_out
-        Whether it was ended because its time was over.
+        Whether the command took longer than its ``timeout`` and was ended.
     truncated
-        Whether it has said more than is kept; the rest is dropped.
+        Whether there was more output than is kept; the rest is dropped.
     """
 
     stdout: bytes
@@ -82,7 +83,7 @@ class BackgroundInfo:
     started_at
         Seconds since the epoch, by the sandbox's clock.
     exit_code
-        None while it runs.
+        None while the command runs.
     """
 
     id: str
@@ -93,7 +94,7 @@ class BackgroundInfo:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the command still runs."""
         return self.exit_code is None
 
 
@@ -103,7 +104,7 @@ class BackgroundCommand:
     Attributes
     ----------
     id
-        By which `Commands.connect` finds it from anywhere.
+        The id by which `Commands.connect` finds the command from any program.
     """
 
     def __init__(self, session: Session, id: str) -> None:  # noqa: A002
@@ -112,25 +113,25 @@ class BackgroundCommand:
 
     @property
     def stdout_path(self) -> str:
-        """The file inside the sandbox that holds its standard output."""
+        """Path inside the sandbox of the command's standard output."""
         return f"{self._folder}/stdout"
 
     @property
     def stderr_path(self) -> str:
-        """The file inside the sandbox that holds its standard error."""
+        """Path inside the sandbox of the command's standard error."""
         return f"{self._folder}/stderr"
 
     async def read(
         self, stdout_offset: int = 0, stderr_offset: int = 0, *, max_bytes: int = _CHUNK_BYTES, wait: float = 0
     ) -> OutputChunk:
-        """Output from these places on, at most *max_bytes* of each stream.
+        """Read output from these offsets on, at most *max_bytes* of each stream.
 
-        With *wait*, waits so many seconds for something new, or for the end.
+        With *wait*, waits up to so many seconds for new output, or for the end.
 
         Raises
         ------
         CommandNotFound
-            There is no such command in this sandbox, or it was removed.
+            The sandbox has no such command, or the command was removed.
         """
         words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]
         words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
@@ -147,7 +148,7 @@ class BackgroundCommand:
         )  # fmt: skip
 
     async def follow(self, on_stdout: Output | None = None, on_stderr: Output | None = None) -> OutputChunk:
-        """Hand over all output, from the beginning to the end, as it comes; returns how it ended."""
+        """Hand over all output as it comes, from the beginning; returns when the command has ended."""
         at = OutputChunk(b"", b"", 0, 0, False, None, False, False)
         while not at.done:
             at = await self.read(
@@ -160,14 +161,14 @@ class BackgroundCommand:
     async def wait(
         self, timeout: float | None = None, *, max_output: int = DEFAULT_KEEP, check: bool = False
     ) -> CommandResult:
-        """Wait for its end; its output as `Commands.run` gives it.
+        """Wait until the command has ended, and return its result as `Commands.run` does.
 
         Raises
         ------
         NotFinished
-            It still runs after *timeout* seconds, and goes on.
+            The command still runs after *timeout* seconds, and continues to run.
         CommandTimeout
-            Its own time was over, and it was ended.
+            The command took longer than its own ``timeout`` and was ended.
         """
         started = time.monotonic()
         while True:
@@ -185,34 +186,39 @@ class BackgroundCommand:
             self.id,
         )  # fmt: skip
         if end.timed_out:
-            raise CommandTimeout("its time was over, and it was ended", result, sandbox=self._session.name)
+            raise CommandTimeout(
+                "the command took longer than its timeout, and was ended", result, sandbox=self._session.name
+            )
         return checked(result, self._session.name) if check else result
 
     async def kill(self, signal: str = "TERM", grace: int = 2) -> bool:
-        """End it and all that it has started; KILL after *grace* seconds. False if it had ended before."""
+        """Send *signal* to the command and all that it has started, and KILL after *grace* seconds.
+
+        Returns False if the command had ended before.
+        """
         before = await self.read(_END, _END, max_bytes=0)
         await terminate(self._session, self.id, signal, grace)
         return before.exit_code is None
 
     async def send_stdin(self, data: bytes) -> None:
-        """Write to its standard input; it was started with ``stdin=True``.
+        """Write to the standard input of a command that was started with ``stdin=True``.
 
         Raises
         ------
         StdinClosed
-            It has ended, has closed its input, or never had one.
+            The command has ended, has closed its standard input, or never had one.
         """
         code = f"[ -p stdin ] && [ ! -e stdin_closed ] && [ ! -e exit ] || exit {_NO_READER}; exec cat >>stdin"
         await self._to_stdin(code, data)
 
     async def close_stdin(self) -> None:
-        """Let its standard input end."""
+        """Close the command's standard input."""
         code = f"[ -p stdin ] && [ ! -e exit ] || exit {_NO_READER}; "
         code += "[ -e stdin_closed ] || { : >stdin_closed; : >hold; }"
         await self._to_stdin(code, b"")
 
     async def remove(self) -> None:
-        """Forget it: end what still runs, and delete its files."""
+        """End the command if it still runs, and delete its files."""
         await terminate(self._session, self.id, "KILL", 0)
         await runner.run(self._session, Command(["rm", "-rf", "--", self._folder]))
 
@@ -241,7 +247,7 @@ async def start(session: Session, command: Command, *, stdin: bool, keep: int) -
     Raises
     ------
     ExecTransportError
-        It could not be begun; the message says why.
+        The sandbox could not start the command; the message says why.
     """
     made = script.new_id()
     limit = str(max(1, round(command.timeout))) if command.timeout is not None else "0"
@@ -249,7 +255,7 @@ async def start(session: Session, command: Command, *, stdin: bool, keep: int) -
              "1" if stdin else "0", command.cwd, *script.variables(command.env), "--", *command.words]  # fmt: skip
     done = await runner.run(session, Command(words, timeout=_STDIN_SECONDS))
     if done.exit_code != 0:
-        text = f"the sandbox could not begin it: {done.stderr_text.strip()}"
+        text = f"the sandbox could not start the command: {done.stderr_text.strip()}"
         raise ExecTransportError(text, started=False, sandbox=session.name, result=done)
     return BackgroundCommand(session, made)
 
@@ -257,7 +263,7 @@ async def start(session: Session, command: Command, *, stdin: bool, keep: int) -
 async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) -> CommandResult:
     """Run *command* to its end, with *keep* bytes of each stream in files of the sandbox.
 
-    Should the caller not wait for it any more, it is ended.
+    A caller that is cancelled ends the command.
     """
     runner.check(session, command)
     if not isinstance(command.stdin, bytes) or command.output_limit is not None:
@@ -291,7 +297,7 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
         tails[0].omitted + tails[1].omitted, handle.id, handle.stdout_path, handle.stderr_path,
     )  # fmt: skip
     if end.timed_out:
-        raise CommandTimeout("its time was over, and it was ended", result, sandbox=session.name)
+        raise CommandTimeout(_TOO_LONG, result, sandbox=session.name)
     return result
 
 

@@ -42,36 +42,37 @@ class Commands:
         keep_output: int = 0,
         check: bool = False,
     ) -> CommandResult:
-        """Run *command* to its end: a text by ``/bin/sh -c``, a list as it stands.
+        """Run *command* to its end: a text by ``/bin/sh -c``, a list of words as it stands.
 
         Parameters
         ----------
         timeout
-            Seconds after its begin when it and all that it has started are ended (TERM, then KILL); None: never.
+            Seconds from the command's start until it and all that it has started are ended (TERM, then
+            KILL); None: never.
         stdin
-            Bytes, or an asynchronous iterator of them that is read as fast as the command reads.
+            Bytes, or an asynchronous iterator of bytes that is read as fast as the command reads.
         cwd
-            Folder, from the template's ``workingDir``.
+            Folder to run the command in, relative to the template's ``workingDir``.
         on_stdout, on_stderr
-            Called with output as it comes, all of it.
+            Called with all output, as it comes.
         max_output
-            Bytes of each stream to keep; beyond it, the beginning and the end.
+            Bytes of each stream that the result keeps: where there is more, the beginning and the end.
         output_limit
-            Bytes of a stream beyond which it is ended.
+            Bytes of one stream beyond which the command is ended.
         keep_output
-            Bytes of each stream to keep in files of the sandbox, whatever is dropped here:
-            ``result.stdout_path``, ``stderr_path``. It runs in the background then; *stdin* is bytes.
+            Bytes of each stream to keep in files of the sandbox, whatever the result drops:
+            ``result.stdout_path``, ``stderr_path``. *stdin* must be bytes then.
         check
-            Raise `CommandFailed` unless its exit code is 0.
+            Raise `CommandFailed` unless the exit code is 0.
 
         Raises
         ------
         CommandTimeout
-            It was ended; ``error.result`` holds what it had said.
+            The command took too long and was ended; ``error.result`` holds its output until then.
         OutputLimitExceeded
-            The same, for what it had said.
+            The same, for too much output.
         SandboxDeleted, SandboxEnded, SandboxExpired, SandboxRestarted
-            The sandbox went away meanwhile.
+            The sandbox ended before the command did.
         ExecTransportError
             The stream broke off; ``error.started`` says whether the command may have run.
         """
@@ -93,39 +94,40 @@ class Commands:
         stdin: bool = False,
         max_output: int = _BACKGROUND_KEEP,
     ) -> BackgroundCommand:
-        """Begin *command* in the background: it outlives this program, and any other can `connect` to it.
+        """Start *command* in the background: it outlives this program, and any program can `connect` to it.
 
         Parameters
         ----------
         timeout
-            Seconds after which it is ended, inside the sandbox; None: it runs as long as the sandbox.
+            Seconds after which the command is ended, from inside the sandbox; None: it may run as long as
+            the sandbox.
         stdin
-            Keep its standard input open for `BackgroundCommand.send_stdin`; else it is empty.
+            Keep standard input open for `BackgroundCommand.send_stdin`; without it, standard input is empty.
         max_output
-            Bytes of each stream that are kept, in files in the sandbox; the rest is dropped.
+            Bytes of each stream to keep, in files of the sandbox; the rest is dropped.
         """
         asked = Command(script.words_of(command), cwd, env or {}, timeout=timeout)
         return await background.start(self._session, asked, stdin=stdin, keep=max_output)
 
     async def connect(self, id: str) -> BackgroundCommand:  # noqa: A002
-        """The background command of this id, from whatever program it was begun.
+        """Find the background command with this id, whichever program has started it.
 
         Raises
         ------
         CommandNotFound
-            There is none.
+            No background command of the sandbox has this id.
         """
         found = BackgroundCommand(self._session, id)
         await found.read(max_bytes=0)
         return found
 
     async def list(self) -> list[BackgroundInfo]:
-        """All background commands of the sandbox, also those that have ended; oldest first."""
+        """List the background commands of the sandbox, oldest first; also those that have ended."""
         done = await runner.run(self._session, Command(["/bin/sh", "-c", script.text("background_list")]))
         return background.parse_list(done.stdout)
 
     async def processes(self) -> builtins.list[ProcessInfo]:
-        """All processes of the sandbox, by pid."""
+        """List the processes of the sandbox, by pid."""
         done = await runner.run(self._session, Command(["/bin/sh", "-c", script.text("processes")]))
         return parse_processes(done.stdout)
 
@@ -135,9 +137,9 @@ class Commands:
         Raises
         ------
         CommandNotFound
-            There is no such process.
+            No process has this pid.
         PermissionDenied
-            It belongs to another user.
+            The process belongs to another user.
         """
         name = signal.upper().removeprefix("SIG")
         if name not in SIGNALS:

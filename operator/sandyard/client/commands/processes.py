@@ -21,11 +21,11 @@ class ProcessInfo:
     state
         One letter of proc(5): R, S, D, T, Z.
     command
-        Its command line; its name in brackets where it has none.
+        Command line; where there is none, the process's name in brackets.
     cpu_seconds
-        User and system time so far.
+        CPU time so far, user and system.
     memory_bytes
-        What is resident of it.
+        Resident memory.
     """
 
     pid: int

@@ -1,4 +1,4 @@
-"""A shell that stays: what one command sets (folder, variables, functions), the next one finds."""
+"""A shell that stays: it keeps what its commands set (folder, variables, functions)."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _ANSWER_SECONDS = 3.0
 
 
 class Shell:
-    """One session; several are apart from each other. Leaving its context ends it.
+    """A shell that keeps what its commands set. Leaving its context ends it; several shells share nothing.
 
-    Commands run one after the other, with empty standard input; each is parsed as a whole, as
-    ``eval`` does.
+    Commands run one after the other, with empty standard input; the shell parses each as a whole,
+    as ``eval`` does.
     """
 
     def __init__(self, session: Session, *, cwd: str, env: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ class Shell:
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended; `reset` gives a new one."""
+        """Whether the shell has ended; `reset` starts a new one."""
         return self._reading is None or self._reading.done()
 
     async def run(
@@ -71,14 +71,15 @@ class Shell:
         max_output: int = DEFAULT_KEEP,
         check: bool = False,
     ) -> CommandResult:
-        """Run *command* in the shell; options as of `Commands.run`.
+        """Run *command* in the shell, with the options of `Commands.run`.
 
-        A command that ends the shell (``exit``) is told with its exit code, and closes it.
+        A command that ends the shell (``exit``) returns its exit code, and closes the shell.
 
         Raises
         ------
         CommandTimeout
-            What it had started was ended; the shell goes on, unless it hung itself.
+            The command took too long, and what it had started was ended. The shell stays, unless the
+            shell itself hangs.
         ShellClosed
             The shell has ended before.
         """
@@ -86,7 +87,7 @@ class Shell:
             raise InvalidArgument("a command holds no NUL bytes")
         async with self._turn:
             if self.closed:
-                raise ShellClosed("the shell has ended; reset() gives a new one", sandbox=self._session.name)
+                raise ShellClosed("the shell has ended; reset() starts a new one", sandbox=self._session.name)
             exec_id = script.new_id()
             word = shlex.quote(command)
             # On one line, so that the shell has read all of it before it begins.
@@ -115,14 +116,16 @@ class Shell:
         if lost is not None:
             raise lost.with_traceback(None)
         if timed_out:
-            raise CommandTimeout(f"not finished within {timeout:g} s, and ended", result, sandbox=self._session.name)
+            raise CommandTimeout(
+                f"not finished within {timeout:g} s; the command was ended", result, sandbox=self._session.name
+            )
         if code is None:
             raise ExecTransportError("the shell's stream broke off", started=True, sandbox=self._session.name,
                                      result=result)  # fmt: skip
         return checked(result, self._session.name) if check else result
 
     async def reset(self) -> None:
-        """End the shell and all that it has started; go on in a new one, as at the beginning."""
+        """End the shell and all that it has started, and start a new one in the first folder and environment."""
         async with self._turn:
             await self.close()
             await self._open()
@@ -167,7 +170,7 @@ class Shell:
             raise (
                 explain(failure, self._session.name)
                 if isinstance(failure, (errors.ApiError, errors.TransportError))
-                else ShellClosed("the shell did not begin", sandbox=self._session.name)
+                else ShellClosed("the shell did not start", sandbox=self._session.name)
             )
         # What it starts carries more than its id: the end of that is not the shell's.
         begin = f"{script.text('shell_begin')}\nexport SANDYARD_EXEC={self._id}{_CHILD}\n"

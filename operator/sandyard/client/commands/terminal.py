@@ -20,12 +20,12 @@ __all__ = ["Terminal"]
 
 
 class Terminal:
-    """A command on a terminal: iterate over it for what it shows. Leaving its context ends the command.
+    """A command on a terminal: iterate over it for its output. Leaving its context ends the command.
 
     Attributes
     ----------
     exit_code
-        0-255 when it has ended.
+        0-255 once the command has ended; None before.
     """
 
     def __init__(self, session: Session, command: Sequence[str], size: tuple[int, int], cwd: str,
@@ -69,18 +69,18 @@ class Terminal:
             raise ExecTransportError(str(error), started=True, sandbox=self._session.name) from error
 
     async def resize(self, columns: int, rows: int) -> None:
-        """Change its size, in characters."""
+        """Set the terminal's size, in characters."""
         assert self._process is not None, "use the terminal as a context manager"
         with contextlib.suppress(errors.TransportError):
             await self._process.resize(columns, rows)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """What it shows, until the command has ended.
+        """The terminal's output, until the command has ended.
 
         Raises
         ------
         SandboxDeleted, SandboxEnded, SandboxExpired, SandboxRestarted
-            The sandbox went away meanwhile.
+            The sandbox ended before the command did.
         ExecTransportError
             The stream broke off.
         """

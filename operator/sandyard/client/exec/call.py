@@ -108,7 +108,7 @@ class Call:
                     await self._follow(reading, losing)
                 else:
                     await self._end(reading)
-                    text = f"the node has not begun it within {seconds:g} s"
+                    text = f"the node has not started the command within {seconds:g} s"
                     self.error = ExecTransportError(text, started=True, sandbox=self._session.name)
             except asyncio.CancelledError:
                 # Nobody waits for it any more: it must not run on. The watch inside is the second line.

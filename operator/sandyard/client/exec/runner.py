@@ -45,9 +45,9 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
     Raises
     ------
     CommandTimeout, OutputLimitExceeded
-        The command was ended; ``error.result`` holds what it had said.
+        The command was ended; ``error.result`` holds its output until then.
     SandboxDeleted, SandboxEnded, SandboxExpired, SandboxRestarted
-        The sandbox went away meanwhile.
+        The sandbox ended before the command did.
     ExecTransportError
         The stream broke off; ``error.started`` says whether the command may have run.
     """
@@ -90,10 +90,10 @@ def _outcome(session: Session, command: Command, call: Call, seconds: float) -> 
         # Every call on the sandbox raises the same one.
         raise call.error.with_traceback(None)
     if call.overflowed:
-        text = f"more than {command.output_limit} bytes of output, and ended"
+        text = f"more than {command.output_limit} bytes of output; the command was ended"
         raise OutputLimitExceeded(text, result, sandbox=name)
     if call.timed_out:
-        raise CommandTimeout(f"not finished within {command.timeout:g} s, and ended", result, sandbox=name)
+        raise CommandTimeout(f"not finished within {command.timeout:g} s; the command was ended", result, sandbox=name)
     if code is None:
         text = call.exit.message if call.exit is not None else "the stream closed without an exit status"
         if call.torn_off:

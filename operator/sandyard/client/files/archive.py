@@ -57,7 +57,7 @@ class Transferred:
     Attributes
     ----------
     files, bytes
-        Number of files, and of bytes in them.
+        Number of files, and of the bytes in them.
     skipped
         What was left out, each with the reason: links that lead out, devices, sockets.
     """

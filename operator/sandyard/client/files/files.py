@@ -1,8 +1,8 @@
 """Files of a sandbox: whole and exact, written in one step or not at all.
 
-Everything goes through commands of the image (``cat``, ``mv``, ``mkdir``), because nothing else reaches
-every volume of every runtime.  Paths are taken as they stand, from the template's working folder
-where they are not absolute; nothing in them is expanded.
+Every call runs programs of the image (``cat``, ``mv``, ``mkdir``), because nothing else reaches
+every volume of every runtime.  Relative paths begin at the template's ``workingDir``; nothing in a
+path is expanded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sandyard.client.session.session import Session
 __all__ = ["FileInfo", "FileLines", "Files", "GrepResult", "Match"]
 
 _LONGEST_LINE: Final = 2000
-_EDIT_NOT_ONCE: Final = "old text is there {count} times, not once; give more of what surrounds it, or replace_all=True"
+_EDIT_NOT_ONCE: Final = "the old text is in the file {count} times, not once; give more of it, or replace_all=True"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FileInfo:
     Attributes
     ----------
     mode
-        As `os.stat` gives it, type included.
+        Type and permissions, as `os.stat` gives them.
     modified_at
         Seconds since the epoch.
     """
@@ -49,17 +49,17 @@ class FileInfo:
 
     @property
     def is_dir(self) -> bool:
-        """Whether it is a folder."""
+        """Whether this is a folder."""
         return modes.S_ISDIR(self.mode)
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a plain file."""
+        """Whether this is a plain file."""
         return modes.S_ISREG(self.mode)
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
+        """Whether this is a symbolic link."""
         return modes.S_ISLNK(self.mode)
 
 
@@ -70,11 +70,11 @@ class FileLines:
     Attributes
     ----------
     text
-        The lines as they stand, with their ends; what is no UTF-8 is replaced.
+        The lines with their line ends; bytes that are not UTF-8 are replaced.
     start
-        Number of the first one, from 1.
+        Number of the first line, from 1.
     total_lines
-        Of the whole file.
+        Number of lines of the whole file.
     """
 
     text: str
@@ -84,7 +84,7 @@ class FileLines:
 
 @dataclass(frozen=True)
 class Match:
-    """A line that was found; *path* is relative to where the search began, *line* counts from 1."""
+    """A line that matches; *path* is relative to the folder of the search, *line* counts from 1."""
 
     path: str
     line: int
@@ -93,7 +93,7 @@ class Match:
 
 @dataclass(frozen=True)
 class GrepResult:
-    """Lines that were found; *truncated* if there are more."""
+    """Lines that match; *truncated* says whether there are more."""
 
     matches: list[Match]
     truncated: bool
@@ -109,14 +109,14 @@ class Files:
     async def read(
         self, path: str, *, offset: int = 0, length: int | None = None, max_bytes: int = READ_LIMIT
     ) -> bytes:
-        """The whole file, or *length* bytes of it from *offset* on.
+        """Read the whole file, or *length* bytes from *offset* on.
 
         Raises
         ------
         SandboxFileNotFound, IsADirectory, PermissionDenied
-            It cannot be read.
+            The file cannot be read.
         InvalidArgument
-            It is longer than *max_bytes*.
+            The file is longer than *max_bytes*.
         """
         if offset < 0 or (length is not None and length < 0):
             raise InvalidArgument(f"offset {offset}, length {length}: neither is below 0")
@@ -132,17 +132,17 @@ class Files:
             raise InvalidArgument(text, sandbox=self._session.name) from error
 
     async def read_text(self, path: str, *, max_bytes: int = READ_LIMIT) -> str:
-        """The whole file as UTF-8."""
+        """Read the whole file as UTF-8."""
         return (await self.read(path, max_bytes=max_bytes)).decode()
 
     async def write(self, path: str, data: bytes | str) -> None:
-        """Write the whole file, folders above it included: afterwards it is the new one, or still the old."""
+        """Write the whole file and make the folders above it; if that fails, the old file stays as it was."""
         content = data.encode() if isinstance(data, str) else data
         digest = hashlib.sha256(content).hexdigest()
         await self._tools.run(script.text("write"), path, str(len(content)), digest[:16], digest, stdin=content)
 
     async def read_lines(self, path: str, start: int = 1, end: int | None = None) -> FileLines:
-        """Lines *start* to *end*, both counted from 1 and included, with their line ends; None: to the last.
+        """Read lines *start* to *end*, both included and counted from 1; None: to the last line.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Files:
         return FileLines(text.decode(errors="replace"), start, int(total))
 
     async def insert(self, path: str, after_line: int, text: str) -> None:
-        """Insert *text* after a line (0: at the beginning; beyond the last: at the end)."""
+        """Insert *text* after line *after_line*; 0: at the beginning, beyond the last line: at the end."""
         if after_line < 0:
             raise InvalidArgument(f"after_line: {after_line} is below 0")
         lines = (await self.read(path)).splitlines(keepends=True)
@@ -169,14 +169,14 @@ class Files:
     async def grep(
         self, pattern: str, path: str = ".", *, fixed: bool = False, ignore_case: bool = False, max_results: int = 200
     ) -> GrepResult:
-        """Lines below the folder *path* that match an extended regular expression, or with *fixed* a plain text.
+        """Find lines below the folder *path* that match an extended regular expression, or with *fixed* a text.
 
-        ``.git``, ``node_modules`` and ``.cache`` are left out, and so are files that are no text.
+        Skips ``.git``, ``node_modules`` and ``.cache``, and files that are not text.
 
         Raises
         ------
         InvalidArgument
-            *pattern* is no regular expression that the image's grep knows, or is empty.
+            *pattern* is empty, or the image's grep does not understand it.
         """
         if not pattern or "\n" in pattern:
             raise InvalidArgument("pattern: one line that is not empty")
@@ -191,9 +191,9 @@ class Files:
         return GrepResult(found[:max_results], len(found) > max_results)
 
     async def upload(self, local: str | pathlib.Path, path: str, *, on_progress: Progress | None = None) -> Transferred:
-        """Copy a file, or a folder and all that is in it, into the sandbox as *path*; what is there is replaced.
+        """Copy a file, or a folder and all that is in it, into the sandbox as *path*; files there are replaced.
 
-        A file arrives whole and verified, or the old one stays. *on_progress* is told of the bytes so far.
+        A file arrives whole and verified, or the old one stays. *on_progress* is called with the bytes so far.
         """
         return await transfer.upload(self._tools, pathlib.Path(local), path, on_progress)
 
@@ -203,23 +203,23 @@ class Files:
     ) -> Transferred:  # fmt: skip
         """Copy a file, or a folder and all that is in it, out of the sandbox as *local*.
 
-        Nothing is written outside *local*, whatever the sandbox sends, and no link that leads out
-        of it is made; ``skipped`` of the result names what was left out.
+        Whatever the sandbox sends, nothing is written outside *local*, and no link out of *local* is made;
+        ``skipped`` of the result names what was left out. *on_progress* is called with the bytes so far.
 
         Raises
         ------
         TransferLimitExceeded
-            There is more to copy than *max_bytes* or *max_files*.
+            There are more bytes than *max_bytes*, or more files than *max_files*.
         """
         limits = Limits(max_bytes, max_files)
         return await transfer.download(self._tools, path, pathlib.Path(local), limits, on_progress)
 
     async def append(self, path: str, data: bytes | str) -> None:
-        """Add to the end of the file; it is made if need be."""
+        """Write to the end of the file; a file that does not exist is created."""
         await self._tools.run('exec cat >>"$1"', path, stdin=data.encode() if isinstance(data, str) else data)
 
     async def edit(self, path: str, changes: builtins.list[tuple[str, str]], *, replace_all: bool = False) -> int:
-        """Replace each old text by its new one, exactly; either all of them or none.
+        """Replace each old text by its new text, exactly; either all of them or none.
 
         Returns
         -------
@@ -229,13 +229,14 @@ class Files:
         Raises
         ------
         InvalidArgument
-            An old text is not there, or not only once and *replace_all* is off; the file is unchanged.
+            The file does not hold an old text, or holds it more than once without *replace_all*; the file
+            is unchanged.
         """
         content, made = await self.read(path), 0
         for old, new in changes:
             count = content.count(old.encode()) if old else 0
             if count == 0 or (count > 1 and not replace_all):
-                why = _EDIT_NOT_ONCE.format(count=count) if count else "old text is not in the file"
+                why = _EDIT_NOT_ONCE.format(count=count) if count else "the old text is not in the file"
                 raise InvalidArgument(f"{path}: {why}", sandbox=self._session.name)
             content = content.replace(old.encode(), new.encode())
             made += count
@@ -243,20 +244,20 @@ class Files:
         return made
 
     async def list(self, path: str = ".") -> list[FileInfo]:
-        """What is in the folder, sorted by name."""
+        """List what is in the folder, by name."""
         return sorted(_infos(await self._tools.run(script.text("list"), path)), key=lambda info: info.name)
 
     async def stat(self, path: str) -> FileInfo:
-        """What the file is; a link is not followed."""
+        """Look up a file, folder or link; a link is not followed."""
         printed = await self._tools.run("exec stat -c '%f %s %Y %u %g' -- \"$1\"", path)
         return _info(path, printed.decode())
 
     async def exists(self, path: str) -> bool:
-        """Whether there is something of that name."""
+        """Whether there is a file, folder or link of that name."""
         return (await self._tools.run('[ -e "$1" ] || [ -L "$1" ] && echo yes || echo no', path)).strip() == b"yes"
 
     async def mkdir(self, path: str) -> None:
-        """Make a folder and those above it; one that is there is fine."""
+        """Make a folder and those above it; a folder that exists is no error."""
         await self._tools.run('exec mkdir -p -- "$1"', path)
 
     async def remove(self, path: str, *, recursive: bool = False) -> None:
@@ -265,7 +266,7 @@ class Files:
                        + ('exec rm -rf -- "$1"' if recursive else 'exec rm -- "$1"'), path)  # fmt: skip
 
     async def rename(self, old: str, new: str) -> None:
-        """Give it another name, in another folder if need be."""
+        """Rename or move a file or folder; the folders above the new name are made."""
         await self._tools.run('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec mv -f -- "$1" "$2"', old, new)
 
     async def copy(self, old: str, new: str) -> None:

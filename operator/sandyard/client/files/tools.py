@@ -59,7 +59,7 @@ class Tools:
         name = self._session.name
         for word in words:
             if "\0" in word or not word:
-                raise InvalidArgument(f"{word!r} is no path", sandbox=name)
+                raise InvalidArgument(f"{word!r} is not a path", sandbox=name)
         command = Command(["/bin/sh", "-c", code, "sandyard-files", *words], env={"LC_ALL": "C"}, stdin=stdin,
                           timeout=timeout, output_limit=limit)  # fmt: skip
         sinks = Sinks(on_stdout, keep=_KEEP_MESSAGE if on_stdout is not None else limit)

@@ -43,11 +43,11 @@ class Cluster:
     Parameters
     ----------
     namespace
-        Default: that of the kubeconfig's context, or the pod's own.
+        Default: the namespace of the kubeconfig's context, or the pod's own.
     request_timeout
         Seconds that one request may take.
     connections
-        Requests at the same time.
+        Most requests at the same time.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Cluster:
             raise explain(error) from error
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; when no answer comes, look whether it is there."""
+        """Create an object; when no answer comes, look whether it was created."""
         name = str(body["metadata"]["name"])
         try:
             return await self.client.create(resource.path(namespace), body)
@@ -104,11 +104,11 @@ class Cluster:
             raise explain(error, name) from error
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Merge *body* into an object; doing so twice is no harm."""
+        """Merge *body* into an object; to do so twice is harmless."""
         return await self._again(lambda: self.client.merge_patch(resource.path(namespace, name), body), name)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
-        """Delete an object; False if it was gone already."""
+        """Delete an object; False if it was gone before."""
         try:
             await self._again(lambda: self.client.delete(resource.path(namespace, name), uid=uid), name)
         except SandboxNotFound:
@@ -121,7 +121,7 @@ class Cluster:
         return True
 
     async def falls_back(self) -> bool:
-        """Whether an exec that was refused is to be tried again, as an older server understands it."""
+        """Whether the server is older than exec's protocol v5; if so, execs use v4 from now on."""
         if self.exec_protocol != remotecommand.V5:
             return False
         try:
@@ -148,7 +148,7 @@ class Cluster:
 
     @asynccontextmanager
     async def follow(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[AsyncIterator[Any]]:
-        """Iterate over the states of one object, the present one first; None when it is gone."""
+        """Iterate over the states of one object, the present one first; None once the object is gone."""
         states = self._states(resource, namespace, name)
         try:
             yield states
@@ -190,7 +190,7 @@ class Cluster:
 def explain(error: errors.ApiError | errors.TransportError, name: str = "") -> SandboxError:
     """The client's error for one of the API server's."""
     if isinstance(error, errors.TransportError):
-        return Unavailable(f"the API server gave no answer: {error}", sandbox=name)
+        return Unavailable(f"no answer from the API server: {error}", sandbox=name)
     if error.status == 401:
         return Unauthorized(f"the API server does not know you: {error.message}", sandbox=name, reason=error.reason)
     if error.status == 404:
