@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from localcluster import paths
 
-__all__ = ["API", "CLUSTER", "GROUPS", "Group", "ensure", "search_path"]
+__all__ = ["API", "CLUSTER", "GROUPS", "Group", "built", "ensure", "search_path"]
 
 SOURCES = paths.REPOSITORY / "hack" / "tools"
 _LDFLAGS = "-s -w"
@@ -103,6 +103,11 @@ def ensure(names: Iterable[str]) -> dict[str, pathlib.Path]:
             _build(name, folders[name])
             print(f"built {name} in {time.monotonic() - started:.0f} s", flush=True)
     return folders
+
+
+def built(name: str) -> bool:
+    """Whether the group *name* has been built; builds nothing."""
+    return _folder(name).exists()
 
 
 def search_path(names: Iterable[str]) -> str:

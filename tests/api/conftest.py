@@ -1,7 +1,12 @@
-"""A real API server with the chart's objects in it, a simulated kubelet, and the operator."""
+"""A real API server with the chart's objects in it, a simulated kubelet, and the operator.
+
+A file of tests has one namespace and one operator, and each test leaves the namespace as it found it: empty. Every
+pytest process makes all of this for itself, so that files can run side by side (`pytest -n 2 --dist loadfile`).
+"""
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import uuid
 from collections.abc import Iterator
@@ -21,13 +26,18 @@ CHART = paths.REPOSITORY / "charts" / "sandyard"
 _MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
-def render(kube: Kube, *values: str, api_versions: str = _MUTATING) -> list[dict[str, object]]:
-    """The chart's objects, hooks left out."""
-    text = kube.run(
+@functools.cache
+def _rendered(kube: Kube, values: tuple[str, ...], api_versions: str) -> str:
+    return kube.run(
         "helm", "template", "sandyard", str(CHART), "--namespace=sandyard-system", "--no-hooks",
         f"--api-versions={api_versions}", *(f"--set={value}" for value in values),
     )  # fmt: skip
-    return [item for item in yaml.safe_load_all(text) if item]
+
+
+def render(kube: Kube, *values: str, api_versions: str = _MUTATING) -> list[dict[str, object]]:
+    """The chart's objects, hooks left out."""
+    text = _rendered(kube.within("default"), values, api_versions)
+    return [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
 
 
 @pytest.fixture(scope="session")
@@ -41,26 +51,64 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         plane.stop()
 
 
+def establish(kube: Kube, *definitions: dict[str, object]) -> None:
+    """Apply CustomResourceDefinitions and wait until their kinds are served."""
+    kube.apply_as_is(*definitions)
+    for item in definitions:
+        kube.wait_for("crd", item["metadata"]["name"], "Established", 30)  # type: ignore[index]
+
+
 @pytest.fixture(scope="session")
 def admin(control_plane: ControlPlane) -> Kube:
     """The administrator, with everything of the chart in place but its Deployment."""
     kube = Kube(control_plane.kubeconfig)
-    kube.kubectl("create", "namespace", "sandyard-system")
+    kube.make_namespace("sandyard-system")
     objects = [item for item in render(kube) if item["kind"] not in ("Deployment", "Service")]
-    kube.apply_as_is(*[item for item in objects if item["kind"] == "CustomResourceDefinition"])
-    kube.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    establish(kube, *[item for item in objects if item["kind"] == "CustomResourceDefinition"])
     kube.apply_as_is(*[item for item in objects if item["kind"] != "CustomResourceDefinition"])
     wait_for_api(kube)
     return kube
 
 
+def _namespace(admin: Kube) -> Iterator[Kube]:
+    kube = admin.within(f"test-{uuid.uuid4().hex[:8]}")
+    admin.make_namespace(kube.namespace)
+    yield kube
+    empty(kube)
+    admin.delete("namespace", kube.namespace, wait=False)
+
+
+def empty(kube: Kube) -> None:
+    """Delete what is in a namespace, where no operator runs to do it.
+
+    Policies stay: an operator that runs takes its own away when the last pod is gone, and the namespace takes all.
+    """
+    for kind in ("sandboxes", "sandboxpools", "pods", "persistentvolumeclaims"):
+        for item in kube.list(kind):
+            name = item["metadata"]["name"]
+            if item["metadata"].get("finalizers"):
+                kube.as_user(OPERATOR_USER).patch(kind, name, {"metadata": {"finalizers": None}})
+            kube.delete(kind, name, wait=False, force=True)
+    kube.request("DELETE", kube.path("events"))
+
+
+@pytest.fixture(scope="module")
+def file_namespace(admin: Kube) -> Iterator[Kube]:
+    """The namespace that the tests of a file share, one after the other."""
+    yield from _namespace(admin)
+
+
 @pytest.fixture
-def kube(admin: Kube) -> Iterator[Kube]:
-    """A namespace of the test's own; the operator, where one runs, has emptied it before."""
-    namespace = f"test-{uuid.uuid4().hex[:8]}"
-    admin.kubectl("create", "namespace", namespace)
-    yield admin.within(namespace)
-    admin.kubectl("delete", "namespace", namespace, "--wait=false")
+def kube(file_namespace: Kube) -> Iterator[Kube]:
+    """An empty namespace, which the test need not empty; the operator, where one runs, has done it before."""
+    yield file_namespace
+    empty(file_namespace)
+
+
+@pytest.fixture
+def kube_apart(admin: Kube) -> Iterator[Kube]:
+    """A namespace of the test's own, for operators that the test starts itself."""
+    yield from _namespace(admin)
 
 
 @pytest.fixture(scope="session")
@@ -76,21 +124,35 @@ def operator_config(admin: Kube, tmp_path_factory: pytest.TempPathFactory) -> pa
     return service_account_kubeconfig(admin, tmp_path_factory.mktemp("operator") / "kubeconfig")
 
 
-@pytest.fixture
-def operator(
-    operator_config: pathlib.Path, kubelet: Kubelet, kube: Kube, tmp_path: pathlib.Path
+@pytest.fixture(scope="module")
+def file_operator(
+    operator_config: pathlib.Path, kubelet: Kubelet, file_namespace: Kube, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
-    """A fresh operator that serves the test's namespace alone."""
-    process = OperatorProcess(operator_config, tmp_path / "operator.log", SANDYARD_WATCH_NAMESPACES=kube.namespace)
+    """The operator of a file of tests; it serves the file's namespace alone."""
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    process = OperatorProcess(operator_config, log, SANDYARD_WATCH_NAMESPACES=file_namespace.namespace)
     process.start()
-    yield process
-    if process._process is None:
-        process.start()
+    try:
+        yield process
+    finally:
+        status = process.stop()
+    assert status == 0, process.log[-2000:]
+
+
+@pytest.fixture
+def operator(file_operator: OperatorProcess, kubelet: Kubelet, kube: Kube) -> Iterator[OperatorProcess]:
+    """The file's operator, running; the test may kill it, and start it again."""
+    before = len(file_operator.log)
+    if not file_operator.running:
+        file_operator.start()
+    yield file_operator
+    if not file_operator.running:
+        file_operator.start()
     kubelet.hold = False
     kube.delete("sandboxes,sandboxpools", "--all")
     assert kube.list("pods") == [], "pods are left behind"
-    assert process.stop() == 0, process.log[-2000:]
-    assert "Traceback" not in process.log, process.log[-3000:]
+    log = file_operator.log[before:]
+    assert "Traceback" not in log, log[-3000:]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -31,7 +30,7 @@ def claim(kube: Kube, name: str, **spec: object) -> dict[str, Any]:
 
 def patch(kube: Kube, kind: str, name: str, spec: dict[str, Any]) -> None:
     """Change a spec."""
-    kube.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": spec}))
+    kube.patch(kind, name, {"spec": spec})
 
 
 def states(kube: Kube) -> dict[str, int]:
@@ -71,4 +70,4 @@ def end_pod(kube: Kube, pod: str, exit_code: int, reason: str = "Error") -> None
 
 
 def _write_status(kube: Kube, pod: str, status: dict[str, Any]) -> None:
-    kube.kubectl("patch", "pod", pod, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    kube.patch("pod", pod, {"status": status}, "status")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from typing import Any
 
@@ -18,7 +17,6 @@ from tests.api.conftest import OPERATOR_USER, render
 from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
 
-AS_OPERATOR = f"--as={OPERATOR_USER}"
 PROBE = podspec.Probe(image="operator:1", pull_policy="IfNotPresent", forbidden=("10.96.0.1:443",))
 
 
@@ -29,30 +27,32 @@ def our_pod(**fields: Any) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def send(kube: Kube, obj: dict[str, Any], *extra: str) -> str:
-    obj = json.loads(json.dumps(obj))
-    obj["metadata"]["namespace"] = kube.namespace
-    return kube.kubectl("create", "-f", "-", *extra, stdin=json.dumps(obj))
+@pytest.fixture
+def as_operator(kube: Kube) -> Kube:
+    """The test's namespace with the operator's rights."""
+    return kube.as_user(OPERATOR_USER)
 
 
-def test_only_the_operator_makes_and_changes_our_pods(kube: Kube) -> None:
+def test_only_the_operator_makes_and_changes_our_pods(kube: Kube, as_operator: Kube) -> None:
     with pytest.raises(Refused, match="belong to the operator"):
-        send(kube, our_pod())
+        kube.create(our_pod())
     ours = our_pod()
     # Its owner is not there: garbage collection would take it.
     del ours["metadata"]["ownerReferences"]
-    send(kube, ours, AS_OPERATOR)
-    for patch in ('{"metadata":{"labels":{"sandyard.dev/state":"claimed"}}}',
-                  '{"metadata":{"labels":{"sandyard.dev/egress":"Internet"}}}',
-                  '{"metadata":{"annotations":{"x":"y"}}}'):  # fmt: skip
+    as_operator.create(ours)
+    changes: list[dict[str, Any]] = [
+        {"labels": {"sandyard.dev/state": "claimed"}},
+        {"labels": {"sandyard.dev/egress": "Internet"}},
+        {"annotations": {"x": "y"}},
+    ]
+    for change in changes:
         with pytest.raises(Refused, match="belong to the operator"):
-            kube.kubectl("patch", "pod", "ours", "--type=merge", "-p", patch)
+            kube.patch("pod", "ours", {"metadata": change})
     plain = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain"},
              "spec": {"containers": [{"name": "c", "image": "a"}]}}  # fmt: skip
-    send(kube, plain)
+    kube.create(plain)
     with pytest.raises(Refused, match="belong to the operator"):
-        kube.kubectl("label", "pod", "plain", "sandyard.dev/state=warm")
-    kube.kubectl("delete", "pods", "--all", "--force")
+        kube.patch("pod", "plain", {"metadata": {"labels": {"sandyard.dev/state": "warm"}}})
 
 
 @pytest.mark.parametrize(
@@ -75,35 +75,38 @@ def test_only_the_operator_makes_and_changes_our_pods(kube: Kube) -> None:
         (lambda p: p["spec"]["containers"][0].update(envFrom=[{"secretRef": {"name": "s"}}]), "other objects"),
     ],
 )  # fmt: skip
-def test_even_the_operator_makes_no_pod_that_breaks_the_rules(kube: Kube, change: Any, told: str) -> None:
+def test_even_the_operator_makes_no_pod_that_breaks_the_rules(admin: Kube, change: Any, told: str) -> None:
     pod = our_pod()
+    operator = admin.as_user(OPERATOR_USER)
+    operator.create(pod, dry_run=True)
     change(pod)
     with pytest.raises(Refused, match=told):
-        send(kube, pod, AS_OPERATOR, "--dry-run=server")
+        operator.create(pod, dry_run=True)
 
 
-def test_the_finalizer_goes_by_the_operator_alone(kube: Kube) -> None:
+def test_the_finalizer_goes_by_the_operator_alone(kube: Kube, as_operator: Kube) -> None:
     kube.apply(manifests.sandbox("x", "python"))
-    strip = ("patch", "sandbox", "x", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    strip: dict[str, Any] = {"metadata": {"finalizers": None}}
     with pytest.raises(Refused, match="taken off by the operator"):
-        kube.kubectl(*strip)
-    kube.kubectl("delete", "sandbox", "x", "--wait=false")
+        kube.patch("sandbox", "x", strip)
+    kube.delete("sandbox", "x", wait=False)
     with pytest.raises(Refused, match="taken off by the operator"):
-        kube.kubectl(*strip)
-    kube.kubectl(*strip, AS_OPERATOR)
+        kube.patch("sandbox", "x", strip)
+    as_operator.patch("sandbox", "x", strip)
     assert kube.get("sandbox", "x") is None
 
 
-def test_our_network_policies_are_the_operators(kube: Kube) -> None:
+def test_our_network_policies_are_the_operators(kube: Kube, as_operator: Kube) -> None:
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
               "metadata": {"name": "p", "labels": {"sandyard.dev/policy": "p"}},
               "spec": {"podSelector": {}}}  # fmt: skip
     with pytest.raises(Refused, match="belongs to the operator"):
-        send(kube, policy)
-    send(kube, policy, AS_OPERATOR)
+        kube.create(policy)
+    as_operator.create(policy)
     with pytest.raises(Refused, match="belongs to the operator"):
-        kube.kubectl("delete", "networkpolicy", "p")
-    kube.kubectl("delete", "networkpolicy", "p", AS_OPERATOR)
+        kube.delete("networkpolicy", "p")
+    as_operator.delete("networkpolicy", "p", wait=False)
+    until("gone", lambda: kube.get("networkpolicy", "p") is None)
 
 
 ALLOWED = [
@@ -125,49 +128,43 @@ DENIED = [
 
 
 @pytest.mark.parametrize(("verb", "resource"), ALLOWED + DENIED)
-def test_the_operator_may_do_what_it_does_and_nothing_else(kube: Kube, verb: str, resource: str) -> None:
-    try:
-        kind, _, subresource = resource.partition("/")
-        extra = [f"--subresource={subresource}"] if subresource else []
-        answer = kube.kubectl("auth", "can-i", verb, kind, *extra, AS_OPERATOR).strip()
-    except Refused:
-        answer = "no"
-    assert answer == ("yes" if (verb, resource) in ALLOWED else "no")
+def test_the_operator_may_do_what_it_does_and_nothing_else(admin: Kube, verb: str, resource: str) -> None:
+    assert admin.may(OPERATOR_USER, verb, resource) is ((verb, resource) in ALLOWED)
 
 
-def test_the_operator_s_exec_is_for_its_own_scripts_alone(kube: Kube) -> None:
+def test_the_operator_s_exec_is_for_its_own_scripts_alone(kube: Kube, as_operator: Kube) -> None:
     """There is no node here: what admission lets through ends with another error."""
     bystander = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
                  "spec": {"containers": [{"name": "sandbox", "image": "a"}, {"name": "c", "image": "a"}],
                           "nodeName": "none"}}  # fmt: skip
     kube.apply(bystander)
 
-    def told(*arguments: str) -> str:
+    def answer(container: str, *command: str) -> str:
         with pytest.raises(Refused) as caught:
-            kube.kubectl(AS_OPERATOR, "exec", "p", *arguments)
+            as_operator.request("POST", kube.path("pod", "p", "exec"),
+                                params={"container": container, "stdin": "true", "command": command})  # fmt: skip
         return str(caught.value)
 
-    refused = "nothing but its own scripts"
-    assert refused in told("-c", "sandbox", "--", "cat", "/etc/passwd")
-    assert refused in told("-c", "c", "--", "/bin/sh", "-s")
-    assert refused in told("-c", "sandbox", "--", "python3", "-I", "-S", "-")
-    assert refused not in told("-c", "sandbox", "--", "/bin/sh", "-s")
-    assert refused not in told("-c", "sandbox", "--", "/usr/bin/python3", "-I", "-S", "-")
-    kube.kubectl("delete", "pod", "p", "--force")
+    refused, no_node = "nothing but its own scripts", '"none" not found'
+    assert refused in answer("sandbox", "cat", "/etc/passwd")
+    assert refused in answer("c", "/bin/sh", "-s")
+    assert refused in answer("sandbox", "python3", "-I", "-S", "-")
+    assert no_node in answer("sandbox", "/bin/sh", "-s")
+    assert no_node in answer("sandbox", "/usr/bin/python3", "-I", "-S", "-")
 
 
-def test_without_pausing_and_scrubbing_there_is_no_right_to_exec(kube: Kube) -> None:
-    assert "pods/exec" in str(render(kube, "pausing.enabled=false"))
-    assert "pods/exec" in str(render(kube, "scrubbing.enabled=false"))
-    text = str(render(kube, "pausing.enabled=false", "scrubbing.enabled=false"))
+def test_without_pausing_and_scrubbing_there_is_no_right_to_exec(admin: Kube) -> None:
+    assert "pods/exec" in str(render(admin, "pausing.enabled=false"))
+    assert "pods/exec" in str(render(admin, "scrubbing.enabled=false"))
+    text = str(render(admin, "pausing.enabled=false", "scrubbing.enabled=false"))
     assert "pods/exec" not in text
     for name, told in {"PAUSING": "spec.desiredState: Paused", "SCRUBBING": "spec.recycle: Scrub"}.items():
         assert f"'SANDYARD_{name}', 'value': 'false'" in text
         assert f"{told} is switched off" in text
 
 
-def test_namespaces_that_are_listed_get_roles_and_no_cluster_role(kube: Kube) -> None:
-    objects = render(kube, "namespaces={a,b}")
+def test_namespaces_that_are_listed_get_roles_and_no_cluster_role(admin: Kube) -> None:
+    objects = render(admin, "namespaces={a,b}")
     kinds = [item["kind"] for item in objects]
     assert "ClusterRole" not in kinds
     assert "ClusterRoleBinding" not in kinds
@@ -175,8 +172,8 @@ def test_namespaces_that_are_listed_get_roles_and_no_cluster_role(kube: Kube) ->
     assert {"a", "b"} <= set(roles)
 
 
-def test_the_chart_goes_without_what_an_older_cluster_lacks(kube: Kube) -> None:
-    kinds = {item["kind"] for item in render(kube, api_versions="v1")}
+def test_the_chart_goes_without_what_an_older_cluster_lacks(admin: Kube) -> None:
+    kinds = {item["kind"] for item in render(admin, api_versions="v1")}
     assert "MutatingAdmissionPolicy" not in kinds
     assert "ValidatingAdmissionPolicy" in kinds
 
@@ -186,13 +183,13 @@ def test_the_chart_goes_without_what_an_older_cluster_lacks(kube: Kube) -> None:
     [("isolation.network=Off", "isolation"), ("replicas=-1", "replicas"), ("colour=red", "colour"),
      ("image.digest=abc", "digest")],
 )  # fmt: skip
-def test_values_that_make_no_sense_are_refused(kube: Kube, value: str, told: str) -> None:
+def test_values_that_make_no_sense_are_refused(admin: Kube, value: str, told: str) -> None:
     with pytest.raises(Refused, match=told):
-        render(kube, value)
+        render(admin, value)
 
 
-def test_the_charts_crds_are_kept_on_uninstall(kube: Kube) -> None:
-    for item in render(kube):
+def test_the_charts_crds_are_kept_on_uninstall(admin: Kube) -> None:
+    for item in render(admin):
         if item["kind"] == "CustomResourceDefinition":
             assert item["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}  # type: ignore[index]
 
@@ -224,15 +221,16 @@ def test_the_kind_configuration_and_examples_are_well_formed() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (paths.REPOSITORY / "examples").glob("*.yaml")))
-def test_every_example_is_taken_as_it_stands(kube: Kube, name: str) -> None:
-    kube.kubectl("create", "--dry-run=server", "-f", str(paths.REPOSITORY / "examples" / name))
+def test_every_example_is_taken_as_it_stands(admin: Kube, name: str) -> None:
+    for item in yaml.safe_load_all((paths.REPOSITORY / "examples" / name).read_text()):
+        admin.create(item, dry_run=True)
 
 
 def test_a_pool_may_say_its_language_and_a_sandbox_may_not(kube: Kube) -> None:
     for made, right in ((manifests.pool("languages"), True), (manifests.sandbox("s", "languages"), False)):
         made["metadata"]["labels"] = {"sandyard.dev/language": "python"}
         with contextlib.nullcontext() if right else pytest.raises(Refused, match="belong to the operator"):
-            send(kube, made)
+            kube.create(made)
 
 
 def test_a_pool_for_each_language(kube: Kube) -> None:
@@ -243,7 +241,7 @@ def test_a_pool_for_each_language(kube: Kube) -> None:
     pools = {item["metadata"]["labels"]["sandyard.dev/language"]: item for item in yaml.safe_load_all(text) if item}
     assert set(pools) == set(LANGUAGES)
     for item in pools.values():
-        send(kube, item, "--dry-run=server")
+        kube.create(item, dry_run=True)
         # By exact version, until an installation says by digest.
         assert re.search(r":[0-9]+\.[0-9]+\.[0-9]+[^:]*$|@sha256:[0-9a-f]{64}$", item["spec"]["template"]["image"])
     assert pools["ruby"]["spec"]["template"]["image"] == f"ruby@{digest}"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sandyard.api import model
-from tests.api.lives import claim, end_pod, patch, pool, states
+from tests.api.conftest import establish
+from tests.api.lives import TEMPLATE, claim, end_pod, patch, pool
 from tests.support import manifests
 from tests.support.audit import Audit
 from tests.support.kube import Kube, Refused, until
@@ -22,13 +23,12 @@ def remaining(kube: Kube, name: str) -> float:
     return model.seconds(status["expiresAt"]) - model.seconds(status["readyAt"])
 
 
-def gone(kube: Kube, name: str, timeout: float = 15) -> None:
+def gone(kube: Kube, name: str, timeout: float = 60) -> None:
     until(f"{name} is gone", lambda: kube.get("sandbox", name) is None, timeout)
 
 
 def stamp(kube: Kube, name: str, moment: float) -> None:
-    text = model.timestamp(moment)
-    kube.kubectl("annotate", "--overwrite", "sandbox", name, f"sandyard.dev/last-activity={text}")
+    kube.annotate("sandbox", name, "sandyard.dev/last-activity", model.timestamp(moment))
 
 
 def test_a_lifetime_can_be_extended_and_shortened_while_it_runs(kube: Kube, operator: OperatorProcess) -> None:
@@ -57,7 +57,7 @@ def test_a_deadline_that_passed_while_no_operator_ran_is_kept(kube: Kube, operat
     operator.kill()
     until("its time is over", lambda: time.time() > ends)
     operator.start()
-    gone(kube, "short", 10)
+    gone(kube, "short")
     assert abs(remaining(kube, "long") - 600) < 1
     assert kube.status("sandbox", "long")["phase"] == "Ready"
 
@@ -77,12 +77,26 @@ def test_stop_takes_the_pod_and_keeps_the_sandbox(kube: Kube, operator: Operator
     assert kube.status("sandbox", "s")["phase"] == "Expired", "what has expired does not come back"
 
 
-def test_a_stopped_sandbox_with_an_early_deadline_never_gets_a_pod(kube: Kube, operator: OperatorProcess) -> None:
+def test_a_stopped_sandbox_with_an_early_deadline_never_gets_a_pod(
+    kube: Kube, operator: OperatorProcess, audit: Audit
+) -> None:
+    """Neither one from the pool, nor a cold one that goes again: the API server's own account tells of each."""
     pool(kube, 1)
+    (warm,) = kube.list("pods")
+    calls = Audit(audit._log, audit._user)
     lifetime = {"deadline": "2020-01-01T00:00:00Z", "onExpiry": "Stop"}
     kube.create(manifests.sandbox("s", "python", lifetime=lifetime))
-    until("expired", lambda: kube.status("sandbox", "s").get("phase") == "Expired")
-    assert states(kube) == {"warm": 1}
+    kube.create(manifests.sandbox("cold", template=TEMPLATE, lifetime=lifetime))
+    for name in ("s", "cold"):
+        until("expired", lambda name=name: kube.status("sandbox", name).get("phase") == "Expired")  # type: ignore[misc]
+    # Once more, now that it is over: a change wakes the operator.
+    for name in ("s", "cold"):
+        patch(kube, "sandbox", name, {"lifetime": {**lifetime, "deadline": "2020-01-02T00:00:00Z"}})
+        until("seen", lambda name=name: kube.status("sandbox", name)["observedGeneration"] == 2)  # type: ignore[misc]
+    assert [call for call in calls.calls() if call.resource == "pods" and call.writes] == []
+    assert [pod["metadata"]["uid"] for pod in kube.list("pods")] == [warm["metadata"]["uid"]]
+    for name in ("s", "cold"):
+        assert not {"podName", "podUID", "claimedAt", "readyAt"} & kube.status("sandbox", name).keys()
 
 
 def test_the_pool_s_lifetime_holds_for_those_who_name_none(kube: Kube, operator: OperatorProcess) -> None:
@@ -141,11 +155,11 @@ def test_an_idle_sandbox_expires_and_one_that_is_used_does_not(kube: Kube, opera
         stamp(kube, "busy", time.time())
         return kube.get("sandbox", "idle") is None
 
-    until("the idle one is gone", goes_while_the_other_works, 20, interval=0.7)
+    until("the idle one is gone", goes_while_the_other_works, 60, interval=0.7)
     status = kube.status("sandbox", "busy")
     assert status["phase"] == "Ready"
     assert time.time() - model.seconds(status["lastActivityAt"]) < 4
-    gone(kube, "busy", 15)
+    gone(kube, "busy")
 
 
 def metrics(kube: Kube, pod: str, cpu: str) -> dict[str, Any]:
@@ -163,15 +177,14 @@ def metrics_api(admin: Kube) -> Iterator[None]:
     group = "metrics.k8s.io"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    admin.apply_as_is({
+    establish(admin, {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": f"pods.{group}", "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
         "spec": {"group": group, "scope": "Namespaced", "versions": [version],
                  "names": {"plural": "pods", "singular": "pod", "kind": "PodMetrics"}},
     })  # fmt: skip
-    admin.kubectl("wait", "--for=condition=Established", f"crd/pods.{group}", "--timeout=30s")
     yield
-    admin.kubectl("delete", "crd", f"pods.{group}")
+    admin.delete("crd", f"pods.{group}")
 
 
 def test_one_that_works_without_a_client_is_not_idle(kube: Kube, operator: OperatorProcess, metrics_api: None) -> None:
@@ -182,10 +195,10 @@ def test_one_that_works_without_a_client_is_not_idle(kube: Kube, operator: Opera
         kube.apply(metrics(kube, pods["idle"], "3m"), metrics(kube, pods["busy"], "812345678n"))
         return kube.get("sandbox", "idle") is None
 
-    until("the idle one is gone", goes_while_the_other_works, 20, interval=0.7)
+    until("the idle one is gone", goes_while_the_other_works, 60, interval=0.7)
     status = kube.status("sandbox", "busy")
     assert (status["phase"], status["activitySource"]) == ("Ready", "CPU")
-    gone(kube, "busy", 15)
+    gone(kube, "busy")
 
 
 def test_a_forged_stamp_gives_no_more_than_the_moment_it_was_made(kube: Kube, operator: OperatorProcess) -> None:
@@ -194,7 +207,7 @@ def test_a_forged_stamp_gives_no_more_than_the_moment_it_was_made(kube: Kube, op
     stamp(kube, "s", time.time() + 10**8)
     told = until("seen", lambda: kube.status("sandbox", "s").get("lastActivityAt"))
     assert abs(model.seconds(told) - time.time()) < 5
-    gone(kube, "s", 15)
+    gone(kube, "s")
 
 
 def test_stamps_cost_few_writes(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
@@ -214,20 +227,5 @@ def test_other_annotations_of_ours_and_broken_stamps_are_refused(kube: Kube) -> 
         ("sandyard.dev/terms", "x", "belong to the operator"),
         ("sandyard.dev/last-activity", "soon", "must be a time such as"),
     ):
-        try:
-            kube.kubectl("annotate", "sandbox", "s", f"{key}={value}")
-        except Refused as error:
-            assert told in str(error)
-        else:
-            raise AssertionError(f"{key}={value} was taken")
-    strip(kube)
-
-
-def strip(kube: Kube) -> None:
-    """No operator runs here to take the finalizer off."""
-    everything: dict[str, Any] = {"metadata": {"finalizers": None}}
-    for item in kube.list("sandboxes"):
-        name = item["metadata"]["name"]
-        kube.kubectl("patch", "sandbox", name, "--type=merge", "-p", str(everything).replace("'", '"').replace("None",
-                     "null"), "--as=system:serviceaccount:sandyard-system:sandyard")  # fmt: skip
-    kube.delete("sandboxes", "--all")
+        with pytest.raises(Refused, match=told):
+            kube.annotate("sandbox", "s", key, value)

@@ -17,7 +17,7 @@ def uids(kube: Kube) -> set[str]:
 
 def test_reject_fails_at_once_and_starts_nothing(kube: Kube, operator: OperatorProcess) -> None:
     pool(kube, 1, whenEmpty={"action": "Reject"})
-    kube.kubectl("scale", "sandboxpool/python", "--replicas=0")
+    kube.scale("sandboxpool", "python", 0)
     until("empty", lambda: states(kube) == {})
     started = time.monotonic()
     kube.create(manifests.sandbox("s", "python"))
@@ -40,10 +40,10 @@ def test_a_waiting_claim_sees_its_place(kube: Kube, operator: OperatorProcess) -
     pool(kube, 0, whenEmpty={"action": "Wait", "waitSeconds": 120})
     for number in range(3):
         kube.create(manifests.sandbox(f"s{number}", "python"))
-        kube.wait_reason("sandbox", f"s{number}", "Ready", ["WaitingForPool"], 10)
+        kube.wait_reason("sandbox", f"s{number}", "Ready", ["WaitingForPool"], 60)
     assert "next in line" in kube.condition("sandbox", "s0", "Ready")["message"]  # type: ignore[index]
     assert "2 ahead" in kube.condition("sandbox", "s2", "Ready")["message"]  # type: ignore[index]
-    kube.kubectl("scale", "sandboxpool/python", "--replicas=1")
+    kube.scale("sandboxpool", "python", 1)
     for number in range(3):
         kube.wait_for("sandbox", f"s{number}", "Ready")
     ready = [kube.status("sandbox", f"s{number}")["readyAt"] for number in range(3)]
@@ -55,7 +55,7 @@ def test_a_claim_with_cold_start_takes_what_turns_ready_first(kube: Kube, operat
     pool(kube, 1, maxSandboxes=1)
     claim(kube, "first")
     kube.create(manifests.sandbox("second", "python"))
-    kube.wait_reason("sandbox", "second", "Ready", ["MaxSandboxesReached"], 10)
+    kube.wait_reason("sandbox", "second", "Ready", ["MaxSandboxesReached"], 60)
     kube.delete("sandbox", "first")
     assert kube.wait_for("sandbox", "second", "Ready")["start"] == "Cold"
 
@@ -86,17 +86,18 @@ def test_a_claimed_pod_that_is_not_ready_makes_its_sandbox_not_ready(kube: Kube,
     before = claim(kube, "s")
     set_ready(kube, before["podName"], False)
     started = time.monotonic()
-    kube.wait_reason("sandbox", "s", "Ready", ["PodNotReady"], 5)
+    kube.wait_reason("sandbox", "s", "Ready", ["PodNotReady"], 60)
     assert time.monotonic() - started < 2
     assert kube.status("sandbox", "s")["phase"] != "Ready"
     set_ready(kube, before["podName"], True)
     after = kube.wait_for("sandbox", "s", "Ready")
     assert (after["podUID"], after["readyAt"]) == (before["podUID"], before["readyAt"])
     set_ready(kube, before["podName"], False, by_kubelet=False)
-    kube.wait_reason("sandbox", "s", "Ready", ["NodeLost"], 5)
+    kube.wait_reason("sandbox", "s", "Ready", ["NodeLost"], 60)
 
 
 def test_what_ends_a_pod_is_told(kube: Kube, operator: OperatorProcess) -> None:
+    before = operator.metric("sandyard_ended_total")
     pool(kube, 3)
     for name, code, reason, told in (
         ("oom", 137, "OOMKilled", ("Failed", "OOMKilled")),
@@ -107,7 +108,7 @@ def test_what_ends_a_pod_is_told(kube: Kube, operator: OperatorProcess) -> None:
         until("ended", lambda name=name: kube.condition("sandbox", name, "Finished"))  # type: ignore[misc]
         status = kube.status("sandbox", name)
         assert (status["phase"], status["lastTermination"]["reason"]) == told
-    assert operator.metric("sandyard_ended_total") == 3
+    assert operator.metric("sandyard_ended_total") - before == 3
 
 
 def test_warm_pods_over_their_age_are_replaced_after_their_substitutes_are_ready(
@@ -122,7 +123,7 @@ def test_warm_pods_over_their_age_are_replaced_after_their_substitutes_are_ready
         fewest = min(fewest, kube.status("sandboxpool", "python")["replicas"])
         return not uids(kube) & first
 
-    until("replaced", replaced, 40)
+    until("replaced", replaced, 90)
     assert fewest == 2
 
 
@@ -138,7 +139,7 @@ def test_a_rollout_with_nothing_to_spare_keeps_the_pool_full(kube: Kube, operato
         fewest = min(fewest, len(alive))
         return not alive & old and len(alive) == 3
 
-    until("replaced", replaced, 30)
+    until("replaced", replaced, 90)
     assert fewest == 3
 
 

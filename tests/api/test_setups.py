@@ -62,7 +62,7 @@ def test_a_failed_setup_is_told_with_its_output(kube: Kube, operator: OperatorPr
     assert told is not None and (told["status"], told["reason"]) == ("False", "SetupFailed")
     assert "exit code 7" in told["message"] and "no such package" in told["message"]
     pool(kube, 2, ready=False, template=template)
-    kube.wait_reason("sandboxpool", "python", "BackingOff", ["SetupFailed"], 20)
+    kube.wait_reason("sandboxpool", "python", "BackingOff", ["SetupFailed"], 60)
 
 
 def test_a_setup_that_hangs_is_ended(kube: Kube, operator: OperatorProcess, kubelet: Kubelet) -> None:
@@ -73,7 +73,7 @@ def test_a_setup_that_hangs_is_ended(kube: Kube, operator: OperatorProcess, kube
     assert "within timeoutSeconds (2 s)" in kube.condition("sandbox", "s", "Ready")["message"]  # type: ignore[index]
     until("its pod is gone", lambda: kube.list("pods") == [])
     pool(kube, 1, ready=False, template=template)
-    kube.wait_reason("sandboxpool", "python", "BackingOff", ["SetupFailed"], 20)
+    kube.wait_reason("sandboxpool", "python", "BackingOff", ["SetupFailed"], 60)
 
 
 def test_an_operator_that_was_away_while_the_setup_ended_closes_it_then(
@@ -85,7 +85,7 @@ def test_an_operator_that_was_away_while_the_setup_ended_closes_it_then(
     operator.kill()
     kubelet.slow_setups.discard("away")
     name = kube.list("pods")[0]["metadata"]["name"]
-    kube.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", "-p", '{"status":{"message":"look"}}')
+    kube.patch("pod", name, {"status": {"message": "look"}}, "status")
     operator.start()
     kube.wait_for("sandboxpool", "python", "Ready")
     (pod,) = kube.list("pods")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import pytest
 
 from sandyard.api import model
+from tests.api.conftest import OPERATOR_USER
 from tests.api.lives import TEMPLATE, claim, patch, pool, states
 from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
@@ -115,7 +115,7 @@ def test_it_is_refused_where_nothing_would_be_kept(kube: Kube, operator: Operato
     pool(kube, 1)
     claim(kube, "s")
     want(kube, "s", "Suspended")
-    kube.wait_reason("sandbox", "s", "Stalled", ["WorkspaceNotPersistent"], 10)
+    kube.wait_reason("sandbox", "s", "Stalled", ["WorkspaceNotPersistent"], 60)
     assert kube.status("sandbox", "s")["phase"] == "Ready", "it runs on"
     want(kube, "s", "Running")
     until("it is well", lambda: kube.condition("sandbox", "s", "Stalled")["status"] == "False")  # type: ignore[index]
@@ -136,7 +136,7 @@ def test_an_idle_one_is_suspended_and_goes_on_when_it_is_used(kube: Kube, operat
     suspended(kube)
     assert kube.condition("sandbox", "s", "Ready")["reason"] == "Idle"  # type: ignore[index]
     stamp = model.timestamp(time.time())
-    kube.kubectl("annotate", "--overwrite", "sandbox", "s", f"sandyard.dev/last-activity={stamp}")
+    kube.annotate("sandbox", "s", "sandyard.dev/last-activity", stamp)
     kube.wait_for("sandbox", "s", "Ready")
 
 
@@ -145,7 +145,8 @@ def test_time_asleep_is_no_idle_time(kube: Kube, operator: OperatorProcess) -> N
     claim(kube, "s", lifetime={"idleSeconds": 5})
     want(kube, "s", "Suspended")
     suspended(kube)
-    time.sleep(5.5)  # longer than it may be idle
+    since = time.time()
+    until("longer than it may be idle", lambda: time.time() > since + 5.5)
     want(kube, "s", "Running")
     kube.wait_for("sandbox", "s", "Ready")
 
@@ -158,7 +159,7 @@ def test_a_start_that_fails_loses_no_workspace(kube: Kube, operator: OperatorPro
     kubelet.stuck.add("stuck")
     patch(kube, "sandboxpool", "python", {"template": {**PERSISTENT, "image": "stuck"}})
     want(kube, "s", "Running")
-    kube.wait_reason("sandbox", "s", "Stalled", ["ImagePullBackOff"], 20)
+    kube.wait_reason("sandbox", "s", "Stalled", ["ImagePullBackOff"], 60)
     until("given up", lambda: kube.status("sandbox", "s")["phase"] == "Suspended")
     assert workspace in claims(kube)
     patch(kube, "sandboxpool", "python", {"template": PERSISTENT})
@@ -182,13 +183,13 @@ def test_a_workspace_of_nobody_is_swept_away(kube: Kube, operator: OperatorProce
     until("adopted", lambda: kube.status("sandbox", "s").get("workspaceClaim"))
     operator.kill()
     (workspace,) = claims(kube)
-    as_operator = "--as=system:serviceaccount:sandyard-system:sandyard"
+    made = model.seconds(kube.get("pvc", workspace)["metadata"]["creationTimestamp"])  # type: ignore[index]
     for kind, name, field in (("pvc", workspace, "ownerReferences"), ("sandbox", "s", "finalizers")):
-        kube.kubectl(as_operator, "patch", kind, name, "--type=merge", "-p", json.dumps({"metadata": {field: None}}))
-    kube.kubectl("delete", "sandbox", "s")
-    time.sleep(5)  # the sweep leaves younger ones alone
+        kube.as_user(OPERATOR_USER).patch(kind, name, {"metadata": {field: None}})
+    kube.delete("sandbox", "s")
+    until("old enough: the sweep leaves younger ones alone", lambda: time.time() > made + 6)
     operator.start()
-    until("swept", lambda: claims(kube) == {}, 30)
+    until("swept", lambda: claims(kube) == {}, 90)
 
 
 def test_others_do_not_call_a_claim_theirs(kube: Kube, operator: OperatorProcess) -> None:

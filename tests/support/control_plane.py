@@ -12,7 +12,7 @@ import urllib.request
 
 from localcluster import components, host, pki, tools
 from tests.support.kube import Kube, until
-from tests.support.operator import free_port
+from tests.support.ports import free_port
 
 __all__ = ["ControlPlane"]
 
@@ -26,8 +26,8 @@ class ControlPlane:
         self.audit_log = folder / "audit.log"
         self.kubeconfig = folder / "kubeconfig"
 
-    def start(self) -> Kube:
-        """Start everything and wait until the API server is ready."""
+    def start(self, *, controllers: bool = True) -> Kube:
+        """Start everything and wait until the API server is ready; without *controllers* nothing is collected."""
         host.require({"openssl": "openssl"})
         etcd, peer, port = free_port(), free_port(), free_port()
         keys = self._folder / "pki"
@@ -46,14 +46,18 @@ class ControlPlane:
             "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
             f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
         )  # fmt: skip
-        until("the API server is ready", lambda: self._ready(keys, port), 60)
+        until("the API server is ready", lambda: self._ready(keys, port), 180)
+        if controllers:
+            self._run_controllers(keys)
+        return Kube(self.kubeconfig)
+
+    def _run_controllers(self, keys: pathlib.Path) -> None:
         self._run(
             "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
             "--controllers=garbage-collector-controller,namespace-controller,resourcequota-controller,"
             "ephemeral-volume-controller,persistentvolumeclaim-protection-controller",
             "--concurrent-gc-syncs=5", "--use-service-account-credentials=true", f"--root-ca-file={keys / 'ca.crt'}",
         )  # fmt: skip
-        return Kube(self.kubeconfig)
 
     def stop(self) -> None:
         """Stop everything, last started first."""

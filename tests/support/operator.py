@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -14,20 +13,16 @@ import urllib.request
 
 from localcluster import paths
 from tests.support.kube import Kube, until
+from tests.support.ports import free_port
 
 __all__ = ["OperatorProcess", "service_account_kubeconfig"]
 
 
-def free_port() -> int:
-    """A TCP port that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def service_account_kubeconfig(kube: Kube, target: pathlib.Path, account: str = "sandyard") -> pathlib.Path:
     """A kubeconfig with a service account's token: the rights of the chart's RBAC, and no more."""
-    token = kube.within("sandyard-system").kubectl("create", "token", account, "--duration=6h").strip()
+    system = kube.within("sandyard-system")
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 6 * 3600}}
+    token = system.request("POST", system.path("serviceaccount", account, "token"), asked)["status"]["token"]
     config = json.loads(kube.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
     target.write_text(json.dumps(config))
@@ -38,7 +33,7 @@ class OperatorProcess:
     """``python -m sandyard.handlers`` with the rights of the chart's service account."""
 
     def __init__(self, kubeconfig: pathlib.Path, log: pathlib.Path, **settings: str) -> None:
-        self._kubeconfig = kubeconfig
+        self.kubeconfig = kubeconfig
         self._log = log
         self._settings = settings
         self.port = free_port()
@@ -59,7 +54,7 @@ class OperatorProcess:
         """Start it; with *wait* return when its caches are filled."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SANDYARD_")}
         environment |= {
-            "KUBECONFIG": str(self._kubeconfig),
+            "KUBECONFIG": str(self.kubeconfig),
             "PYTHONPATH": str(paths.REPOSITORY / "operator"),
             "PYTHONSAFEPATH": "1",
             "SANDYARD_HTTP_PORT": str(self.port),
@@ -71,7 +66,7 @@ class OperatorProcess:
                 [sys.executable, "-m", "sandyard.handlers"], env=environment, stdout=log, stderr=log
             )
         if wait:
-            until("the operator is ready", self.ready, 30, interval=0.05)
+            until("the operator is ready", self.ready, 90, interval=0.05)
 
     @property
     def running(self) -> bool:
@@ -114,6 +109,6 @@ class OperatorProcess:
         if self._process is None:
             return 0
         self._process.send_signal(number)
-        status = self._process.wait(30)
+        status = self._process.wait(60)
         self._process = None
         return status
