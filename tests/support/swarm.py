@@ -77,6 +77,8 @@ class Swarm:
 
     async def create(self, name: str, pool: str = "python", **spec: Any) -> None:
         """POST a Sandbox."""
+        # Not yet seen is not gone: the watch may lag behind.
+        self.phases[name] = "Pending"
         await self.client.create(_SANDBOXES.path(self.namespace), manifests.sandbox(name, pool, **spec))
 
     async def delete(self, name: str) -> None:
@@ -99,7 +101,7 @@ class Swarm:
         """PATCH a pool's spec."""
         await self.client.merge_patch(_POOLS.path(self.namespace, name), {"spec": spec})
 
-    async def phase(self, name: str, *wanted: str, timeout: float = 60) -> str:
+    async def phase(self, name: str, *wanted: str, timeout: float = 180) -> str:
         """Wait until a Sandbox is in one of the phases; "" is gone."""
         async with asyncio.timeout(timeout):
             while self.phases.get(name, "") not in wanted:
@@ -107,7 +109,7 @@ class Swarm:
                 await self._changed[name].wait()
         return self.phases.get(name, "")
 
-    async def until(self, what: str, check: Callable[[], bool], timeout: float = 60) -> None:
+    async def until(self, what: str, check: Callable[[], bool], timeout: float = 180) -> None:
         """Wait until *check* is true of what the watches show."""
         try:
             async with asyncio.timeout(timeout):
