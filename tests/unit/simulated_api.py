@@ -1,8 +1,7 @@
-"""A simulated API server: objects, versions, preconditions, finalizers, watches, and faults on demand."""
+"""A simulated API server: objects, versions, preconditions, finalizers, owners, namespaces, watches."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import random
 from collections import Counter, defaultdict, deque
@@ -10,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sandyard.api import model, names
-from sandyard.kube import errors, remotecommand
+from sandyard.api import model
+from sandyard.kube import errors
+from tests.unit.simulated_wire import Sent
+from tests.unit.simulated_witness import Witness
 
 __all__ = ["NAMESPACE", "ApiServer", "Event", "Key"]
 
@@ -29,78 +30,70 @@ class Event:
 
 
 class ApiServer:
-    """Objects, versions, preconditions, finalizers and watches; faults on demand.
+    """Objects with everything that Kubernetes does to them by itself.
 
     Attributes
     ----------
     faults
-        What happens to the next writes: ``ok``, ``conflict``, ``refused``, ``unconnected``,
-        ``lost`` (never arrives), ``unanswered`` (takes place, but no reply).
+        What happens to the next writes, whatever they are (`simulated_wire.FAULTS`, or ``ok``).
+    targeted
+        The same for the next writes of one meaning (`simulated_wire.WRITES`).
+    sent, met
+        Writes that left an operator, and how often which of them met what.
+    on_the_way
+        Writes without a reply that have yet to take place.
+    going
+        Whether the namespace is being deleted: everything in it goes, and nothing is made.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.now = clock
+        self.witness = Witness(self)
         self.requests: Counter[str] = Counter()
+        self.met: Counter[tuple[str, str]] = Counter()
+        self.sent: list[Sent] = []
+        self.on_the_way: list[Callable[[], Any]] = []
         self.objects: dict[Key, dict[str, Any]] = {}
         self.events: dict[str, deque[Event]] = defaultdict(deque)
         self.faults: deque[str] = deque()
-        self.owners: dict[str, str] = {}
+        self.targeted: dict[str, deque[str]] = defaultdict(deque)
         self.frozen: set[str] = set()
+        self.going = False
         self.dice = random.Random(0)
         self._version = 100
 
-    # What the operator's client does
+    def fault_for(self, what: str) -> str:
+        """What happens to the next write that means *what*."""
+        if what == "event":
+            return "ok"
+        if self.targeted[what]:
+            return self.targeted[what].popleft()
+        return self.faults.popleft() if self.faults else "ok"
 
-    async def get(self, path: str, _params: Any = None) -> dict[str, Any]:
-        await self._turns()
-        return copy.deepcopy(self._find(_key(path)))
+    def no_more_faults(self) -> None:
+        """From now on every write is answered."""
+        self.faults.clear()
+        self.targeted.clear()
 
-    async def items(self, path: str, params: Any = None) -> list[dict[str, Any]]:
-        await self._turns()
-        wanted = (params or {}).get("labelSelector")
-        return [
-            copy.deepcopy(body)
-            for body in self.all(path.rpartition("/")[2])
-            if wanted is None or wanted in (body["metadata"].get("labels") or {})
-        ]
-
-    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        def make() -> dict[str, Any]:
-            key = (path.rpartition("/")[2], body["metadata"]["name"])
-            self.requests[f"create {key[0]}"] += 1
-            if key in self.objects:
-                raise errors.ApiError(409, {"reason": "AlreadyExists", "message": "exists"})
-            return self.put(key[0], body)
-
-        return await self._write(make, body.get("kind") == "Event")
-
-    async def merge_patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return await self._write(lambda: self._patch(_key(path), body, path.endswith("/status")))
-
-    async def json_patch(self, path: str, body: list[dict[str, Any]]) -> dict[str, Any]:
-        changes = {op["path"].split("/")[1]: op["value"] for op in body if op["path"] == "/spec"}
-        return await self._write(lambda: self._patch(_key(path), changes, False))
-
-    async def delete(self, path: str, *, uid: str | None = None) -> dict[str, Any]:
-        return await self._write(lambda: self.remove(_key(path), uid))
-
-    async def exec(
-        self, _client: Any, path: str, _command: Any, *, stdin: bytes, **_options: Any
-    ) -> remotecommand.Completed:
-        """Stop or continue the processes of a pod."""
-        stop = b"signal=STOP" in stdin
-
-        def act() -> dict[str, Any]:
-            body = self._find(_key(path))
-            (self.frozen.add if stop else self.frozen.discard)(body["metadata"]["uid"])
-            return {}
-
-        await self._write(act)
-        return remotecommand.Completed(
-            remotecommand.Exit(0), f"sandyard: {'stopped' if stop else 'running'} 3\n".encode(), b"", False
-        )
+    def arrive(self) -> None:
+        """What was on its way takes place, or is refused; nobody hears of it."""
+        on_the_way, self.on_the_way = self.on_the_way, []
+        for act in on_the_way:
+            try:
+                act()
+            except errors.ApiError:
+                continue
 
     # What happens to objects
+
+    def create(self, resource: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Create an object, unless there is one of that name."""
+        if (resource, body["metadata"]["name"]) in self.objects:
+            raise errors.ApiError(409, {"reason": "AlreadyExists", "message": "exists"})
+        if self.going:
+            message = f"namespace {NAMESPACE} is being terminated"
+            raise errors.ApiError(403, {"reason": "Forbidden", "message": message})
+        return self.put(resource, body)
 
     def put(self, resource: str, body: dict[str, Any]) -> dict[str, Any]:
         """Create an object."""
@@ -108,31 +101,49 @@ class ApiServer:
         metadata = body["metadata"]
         self._version += 1
         metadata.update(uid=f"{resource}-{self._version}", resourceVersion=str(self._version), generation=1,
-                        namespace=NAMESPACE, creationTimestamp=model.timestamp(self._clock())[:19] + "Z")  # fmt: skip
+                        namespace=NAMESPACE, creationTimestamp=model.timestamp(self.now())[:19] + "Z")  # fmt: skip
         body.setdefault("status", {})
         self.objects[resource, metadata["name"]] = body
-        self._tell("ADDED", resource, body)
+        self.witness.made(resource, body)
+        self._show("ADDED", resource, body)
         if resource == "pods":
             self._make_claims(body)
         return copy.deepcopy(body)
 
     def change(self, resource: str, name: str, changes: dict[str, Any]) -> None:
         """Merge *changes* into an object, as its controller or a user."""
-        self._patch((resource, name), changes, "status" in changes)
+        self.patch((resource, name), changes, status="status" in changes, by="others")
 
-    def remove(self, key: Key, uid: str | None = None) -> dict[str, Any]:
+    def remove(
+        self, key: Key, uid: str | None = None, version: str | None = None, *, by: str = "others"
+    ) -> dict[str, Any]:
         """Delete an object: at once, or by a mark if something holds it."""
-        body = self._find(key)
+        body = self.find(key)
         if uid is not None and body["metadata"]["uid"] != uid:
             raise errors.ApiError(409, {"reason": "Conflict", "message": "uid"})
+        if version is not None and body["metadata"]["resourceVersion"] != version:
+            raise errors.ApiError(409, {"reason": "Conflict", "message": "version"})
         if "deletionTimestamp" in body["metadata"]:
             return copy.deepcopy(body)
+        self.witness.deleted(key[0], body, by)
         if key[0] == "pods" or body["metadata"].get("finalizers"):
-            body["metadata"]["deletionTimestamp"] = model.timestamp(self._clock())[:19] + "Z"
+            body["metadata"]["deletionTimestamp"] = model.timestamp(self.now())[:19] + "Z"
             self._bump(key[0], body)
         else:
             self._drop(key)
         return copy.deepcopy(body)
+
+    def remove_namespace(self) -> None:
+        """Delete the namespace: everything in it is asked to go."""
+        self.going = True
+        for key in [key for key in self.objects if key[0] != "events"]:
+            if key in self.objects:
+                self.remove(key)
+
+    def touch(self, key: Key) -> None:
+        """Somebody else changes something that does not matter: whoever saw it before has an old version."""
+        if key in self.objects:
+            self._bump(key[0], self.objects[key])
 
     def finish(self, name: str) -> None:
         """The kubelet reports that a deleted pod is gone."""
@@ -142,8 +153,15 @@ class ApiServer:
         """Every object of a kind."""
         return [body for (kind, _), body in self.objects.items() if kind == resource]
 
-    def _patch(self, key: Key, body: dict[str, Any], status: bool) -> dict[str, Any]:
-        found = self._find(key)
+    def find(self, key: Key) -> dict[str, Any]:
+        """The object itself, or 404."""
+        if key not in self.objects:
+            raise errors.ApiError(404, {"reason": "NotFound", "message": "not found"})
+        return self.objects[key]
+
+    def patch(self, key: Key, body: dict[str, Any], *, status: bool, by: str) -> dict[str, Any]:
+        """Merge *body* into an object, if it is the one that is meant."""
+        found = self.find(key)
         wanted = body.get("metadata", {})
         if wanted.get("uid", found["metadata"]["uid"]) != found["metadata"]["uid"]:
             raise errors.ApiError(409, {"reason": "Conflict", "message": "uid"})
@@ -161,11 +179,13 @@ class ApiServer:
             return copy.deepcopy(found)
         if found.get("spec") != before.get("spec"):
             found["metadata"]["generation"] += 1
-        self._watch_owner(before, found)
+        self.witness.changed(key[0], before, found, by)
         self._bump(key[0], found)
         if "deletionTimestamp" in found["metadata"] and not found["metadata"].get("finalizers") and key[0] != "pods":
             self._drop(key)
         return copy.deepcopy(found)
+
+    # What Kubernetes does by itself
 
     def _make_claims(self, pod: dict[str, Any]) -> None:
         """What Kubernetes does for ephemeral volumes: a claim that its pod owns."""
@@ -178,7 +198,8 @@ class ApiServer:
                 self.put("persistentvolumeclaims", {"metadata": metadata, "spec": {}})
             elif "persistentVolumeClaim" in volume:
                 name = volume["persistentVolumeClaim"]["claimName"]
-                assert ("persistentvolumeclaims", name) in self.objects, "a pod starts without its workspace"
+                if ("persistentvolumeclaims", name) not in self.objects:
+                    self.witness.breaks("a pod starts without its workspace")
 
     def _collect_garbage(self, uid: str) -> None:
         """Claims go with the last of their owners."""
@@ -190,63 +211,20 @@ class ApiServer:
                 claim["metadata"]["ownerReferences"] = owners
                 self._bump("persistentvolumeclaims", claim)
 
-    def _watch_owner(self, before: dict[str, Any], after: dict[str, Any]) -> None:
-        """The promise itself: a pod belongs to one Sandbox, from its claim to its end."""
-        owner = (after["metadata"].get("labels") or {}).get(names.LABEL_SANDBOX_UID)
-        if owner is None:
-            return
-        uid = after["metadata"]["uid"]
-        assert self.owners.setdefault(uid, owner) == owner, "a pod was handed out twice"
-        claimed_now = names.LABEL_SANDBOX_UID not in (before["metadata"].get("labels") or {})
-        assert not (claimed_now and "deletionTimestamp" in after["metadata"]), "a pod that is going was handed out"
-
-    def _find(self, key: Key) -> dict[str, Any]:
-        if key not in self.objects:
-            raise errors.ApiError(404, {"reason": "NotFound", "message": "not found"})
-        return self.objects[key]
-
     def _bump(self, resource: str, body: dict[str, Any]) -> None:
         self._version += 1
         body["metadata"]["resourceVersion"] = str(self._version)
-        self._tell("MODIFIED", resource, body)
+        self._show("MODIFIED", resource, body)
 
     def _drop(self, key: Key) -> None:
         body = self.objects.pop(key)
         self._version += 1
-        self._tell("DELETED", key[0], body)
+        self._show("DELETED", key[0], body)
         if key[0] in ("pods", "sandboxes"):
             self._collect_garbage(body["metadata"]["uid"])
 
-    def _tell(self, kind: str, resource: str, body: dict[str, Any]) -> None:
+    def _show(self, kind: str, resource: str, body: dict[str, Any]) -> None:
         self.events[resource].append(Event(kind, resource, copy.deepcopy(body)))
-
-    async def _write(self, act: Callable[[], dict[str, Any]], trivial: bool = False) -> dict[str, Any]:
-        await self._turns()
-        self.requests["write"] += 1
-        fault = "ok" if trivial or not self.faults else self.faults.popleft()
-        if fault == "conflict":
-            raise errors.ApiError(409, {"reason": "Conflict", "message": "somebody else was faster"})
-        if fault == "refused":
-            raise errors.ApiError(500, {"reason": "InternalError", "message": "etcd is busy"})
-        if fault == "unconnected":
-            raise errors.NotConnected("connection refused")
-        if fault == "lost":
-            raise errors.TransportError("the connection broke")
-        reply = act()
-        await self._turns()
-        if fault == "unanswered":
-            raise errors.TransportError("no reply")
-        return reply
-
-    async def _turns(self) -> None:
-        """Let others go first, so that handlers interleave."""
-        for _ in range(self.dice.randrange(3)):
-            await asyncio.sleep(0)
-
-
-def _key(path: str) -> Key:
-    parts = path.split("/")
-    return (parts[-3], parts[-2]) if parts[-1] == "status" else (parts[-2], parts[-1])
 
 
 def _merge(target: dict[str, Any], changes: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from tests.unit.simulation import SimClock, World
 def world() -> Iterator[World]:
     made = World(maximum=60)
     yield made
-    made.loop.close()
+    made.close()
 
 
 def name(pod: dict[str, Any]) -> str:

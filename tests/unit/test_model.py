@@ -17,7 +17,7 @@ from sandyard.api import names
 from tests.unit.simulation import World
 
 MAXIMUM = 6
-FAULTS = ["ok", "ok", "ok", "conflict", "refused", "unconnected", "lost", "unanswered"]
+FAULTS = ["ok", "ok", "ok", "conflict", "failing", "unconnected", "lost", "unanswered"]
 _steps = 0
 
 
@@ -195,7 +195,7 @@ class Cluster(RuleBasedStateMachine):
             left = [key for key in world.api.objects if key[0] != "events"]
             assert left == [], f"left behind: {left}"
         finally:
-            world.loop.close()
+            world.close()
 
 
 def ready_reason(sandbox: dict[str, Any]) -> str:

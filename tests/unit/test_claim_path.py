@@ -1,0 +1,221 @@
+"""A claim, from the Sandbox's event to its two writes: what is sent, to whom, and what is made of the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandyard.api import names
+from tests.unit.simulated_wire import Sent
+from tests.unit.simulation import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A pool with two warm pods, and nobody who starts more."""
+    made = World()
+    made.prompt(4)
+    yield made
+    made.close()
+
+
+def with_no_pods(**fields: Any) -> World:
+    """A world whose pool keeps no warm pods."""
+    made = World(**fields)
+    made.api.change("sandboxpools", "pool", {"spec": {"replicas": 0}})
+    made.settle()
+    return made
+
+
+def sent(world: World, what: str) -> list[Sent]:
+    return [write for write in world.api.sent if write.what == what]
+
+
+def status(world: World, name: str) -> dict[str, Any]:
+    return dict(world.api.objects["sandboxes", name]["status"])
+
+
+def owner(world: World, pod: str) -> str | None:
+    found = world.api.objects["pods", pod]["metadata"]["labels"].get(names.LABEL_SANDBOX_UID)
+    return str(found) if found else None
+
+
+def work(world: World, rounds: int = 1) -> None:
+    """Watches and operator, but no kubelet."""
+    for _ in range(rounds):
+        world.catch_up()
+        world.work(1000)
+        world.now += 0.3
+
+
+# What is sent
+
+
+def test_a_warm_claim_is_two_writes_and_no_read(world: World) -> None:
+    before = len(world.api.sent)
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    writes = [write.what for write in world.api.sent[before:] if write.what not in ("create", "pool status", "event")]
+    assert writes == ["claim", "ready"]
+
+
+def test_a_claim_names_the_version_of_the_pod_that_was_seen(world: World) -> None:
+    """Without it a claim would take a pod that another has claimed a moment ago."""
+    pods = [pod["metadata"]["name"] for pod in world.free()]
+    for name in pods:
+        # Another operator, whose change our watch has yet to show.
+        world.api.patch(("pods", name), {"metadata": {"labels": {names.LABEL_SANDBOX_UID: "another"}}},
+                        status=False, by="others")  # fmt: skip
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    assert [owner(world, name) for name in pods] == ["another", "another"]
+    assert {write.name for write in sent(world, "claim")} == set(pods)
+
+
+def test_a_claim_names_the_very_pod_and_the_status_the_very_sandbox(world: World) -> None:
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    claim, ready = sent(world, "claim")[0], sent(world, "ready")[0]
+    pod, sandbox = world.api.objects["pods", claim.name], world.api.objects["sandboxes", "s1"]
+    assert claim.body["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert ready.body["metadata"]["uid"] == sandbox["metadata"]["uid"]
+
+
+def test_a_sandbox_of_the_same_name_never_gets_the_status_of_the_one_before(world: World) -> None:
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.api.change("sandboxes", "s1", {"metadata": {"finalizers": None}})
+    world.api.remove(("sandboxes", "s1"))
+    world.claim("s1")
+    world.work()
+    assert status(world, "s1") == {}
+
+
+def test_two_claims_at_once_get_two_pods(world: World) -> None:
+    """The pod is set aside before the write, not after it: no write is wasted on a pod that is taken."""
+    world.claim("s1")
+    world.claim("s2")
+    world.deliver("sandboxes", 10)
+    for seed in range(20):
+        world.api.dice.seed(seed)
+    world.work()
+    assert len({write.name for write in sent(world, "claim")}) == 2
+    assert len(sent(world, "claim")) == 2
+    assert len({status(world, name)["podUID"] for name in ("s1", "s2")}) == 2
+
+
+def test_a_leader_that_is_no_longer_one_claims_nothing(world: World) -> None:
+    world.claim("s1")
+    world.catch_up()
+    old = world.leader
+    world.replace()
+    before = len(world.api.sent)
+    world.old_leaders_work()
+    assert old.refused
+    assert [write for write in world.api.sent[before:] if write.what != "event"] == []
+    work(world, 2)
+    assert status(world, "s1")["phase"] == "Ready"
+
+
+# What is made of the reply
+
+
+@pytest.mark.parametrize("fault", ["conflict", "forbidden", "invalid", "throttled", "failing", "unconnected", "lost"])
+def test_a_claim_that_did_not_take_place_is_not_taken_for_one(world: World, fault: str) -> None:
+    world.api.targeted["claim"].append(fault)
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    first = sent(world, "claim")[0]
+    assert owner(world, first.name) is None
+    assert status(world, "s1").get("podName") != first.name
+    work(world, 3)
+    assert status(world, "s1")["phase"] == "Ready"
+
+
+def test_after_a_conflict_the_next_pod_is_tried_at_once(world: World) -> None:
+    world.api.targeted["claim"].append("conflict")
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    first, second = sent(world, "claim")
+    assert first.name != second.name
+    assert status(world, "s1")["podName"] == second.name
+
+
+@pytest.mark.parametrize("fault", ["unanswered", "late"])
+def test_a_claim_without_a_reply_is_looked_up_and_not_repeated(world: World, fault: str) -> None:
+    world.api.targeted["claim"].append(fault)
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    world.api.arrive()
+    world.now += 0.3
+    world.work()
+    assert [write.name for write in sent(world, "claim")] == [status(world, "s1")["podName"]]
+    assert len([pod for pod in world.pods() if names.LABEL_SANDBOX_UID in pod["metadata"]["labels"]]) == 1
+
+
+def test_while_it_is_not_known_whether_a_pod_was_claimed_nobody_else_gets_it(world: World) -> None:
+    world.api.targeted["claim"].append("unanswered")
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    world.claim("s2")
+    world.claim("s3")
+    world.deliver("sandboxes", 10)
+    world.work()
+    claims = [write.name for write in sent(world, "claim")]
+    assert len(claims) == len(set(claims))
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "failing", "unconnected"])
+def test_a_pod_whose_claim_was_refused_is_offered_to_others(world: World, fault: str) -> None:
+    world.api.targeted["claim"].append(fault)
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    world.api.remove(("sandboxes", "s1"))
+    work(world, 3)
+    for name in ("s2", "s3"):
+        world.claim(name)
+    work(world, 2)
+    assert [status(world, name).get("phase") for name in ("s2", "s3")] == ["Ready", "Ready"]
+
+
+def test_a_claim_whose_status_is_not_answered_is_ready_in_the_same_pod(world: World) -> None:
+    world.api.targeted["ready"].append("lost")
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    world.crash()
+    work(world, 2)
+    claim = sent(world, "claim")[0]
+    assert status(world, "s1")["podName"] == claim.name
+    assert len(sent(world, "claim")) == 1
+
+
+# Who waits, and for how long
+
+
+def test_nobody_overtakes_a_claim_that_waits() -> None:
+    world = with_no_pods()
+    world.claim("first")
+    work(world, 2)
+    world.start_pod(world.free()[0]["metadata"]["name"])
+    world.claim("second")
+    # The newcomer is looked at first, and the pod that has just turned warm is there for the taking.
+    world.deliver("pods", 100)
+    world.deliver("sandboxes", 100)
+    for queue in world.queues:
+        queue.waiting = dict(sorted(queue.waiting.items(), key=lambda item: item[0], reverse=True))
+    world.work()
+    work(world, 3)
+    assert status(world, "first")["phase"] == "Ready"
+    assert status(world, "second").get("phase") != "Ready"
+    world.close()
