@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandyard.api import names
+from sandyard.api import model, names
 from tests.unit.simulated_wire import Sent
 from tests.unit.simulation import World
 
@@ -218,4 +218,49 @@ def test_nobody_overtakes_a_claim_that_waits() -> None:
     work(world, 3)
     assert status(world, "first")["phase"] == "Ready"
     assert status(world, "second").get("phase") != "Ready"
+    world.close()
+
+
+def test_a_sandbox_that_ended_while_it_waited_leaves_its_place() -> None:
+    world = with_no_pods(maximum=1)
+    world.claim("ended", lifetime={"deadline": model.timestamp(world.now + 8), "onExpiry": "Stop"})
+    world.claim("next")
+    work(world, 2)
+    world.now += 10
+    work(world, 2)
+    assert status(world, "ended")["phase"] == "Expired"
+    world.prompt(10, 1.0)
+    assert status(world, "next")["phase"] == "Ready"
+    world.close()
+
+
+def test_no_room_is_kept_for_a_sandbox_that_ended_while_it_waited_for_some() -> None:
+    world = World(maximum=2)
+    world.prompt(4)
+    own = {"env": [{"name": "A", "value": "1"}]}
+    world.claim("s1", **own)
+    world.claim("s2", **own)
+    world.prompt(10)
+    world.claim("ended", lifetime={"deadline": model.timestamp(world.now + 8), "onExpiry": "Stop"}, **own)
+    work(world, 2)
+    world.now += 10
+    work(world, 2)
+    assert status(world, "ended")["phase"] == "Expired"
+    world.api.remove(("sandboxes", "s1"))
+    world.settle()
+    assert len(world.free()) == 1, "its place is the pool's again"
+    world.close()
+
+
+def test_a_claim_whose_network_has_changed_waits_for_no_warm_pod() -> None:
+    """It needs a pod of its own now; a warm one that was set aside for it would be nobody's."""
+    world = World(shape="open")
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 0, "allowedEgress": ["None", "Internet"]}})
+    world.settle()
+    world.claim("s1")
+    work(world, 2)
+    world.api.change("sandboxes", "s1", {"spec": {"network": {"egress": "None"}}})
+    world.prompt(10)
+    assert status(world, "s1")["phase"] == "Ready"
+    assert len(world.pods(going=False)) == 1, "the pod that it waited for before is not kept for it"
     world.close()

@@ -179,10 +179,12 @@ class Memories:
         memory = self._by_pool.get(pool_uid)
         return memory.expectations.deletes(self._clock.monotonic()) if memory is not None else frozenset()
 
-    def stop_waiting_for_room(self, sandbox_uid: str) -> None:
-        """The Sandbox no longer waits for room to start a pod of its own."""
-        for memory in self._by_pool.values():
-            memory.own_starts.pop(sandbox_uid, None)
+    def stop_waiting_for_room(self, sandbox_uid: str) -> list[str]:
+        """The Sandbox no longer waits for room to start a pod of its own; the pools in which it did."""
+        pools = [uid for uid, memory in self._by_pool.items() if sandbox_uid in memory.own_starts]
+        for uid in pools:
+            del self._by_pool[uid].own_starts[sandbox_uid]
+        return pools
 
     def forget(self, pool_uid: str) -> None:
         """The pool is gone."""

@@ -59,8 +59,13 @@ class Provider:
     def forget(self, sandbox: SandboxRecord) -> None:
         """The Sandbox is gone."""
         self._refused.pop(sandbox.uid, None)
-        self._memories.stop_waiting_for_room(sandbox.uid)
+        self._leave_room(sandbox.uid)
         self._store.stop_waiting_for_pool(sandbox)
+
+    def _leave_room(self, sandbox_uid: str) -> None:
+        """It no longer waits for room to start a pod of its own; who kept room for it can use that now."""
+        for pool_uid in self._memories.stop_waiting_for_room(sandbox_uid):
+            self._queues.pools.add(pool_uid)
 
     async def provide(self, sandbox: SandboxRecord) -> Provided | None:
         """One step towards a pod; the pod, if it has one now that can be handed out."""
@@ -93,8 +98,11 @@ class Provider:
             return None
         resumed = bool(sandbox.status.get("workspaceClaim"))
         if resumed or sandbox.spec.env or (own is not None and not network.widens(template.network, own)):
+            # It may have waited for a warm one before its spec was changed.
+            self._claims.forget(sandbox.uid)
             await self._start_from_pool(sandbox, pool, _with_network(template, own))
             return None
+        self._leave_room(sandbox.uid)
         if own is not None:
             await self._parts.policies.ensure(sandbox.namespace, Reach(own, template.dns))
         return await self._claim(sandbox, pool)
@@ -139,7 +147,7 @@ class Provider:
         return Provided(pod, Start.COLD if waited else Start.WARM, pool)
 
     async def _reject(self, sandbox: SandboxRecord, message: str) -> None:
-        self._memories.stop_waiting_for_room(sandbox.uid)
+        self._leave_room(sandbox.uid)
         await self._telling.give_up(sandbox, Reason.POOL_EXHAUSTED, f"{message}, and whenEmpty.action is Reject")
 
     async def _still_waiting(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
@@ -171,7 +179,7 @@ class Provider:
         patience = self._patience(sandbox, pool)
         if waited >= patience:
             self._claims.forget(sandbox.uid)
-            self._memories.stop_waiting_for_room(sandbox.uid)
+            self._leave_room(sandbox.uid)
             ended = reason if stalled else Reason.POOL_EXHAUSTED
             text = f"no sandbox within {patience} s (waitSeconds): {message}"
             await self._telling.give_up(sandbox, ended, text)

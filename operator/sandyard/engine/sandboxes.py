@@ -266,7 +266,9 @@ class Sandboxes:
             self._recorder.tell(sandbox, Event.POD_LOST, message)
 
     async def _keep_ended(self, sandbox: SandboxRecord) -> None:
-        """An ended Sandbox stays as it is; only a changed spec is acknowledged."""
+        """An ended Sandbox stays as it is and waits for nothing; only a changed spec is acknowledged."""
+        self._claims.forget(sandbox.uid)
+        self._provider.forget(sandbox)
         if sandbox.status.get("observedGeneration") != sandbox.generation:
             await self._telling.write(sandbox, {**sandbox.status, "observedGeneration": sandbox.generation})
 
