@@ -264,3 +264,18 @@ def test_a_claim_whose_network_has_changed_waits_for_no_warm_pod() -> None:
     assert status(world, "s1")["phase"] == "Ready"
     assert len(world.pods(going=False)) == 1, "the pod that it waited for before is not kept for it"
     world.close()
+
+
+def test_room_that_a_start_did_not_need_after_all_is_the_pools_again() -> None:
+    world = World(maximum=2)
+    world.api.remove(("sandboxpools", "pool"))
+    world.settle()
+    for name in ("s1", "s2"):
+        world.claim(name, env=[{"name": "A", "value": "1"}])
+    work(world, 2)
+    world.now += 400
+    world.make_pool()
+    world.prompt(5)
+    assert {status(world, name)["phase"] for name in ("s1", "s2")} == {"Failed"}
+    assert len(world.free()) == 2
+    world.close()

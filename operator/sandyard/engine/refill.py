@@ -131,6 +131,7 @@ class Refill:
     def own_start_failed(self, pool: PoolRecord, pod_name: str) -> None:
         """The pod of its own does not come: the room is free again."""
         self._memories.of(pool).expectations.create_failed(pod_name)
+        self._queues.pools.add(pool.uid)
 
     def _room(self, pool: PoolRecord, memory: PoolMemory) -> float:
         assert pool.spec is not None
