@@ -279,3 +279,16 @@ def test_room_that_a_start_did_not_need_after_all_is_the_pools_again() -> None:
     assert {status(world, name)["phase"] for name in ("s1", "s2")} == {"Failed"}
     assert len(world.free()) == 2
     world.close()
+
+
+def test_a_delete_that_arrives_late_takes_no_pod_that_was_claimed_meanwhile(world: World) -> None:
+    world.api.targeted["delete"].append("late")
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    work(world, 1)
+    assert sent(world, "delete")[-1].fault == "late"
+    for name in ("s1", "s2"):
+        world.claim(name)
+    work(world, 2)
+    assert {status(world, name).get("phase") for name in ("s1", "s2")} == {"Ready"}
+    world.api.arrive()
+    assert len(world.pods(going=True)) == 0

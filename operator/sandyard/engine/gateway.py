@@ -116,6 +116,15 @@ class Gateway:
         """Ask that very pod to go, within its own grace period; False if it is gone already."""
         return await self._delete(PODS.path(namespace, name), uid)
 
+    async def delete_free_pod(self, pod: Pod) -> bool:
+        """Ask a pod that is nobody's to go; False if it is gone already, or was claimed or changed otherwise.
+
+        A request that is cut off may take place later than it seems: by then somebody may have
+        the pod, and the version tells.
+        """
+        path = PODS.path(pod.metadata.namespace, pod.metadata.name)
+        return await self._delete(path, pod.metadata.uid, pod.metadata.resource_version)
+
     async def relabel_network(
         self, pod: Pod, labels: Mapping[str, str | None], annotations: Mapping[str, str] = MappingProxyType({})
     ) -> Pod:
@@ -299,13 +308,13 @@ class Gateway:
                 return None
             raise
 
-    async def _delete(self, path: str, uid: str) -> bool:
-        """Delete that very object; False if it is gone already."""
+    async def _delete(self, path: str, uid: str, version: str | None = None) -> bool:
+        """Delete that very object; False if it is gone already, or no longer of that *version*."""
         self._check()
         try:
-            await self._client.delete(path, uid=uid)
+            await self._client.delete(path, uid=uid, version=version)
         except errors.ApiError as error:
-            # 409: another object has that name by now, so this one is gone.
+            # 409: another object has that name by now, so this one is gone; or it has changed.
             if error.not_found or error.conflict:
                 return False
             raise

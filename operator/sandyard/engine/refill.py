@@ -297,7 +297,9 @@ class Refill:
             return
         memory.expectations.expect_delete(uid, self._clock.monotonic())
         try:
-            await self._gateway.delete_pod(pod.metadata.namespace, pod.metadata.name, uid)
+            if not await self._gateway.delete_free_pod(pod):
+                # Gone, or changed: the watch shows which, and then it is decided anew.
+                memory.expectations.delete_failed(uid)
         except (errors.ApiError, errors.TransportError) as error:
             memory.expectations.delete_failed(uid)
             _log.warning("delete failed", extra={"pod": pod.metadata.name, "error": str(error)})

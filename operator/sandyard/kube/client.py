@@ -138,11 +138,12 @@ class Client:
         """PUT an object."""
         return await self._json("PUT", path, body=orjson.dumps(body), content_type="application/json")
 
-    async def delete(self, path: str, *, uid: str | None = None) -> dict[str, Any]:
-        """DELETE an object, in the background; with *uid* only that very object."""
+    async def delete(self, path: str, *, uid: str | None = None, version: str | None = None) -> dict[str, Any]:
+        """DELETE an object, in the background; with *uid* only that very object, with *version* only as it was seen."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        known = {"uid": uid, "resourceVersion": version}
+        if preconditions := {name: value for name, value in known.items() if value is not None}:
+            options["preconditions"] = preconditions
         return await self._json("DELETE", path, body=orjson.dumps(options), content_type="application/json")
 
     async def pages(
