@@ -221,6 +221,17 @@ def test_nobody_overtakes_a_claim_that_waits() -> None:
     world.close()
 
 
+def test_a_cold_claim_on_an_empty_pool_starts_one_pod() -> None:
+    world = with_no_pods()
+    for number in range(3):
+        before = world.api.requests["create pods"]
+        world.claim(f"s{number}")
+        world.prompt(8)
+        assert status(world, f"s{number}")["phase"] == "Ready"
+        assert world.api.requests["create pods"] - before == 1
+    world.close()
+
+
 def test_a_sandbox_that_ended_while_it_waited_leaves_its_place() -> None:
     world = with_no_pods(maximum=1)
     world.claim("ended", lifetime={"deadline": model.timestamp(world.now + 8), "onExpiry": "Stop"})

@@ -62,8 +62,10 @@ class Claims:
         return len(self._waiting.get(pool_uid, ()))
 
     def waiting_cold(self, pool_uid: str) -> int:
-        """Those among them that asked for a start."""
-        return sum(waiter.cold for waiter in self._waiting.get(pool_uid, {}).values())
+        """Those among them that asked for a start and have no pod set aside yet."""
+        waiting = self._waiting.get(pool_uid, {}).values()
+        served = self._granted.keys() | self._uncertain.keys()
+        return sum(waiter.cold and waiter.sandbox_uid not in served for waiter in waiting)
 
     def waiters(self, pool_uid: str) -> list[Waiter]:
         """The queue of a pool, oldest first."""
