@@ -303,3 +303,25 @@ def test_a_delete_that_arrives_late_takes_no_pod_that_was_claimed_meanwhile(worl
     assert {status(world, name).get("phase") for name in ("s1", "s2")} == {"Ready"}
     world.api.arrive()
     assert len(world.pods(going=True)) == 0
+
+
+def test_a_claim_that_takes_place_after_it_was_given_up_for_lost_leaves_the_queue() -> None:
+    world = World()
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    world.settle()
+    world.api.targeted["claim"].append("late")
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    # It is looked up and not found; the pod is for another now, who was first in the queue.
+    world.claim("s2")
+    world.deliver("sandboxes")
+    world.now += 0.3
+    world.work()
+    world.api.arrive()
+    world.settle()
+    assert [status(world, name)["phase"] for name in ("s1", "s2")] == ["Ready", "Ready"]
+    world.claim("s3")
+    work(world, 2)
+    assert status(world, "s3")["phase"] == "Ready", "no second pod is set aside for the first"
+    world.close()

@@ -92,6 +92,8 @@ class Sandboxes:
             return
         pod = await self._own_pod(sandbox)
         if pod is not None:
+            # A claim that was given up for lost may take place after all, when it waits for another.
+            self._claims.forget(sandbox.uid)
             await self._follow(sandbox, pod)
         elif phase.ended(sandbox.status):
             await self._keep_ended(sandbox)
