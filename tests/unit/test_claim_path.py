@@ -325,3 +325,23 @@ def test_a_claim_that_takes_place_after_it_was_given_up_for_lost_leaves_the_queu
     work(world, 2)
     assert status(world, "s3")["phase"] == "Ready", "no second pod is set aside for the first"
     world.close()
+
+
+def test_a_sandbox_that_is_to_resume_while_it_is_being_suspended_resumes() -> None:
+    """Its pod has been asked to go by then; that is no loss of the Sandbox."""
+    world = World(shape="persistent")
+    world.prompt(4)
+    world.claim("s1")
+    world.prompt(3)
+    before = status(world, "s1")
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Suspended"}})
+    work(world)
+    assert world.pods(going=True)
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Running"}})
+    work(world, 3)
+    world.settle()
+    after = status(world, "s1")
+    assert after["phase"] == "Ready"
+    assert after["podUID"] != before["podUID"]
+    assert after["workspaceClaim"] == before["workspaceClaim"]
+    world.close()

@@ -54,6 +54,11 @@ class Suspending:
         if wanted is not None:
             await self._suspend(sandbox, *wanted)
             return True
+        if phase.being_suspended(sandbox.status) and self._telling.may_suspend(sandbox):
+            # Its pod may have been asked to go already: it is suspended first, and resumes from there.
+            await self._suspend(sandbox, Reason.SUSPENDED, "it is to resume, in a new pod")
+            self._queues.sandboxes.add_after(sandbox.uid, 0.1)
+            return True
         return sandbox.status.get("phase") == Phase.SUSPENDED and await self._rest_or_resume(sandbox)
 
     async def keep(self, sandbox: SandboxRecord, pod: Pod) -> None:

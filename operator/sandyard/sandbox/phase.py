@@ -17,6 +17,7 @@ from sandyard.pod import proof as proofs
 
 __all__ = [
     "Facts",
+    "being_suspended",
     "ended",
     "expired",
     "failed",
@@ -216,6 +217,12 @@ def suspended_on_request(status: Mapping[str, Any]) -> bool:
     """Whether it is suspended because somebody asked for it, not because its time was over."""
     found = conditions.find(status.get("conditions"), Condition.READY)
     return status.get("phase") == Phase.SUSPENDED and found is not None and found.get("reason") == Reason.SUSPENDED
+
+
+def being_suspended(status: Mapping[str, Any]) -> bool:
+    """Whether its pod is on its way out, and only its pod."""
+    found = conditions.find(status.get("conditions"), Condition.READY)
+    return found is not None and found.get("reason") == Reason.SUSPENDING
 
 
 def running(status: Mapping[str, Any]) -> bool:
