@@ -77,6 +77,26 @@ def test_nothing_is_written_outside(top: pathlib.Path, members: list[tuple[str, 
     assert done.skipped or done.files
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [("link/new", FILE, b"x"), ("link", FOLDER, ""), ("link/deep/new", FILE, b"x"), ("link/new", LINK, "y"),
+     ("file", FILE, b"x"), ("dangling", FILE, b"x")],
+)  # fmt: skip
+def test_links_that_were_there_before_are_not_followed(
+    top: pathlib.Path, entry: tuple[str, bytes, bytes | str]
+) -> None:
+    """Who unpacks twice into one folder, or beside others, finds links there that no archive has made."""
+    outside = top.parent / "outside"
+    before = outside.stat().st_mode
+    (top / "link").symlink_to(outside)
+    (top / "file").symlink_to(outside / "secret")
+    (top / "dangling").symlink_to(outside / "new")
+    archive.unpack(archive.read_tar(tar(entry)), top, MANY)
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+    assert (outside / "secret").read_text() == "mine"
+    assert outside.stat().st_mode == before
+
+
 PARTS = st.sampled_from(["a", "b", "..", "c", "."])
 NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 MEMBERS = st.lists(st.tuples(NAMES, st.sampled_from([FILE, FOLDER, LINK, HARD]), NAMES), max_size=8)

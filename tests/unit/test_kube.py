@@ -33,12 +33,17 @@ class Script:
         self.streams: list[Any] = []
         self.lists = 0
         self.page_size = 2
+        self.resumed_from: list[str] = []
+        self.broken_pages: list[int] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if "watch" in request.query:
             return await self.watch(request)
         self.lists += 1
         start = int(request.query.get("continue") or 0)
+        if start in self.broken_pages:
+            self.broken_pages.remove(start)
+            return web.json_response({"reason": "Expired", "message": "the list is too old"}, status=410)
         page = self.items[start : start + self.page_size]
         more = start + self.page_size
         metadata = {"resourceVersion": str(self.version)}
@@ -47,6 +52,7 @@ class Script:
         return web.json_response({"metadata": metadata, "items": page})
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
+        self.resumed_from.append(request.query["resourceVersion"])
         stream = self.streams.pop(0) if self.streams else "hang"
         if isinstance(stream, int):
             return web.json_response({"reason": "Expired", "message": "too old"}, status=stream)
@@ -142,6 +148,60 @@ async def test_what_disappeared_while_the_watch_was_down_is_reported_as_deleted(
         assert ("c", None) in changes
         assert {item.metadata.name for item in informer} == {"b", "d"}
         assert changes.count((None, "b")) == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "version"),
+    [({"type": "ADDED", "object": thing("b", 7)}, "7"),
+     ({"type": "DELETED", "object": thing("a", 8)}, "8"),
+     ({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}, "9")],
+)  # fmt: skip
+async def test_a_watch_is_resumed_from_what_was_seen_last(last: dict[str, Any], version: str) -> None:
+    """From an earlier version everything would be told twice, from none what happened meanwhile would be missing."""
+    script = Script()
+    script.items, script.version = [thing("a", 3)], 4
+    script.streams = [[last], 500, "hang"]
+    async with informed(script) as (_, _changes):
+        await until(lambda: len(script.resumed_from) >= 3)
+        assert script.resumed_from[:3] == ["4", version, version]
+        assert script.lists == 1
+
+
+async def test_after_a_new_list_the_watch_starts_from_its_version() -> None:
+    script = Script()
+    script.items, script.version = [thing("a", 3)], 4
+    script.streams = [[{"type": "ADDED", "object": thing("b", 7)}], 410]
+    async with informed(script) as (informer, changes):
+        script.items, script.version = [thing("a", 12)], 20
+        await until(lambda: "20" in script.resumed_from)
+        assert script.resumed_from == ["4", "7", "20"]
+        # Who has gone is reported before who is new, and what has changed with what it was.
+        assert changes[2:] == [("b", None), ("a", "a")]
+        found = informer.get("a")
+        assert found is not None
+        assert found.metadata.resource_version == "12"
+
+
+async def test_half_a_list_is_no_list() -> None:
+    """A page that has expired takes the pages before it along: nothing is reported as deleted that is there."""
+    script = Script()
+    script.items = [thing(name, 1) for name in "abcde"]
+    script.streams = [410]
+    script.broken_pages = [4]
+    async with informed(script) as (informer, changes):
+        script.broken_pages = [2]
+        await until(lambda: len(script.resumed_from) >= 2)
+        assert len(informer) == 5
+        assert changes == [(None, name) for name in "abcde"]
+
+
+async def test_a_deletion_of_what_was_never_seen_is_no_news() -> None:
+    script = Script()
+    script.items = [thing("a", 1)]
+    script.streams = [[{"type": "DELETED", "object": thing("x", 2)}, {"type": "ADDED", "object": thing("b", 3)}]]
+    async with informed(script) as (_, changes):
+        await until(lambda: (None, "b") in changes)
+        assert changes == [(None, "a"), (None, "b")]
 
 
 async def test_errors_and_silence_do_not_end_the_watch() -> None:

@@ -1,0 +1,131 @@
+"""The sweep: what belongs to nobody goes, by UID, not too early, and after a fresh look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandyard.api import names
+from tests.unit.simulation import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A pool with two warm pods and a Sandbox, and nothing under way."""
+    made = World(persistent=True)
+    made.prompt(4)
+    made.claim("s1")
+    made.settle()
+    yield made
+    made.close()
+
+
+def stray(world: World, name: str = "stray", **labels: str) -> dict[str, Any]:
+    """A pod with our labels whose owners do not exist, unless *labels* says otherwise."""
+    ours = {names.LABEL_STATE: names.STATE_WARM, names.LABEL_POOL_UID: "gone", names.LABEL_EGRESS: names.EGRESS_NONE}
+    made = world.api.put("pods", {"metadata": {"name": name, "labels": {**ours, **labels}}, "spec": {}})
+    world.catch_up()
+    return made
+
+
+def going(world: World) -> list[str]:
+    return [pod["metadata"]["name"] for pod in world.pods(going=True)]
+
+
+def uid(world: World, resource: str, name: str) -> str:
+    return str(world.api.objects[resource, name]["metadata"]["uid"])
+
+
+@pytest.mark.parametrize("labels", [{}, {names.LABEL_SANDBOX_UID: "gone too"}])
+def test_a_pod_whose_owner_is_gone_goes_and_no_other(world: World, labels: dict[str, str]) -> None:
+    stray(world, **labels)
+    stray(world, "of-the-pool", **{names.LABEL_POOL_UID: uid(world, "sandboxpools", "pool")})
+    stray(world, "of-the-sandbox", **{names.LABEL_SANDBOX_UID: uid(world, "sandboxes", "s1")})
+    world.now += 60
+    world.sweep()
+    assert going(world) == ["stray"]
+
+
+def test_young_pods_are_spared(world: World) -> None:
+    """They may belong to an object that the list was too early to show."""
+    stray(world)
+    world.now += 3
+    world.sweep()
+    assert going(world) == []
+    world.now += 3
+    world.sweep()
+    assert going(world) == ["stray"]
+
+
+@pytest.mark.parametrize("label", [names.LABEL_POOL_UID, names.LABEL_SANDBOX_UID])
+def test_before_a_delete_it_looks_at_the_pod_itself(world: World, label: str) -> None:
+    """Somebody has taken it since the watch has shown it; the watch is late."""
+    stray(world)
+    owner = uid(world, "sandboxpools", "pool") if label == names.LABEL_POOL_UID else uid(world, "sandboxes", "s1")
+    world.api.change("pods", "stray", {"metadata": {"labels": {label: owner}}})
+    world.now += 60
+    world.sweep()
+    assert going(world) == []
+
+
+def test_a_pod_of_the_same_name_that_came_after_it_is_spared(world: World) -> None:
+    stray(world)
+    world.api.remove(("pods", "stray"))
+    world.api.finish("stray")
+    world.api.put("pods", {"metadata": {"name": "stray", "labels": {names.LABEL_POOL_UID: "gone"}}, "spec": {}})
+    world.now += 60
+    world.sweep()
+    assert going(world) == []
+
+
+def test_a_pod_that_is_claimed_at_this_moment_is_spared(world: World) -> None:
+    """It carries its pool's label alone, and its pool has gone; but a claim is under way."""
+    world.api.targeted["claim"].append("unanswered")
+    world.claim("s2")
+    world.deliver("sandboxes")
+    world.work()
+    world.api.change("sandboxpools", "pool", {"metadata": {"finalizers": None}})
+    world.api.remove(("sandboxpools", "pool"))
+    world.now += 60
+    claimed = [write.name for write in world.api.sent if write.what == "claim"][-1]
+    world.sweep()
+    assert claimed not in going(world)
+
+
+def test_a_workspace_whose_sandbox_is_gone_goes_and_no_other(world: World) -> None:
+    kept = world.api.objects["sandboxes", "s1"]["status"]["workspaceClaim"]
+    for name, owner in (("left", "gone"), ("used", uid(world, "sandboxes", "s1"))):
+        labels = {names.LABEL_SANDBOX_UID: owner}
+        metadata = {"name": name, "labels": labels, "ownerReferences": [{"uid": "x", "name": "x"}]}
+        world.api.put("persistentvolumeclaims", {"metadata": metadata, "spec": {}})
+    world.now += 3
+    world.sweep()
+    assert ("persistentvolumeclaims", "left") in world.api.objects, "it is too young"
+    world.now += 3
+    world.sweep()
+    claims = {name for kind, name in world.api.objects if kind == "persistentvolumeclaims"}
+    assert "left" not in claims
+    assert {"used", kept} <= claims
+
+
+def test_what_was_never_delivered_is_taken_in(world: World) -> None:
+    world.claim("s2")
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 3}})
+    world.api.events.clear()
+    world.sweep()
+    world.prompt(8)
+    assert world.api.objects["sandboxes", "s2"]["status"]["phase"] == "Ready"
+    assert len(world.free()) == 3
+
+
+def test_what_was_deleted_unseen_is_forgotten(world: World) -> None:
+    pod = world.api.objects["sandboxes", "s1"]["status"]["podName"]
+    world.api.change("sandboxes", "s1", {"metadata": {"finalizers": None}})
+    world.api.remove(("sandboxes", "s1"))
+    world.api.events.clear()
+    world.now += 60
+    world.sweep()
+    world.sweep()
+    assert going(world) == [pod]
