@@ -1,7 +1,7 @@
 """A real API server with the chart's objects in it, a simulated kubelet, and the operator.
 
 A file of tests has one namespace and one operator, and each test leaves the namespace as it found it: empty. Every
-pytest process makes all of this for itself, so that files can run side by side (`pytest -n 2 --dist loadfile`).
+pytest process makes all of this for itself, so that several can run side by side, each with some of the files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from localcluster import paths, tools
+from sandyard.api import names
 from tests.support.audit import Audit
 from tests.support.control_plane import ControlPlane
 from tests.support.kube import Kube, NotThere, wait_for_api
@@ -153,7 +154,7 @@ def operator(file_operator: OperatorProcess, kubelet: Kubelet, kube: Kube) -> It
         file_operator.start()
     kubelet.hold = False
     kube.delete("sandboxes,sandboxpools", "--all")
-    assert kube.list("pods") == [], "pods are left behind"
+    assert kube.list("pods", names.LABEL_STATE) == [], "pods are left behind"
     log = file_operator.log[before:]
     assert "Traceback" not in log, log[-3000:]
 

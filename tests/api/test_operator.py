@@ -8,6 +8,8 @@ import signal
 import time
 import urllib.request
 
+import pytest
+
 from sandyard.api import model, names
 from tests.api.conftest import OPERATOR_USER, establish, render
 from tests.api.lives import TEMPLATE, claim, pool, states
@@ -68,6 +70,7 @@ def _finalizers(admin: Kube) -> list[str]:
     return ((admin.get("sandboxpool", "python") or {}).get("metadata") or {}).get("finalizers", [])
 
 
+@pytest.mark.soak
 def test_an_idle_system_writes_nothing(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
     pool(kube, 3)
     claim(kube, "s")
