@@ -26,6 +26,8 @@ ROUNDS = soak.rounds(short=50, long=500)
 AT_ONCE = 20
 # Each of the two is frozen while it leads, or each ten times.
 FREEZES = soak.rounds(short=2, long=20)
+# They claim all the time while one leader is lost and another found.
+CROWD = soak.rounds(short=8, long=20)
 CLAIMS = soak.rounds(short=100, long=1000)
 
 
@@ -129,7 +131,7 @@ def test_a_leader_that_is_frozen_and_thawed_hands_nothing_out_twice(
         process.start()
     takeovers: list[float] = []
     try:
-        pool(kube, 20, whenEmpty={"action": "ColdStart", "waitSeconds": 600})
+        pool(kube, CROWD, whenEmpty={"action": "ColdStart", "waitSeconds": 600})
 
         async def act(users: Swarm) -> None:
             done = asyncio.Event()
@@ -143,8 +145,8 @@ def test_a_leader_that_is_frozen_and_thawed_hands_nothing_out_twice(
             async def load() -> None:
                 number = 0
                 while number < CLAIMS or not done.is_set():
-                    await asyncio.gather(*(one(number + offset) for offset in range(AT_ONCE)))
-                    number += AT_ONCE
+                    await asyncio.gather(*(one(number + offset) for offset in range(CROWD)))
+                    number += CROWD
 
             async def freeze() -> None:
                 for _ in range(FREEZES):
@@ -158,7 +160,7 @@ def test_a_leader_that_is_frozen_and_thawed_hands_nothing_out_twice(
             await users.until("no pod is claimed", lambda: not users.claimed())
 
         swarm.run(kube.kubeconfig, kube.namespace, act)
-        nothing_left(kube, 20)
+        nothing_left(kube, CROWD)
         assert max(takeovers) < 15
         until("one leads, to clean up", lambda: leader_of(pair), 90)
         kube.delete("sandboxpool", "python")
