@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sandyard.pod.observe import PodState
 from sandyard.pool import arithmetic
-from sandyard.pool.arithmetic import PoolPod, PoolView, decide
+from sandyard.pool.arithmetic import PoolView, decide
+from sandyard.pool.census import Census, PoolPod
 from sandyard.pool.expectations import Expectations
 
 NOW = 1000.0
@@ -24,89 +26,93 @@ def pods(state: PodState, count: int, prefix: str = "", **fields: object) -> lis
     return made
 
 
+def seen(*parts: Iterable[PoolPod]) -> Census:
+    return Census(pod for part in parts for pod in part)
+
+
 def test_an_empty_pool_starts_all_its_replicas_within_parallelism() -> None:
-    assert decide(PoolView(replicas=3, pods=[]), NOW).create == 3
-    assert decide(PoolView(replicas=30, pods=[], parallelism=10), NOW).create == 10
+    assert decide(PoolView(replicas=3, pods=seen()), NOW).create == 3
+    assert decide(PoolView(replicas=30, pods=seen(), parallelism=10), NOW).create == 10
 
 
 def test_a_template_that_never_proved_itself_starts_with_canaries() -> None:
-    assert decide(PoolView(replicas=20, pods=[], proven=False), NOW).create == arithmetic.CANARIES
-    view = PoolView(replicas=20, pods=[], proven=False, pending_creates=arithmetic.CANARIES)
+    assert decide(PoolView(replicas=20, pods=seen(), proven=False), NOW).create == arithmetic.CANARIES
+    view = PoolView(replicas=20, pods=seen(), proven=False, pending_creates=arithmetic.CANARIES)
     assert decide(view, NOW).create == 0
 
 
 def test_after_a_failure_pods_start_one_at_a_time() -> None:
-    assert decide(PoolView(replicas=20, pods=[], failures=1), NOW).create == 1
+    assert decide(PoolView(replicas=20, pods=seen(), failures=1), NOW).create == 1
 
 
 def test_nothing_starts_while_backing_off_and_the_pool_wakes_up_when_it_is_over() -> None:
-    decision = decide(PoolView(replicas=2, pods=[], held_until=NOW + 30), NOW)
+    decision = decide(PoolView(replicas=2, pods=seen(), held_until=NOW + 30), NOW)
     assert decision.create == 0
     assert decision.again_at == NOW + 30
 
 
 def test_more_of_what_is_stuck_is_not_started() -> None:
     stuck = pods(PodState.STARTING, 1, stuck=True)
-    assert decide(PoolView(replicas=50, pods=stuck), NOW).create == 0
+    assert decide(PoolView(replicas=50, pods=seen(stuck)), NOW).create == 0
 
 
 def test_a_claim_is_replaced_at_once() -> None:
-    view = PoolView(replicas=3, pods=[*pods(PodState.WARM, 2), *pods(PodState.CLAIMED, 1)])
+    view = PoolView(replicas=3, pods=seen(pods(PodState.WARM, 2), pods(PodState.CLAIMED, 1)))
     assert decide(view, NOW).create == 1
 
 
 def test_waiting_claims_get_pods_of_their_own_on_top_of_the_replicas() -> None:
-    assert decide(PoolView(replicas=0, pods=[], waiting=4), NOW).create == 4
+    assert decide(PoolView(replicas=0, pods=seen(), waiting=4), NOW).create == 4
 
 
 def test_the_maximum_counts_everything_alive() -> None:
     alive = [*pods(PodState.CLAIMED, 3), *pods(PodState.TERMINATING, 1), *pods(PodState.WARM, 1)]
-    decision = decide(PoolView(replicas=5, pods=alive, max_sandboxes=6), NOW)
+    decision = decide(PoolView(replicas=5, pods=seen(alive), max_sandboxes=6), NOW)
     assert decision.create == 1
     assert decision.at_maximum
 
 
 def test_a_lowered_maximum_removes_warm_pods_and_no_claimed_one() -> None:
-    view = PoolView(replicas=3, pods=[*pods(PodState.WARM, 3), *pods(PodState.CLAIMED, 2)], max_sandboxes=3)
+    view = PoolView(replicas=3, pods=seen(pods(PodState.WARM, 3), pods(PodState.CLAIMED, 2)), max_sandboxes=3)
     assert len(decide(view, NOW).delete) == 2
     assert all("claimed" not in uid for uid in decide(view, NOW).delete)
 
 
 def test_scaling_down_deletes_starting_pods_first_then_the_newest_warm_one() -> None:
-    view = PoolView(replicas=1, pods=[*pods(PodState.WARM, 2), *pods(PodState.STARTING, 1)])
+    view = PoolView(replicas=1, pods=seen(pods(PodState.WARM, 2), pods(PodState.STARTING, 1)))
     assert decide(view, NOW).delete == ("starting0", "warm1")
 
 
 def test_failed_pods_are_replaced() -> None:
-    decision = decide(PoolView(replicas=2, pods=[*pods(PodState.FAILED, 1), *pods(PodState.WARM, 1)]), NOW)
+    decision = decide(PoolView(replicas=2, pods=seen(pods(PodState.FAILED, 1), pods(PodState.WARM, 1))), NOW)
     assert decision.delete == ("failed0",)
     assert decision.create == 1
 
 
 def test_a_start_that_takes_too_long_is_a_failure_and_is_replaced() -> None:
     late = pods(PodState.STARTING, 1, created_at=NOW - 301)
-    decision = decide(PoolView(replicas=1, pods=late), NOW)
+    decision = decide(PoolView(replicas=1, pods=seen(late)), NOW)
     assert decision.timed_out == ("starting0",)
     assert decision.delete == ("starting0",)
 
 
 def test_a_start_under_way_is_looked_at_again_when_its_time_is_over() -> None:
-    assert decide(PoolView(replicas=1, pods=pods(PodState.STARTING, 1)), NOW).again_at == NOW - 10 + 300
+    assert decide(PoolView(replicas=1, pods=seen(pods(PodState.STARTING, 1))), NOW).again_at == NOW - 10 + 300
 
 
 def test_a_new_template_replaces_warm_pods_within_the_rollout_limit() -> None:
     old = pods(PodState.WARM, 8, current=False)
     limit = arithmetic.amount("25%", 8)
-    first = decide(PoolView(replicas=8, pods=old, max_unavailable=limit), NOW)
+    first = decide(PoolView(replicas=8, pods=seen(old), max_unavailable=limit), NOW)
     assert len(first.delete) == 2
     assert first.create == 8
     new = pods(PodState.WARM, 4, "new-")
-    second = decide(PoolView(replicas=8, pods=[*old[:6], *new], max_unavailable=limit), NOW)
+    second = decide(PoolView(replicas=8, pods=seen(old[:6], new), max_unavailable=limit), NOW)
     assert len(second.delete) == 4
 
 
 def test_starting_pods_of_an_old_template_go_at_once() -> None:
-    view = PoolView(replicas=1, pods=pods(PodState.STARTING, 1, current=False))
+    view = PoolView(replicas=1, pods=seen(pods(PodState.STARTING, 1, current=False)))
     assert decide(view, NOW).delete == ("starting0",)
 
 
@@ -118,56 +124,56 @@ def test_what_an_amount_means() -> None:
 
 def test_with_no_pod_to_spare_each_old_one_goes_after_its_substitute() -> None:
     old = pods(PodState.WARM, 3, current=False)
-    first = decide(PoolView(replicas=3, pods=old, max_unavailable=0), NOW)
+    first = decide(PoolView(replicas=3, pods=seen(old), max_unavailable=0), NOW)
     assert first.delete == ()
     assert first.create == 3
-    second = decide(PoolView(replicas=3, pods=[*old, *pods(PodState.WARM, 1, "new-")], max_unavailable=0), NOW)
+    second = decide(PoolView(replicas=3, pods=seen(old, pods(PodState.WARM, 1, "new-")), max_unavailable=0), NOW)
     assert len(second.delete) == 1
 
 
 def test_a_rollout_moves_even_where_the_maximum_leaves_no_room() -> None:
     old = pods(PodState.WARM, 3, current=False)
-    decision = decide(PoolView(replicas=3, pods=old, max_unavailable=0, max_sandboxes=3), NOW)
+    decision = decide(PoolView(replicas=3, pods=seen(old), max_unavailable=0, max_sandboxes=3), NOW)
     assert len(decision.delete) == 1
 
 
 def test_pods_over_their_age_go_after_their_substitutes_are_ready() -> None:
     old = pods(PodState.WARM, 3, since=NOW - 100)
-    view = PoolView(replicas=3, pods=old, max_age_seconds=60, max_unavailable=1)
+    view = PoolView(replicas=3, pods=seen(old), max_age_seconds=60, max_unavailable=1)
     first = decide(view, NOW)
     assert (first.create, first.delete) == (1, ())
-    second = decide(replace(view, pods=[*old, *pods(PodState.STARTING, 1)]), NOW)
+    second = decide(replace(view, pods=seen(old, pods(PodState.STARTING, 1))), NOW)
     assert (second.create, second.delete) == (0, ())
-    third = decide(replace(view, pods=[*old, *pods(PodState.WARM, 1, "new-")]), NOW)
+    third = decide(replace(view, pods=seen(old, pods(PodState.WARM, 1, "new-"))), NOW)
     assert (third.create, third.delete) == (0, ("warm0",))
 
 
 def test_where_there_is_no_room_for_a_substitute_the_oldest_goes_first() -> None:
     old = pods(PodState.WARM, 2, since=NOW - 100)
-    view = PoolView(replicas=2, pods=old, max_age_seconds=60, max_sandboxes=2)
+    view = PoolView(replicas=2, pods=seen(old), max_age_seconds=60, max_sandboxes=2)
     assert decide(view, NOW).delete == ("warm0",)
 
 
 def test_a_pool_looks_again_when_its_oldest_pod_comes_of_age() -> None:
-    view = PoolView(replicas=2, pods=pods(PodState.WARM, 2), max_age_seconds=60)
+    view = PoolView(replicas=2, pods=seen(pods(PodState.WARM, 2)), max_age_seconds=60)
     assert decide(view, NOW).again_at == NOW - 5 + 60
 
 
 def test_unhealthy_pods_are_replaced() -> None:
-    decision = decide(PoolView(replicas=2, pods=[*pods(PodState.UNHEALTHY, 1), *pods(PodState.WARM, 1)]), NOW)
+    decision = decide(PoolView(replicas=2, pods=seen(pods(PodState.UNHEALTHY, 1), pods(PodState.WARM, 1))), NOW)
     assert decision.delete == ("unhealthy0",)
     assert decision.create == 1
 
 
 def test_a_paused_pool_does_nothing() -> None:
-    view = PoolView(replicas=5, pods=[*pods(PodState.WARM, 9), *pods(PodState.FAILED, 1)], paused=True)
+    view = PoolView(replicas=5, pods=seen(pods(PodState.WARM, 9), pods(PodState.FAILED, 1)), paused=True)
     decision = decide(view, NOW)
     assert (decision.create, decision.delete) == (0, ())
 
 
 def test_a_deleted_pool_deletes_all_but_claimed_pods() -> None:
     everything = [*pods(PodState.WARM, 2), *pods(PodState.STARTING, 1), *pods(PodState.CLAIMED, 2)]
-    assert set(decide(PoolView(replicas=2, pods=everything, deleting=True), NOW).delete) == {
+    assert set(decide(PoolView(replicas=2, pods=seen(everything), deleting=True), NOW).delete) == {
         "warm0", "warm1", "starting0",
     }  # fmt: skip
 
@@ -188,7 +194,7 @@ pool_pods = st.lists(
 views = st.builds(
     PoolView,
     replicas=st.integers(0, 20),
-    pods=pool_pods,
+    pods=st.builds(Census, pool_pods),
     max_sandboxes=st.none() | st.integers(1, 25),
     parallelism=st.integers(1, 10),
     paused=st.booleans(),
@@ -206,17 +212,15 @@ views = st.builds(
 @settings(max_examples=400)
 def test_whatever_the_pool_looks_like_its_promises_hold(view: PoolView) -> None:
     decision = decide(view, NOW)
-    by_uid = {pod.uid: pod for pod in view.pods}
-    deleted = [by_uid[uid] for uid in decision.delete]
-    assert all(pod.state not in (PodState.CLAIMED, PodState.TERMINATING) for pod in deleted)
+    deleted = [view.pods.get(uid) for uid in decision.delete]
+    assert all(pod is not None and pod.state not in (PodState.CLAIMED, PodState.TERMINATING) for pod in deleted)
     assert decision.create >= 0
     if view.max_sandboxes is not None and decision.create:
         assert len(view.pods) + view.pending_creates + decision.create <= view.max_sandboxes
-    starting = sum(pod.state is PodState.STARTING and pod.current for pod in view.pods) + view.pending_creates
+    starting = view.pods.count(PodState.STARTING, current=True) + view.pending_creates
     assert not decision.create or decision.create + starting - len(deleted) <= view.parallelism
     if not view.paused and not view.deleting:
-        bad = {pod.uid for pod in view.pods if pod.state in (PodState.FAILED, PodState.UNHEALTHY)}
-        assert bad <= set(decision.delete)
+        assert set(view.pods.bad) <= set(decision.delete)
 
 
 @given(st.integers(0, 8), st.integers(0, 4), st.floats(1, 50), st.integers(8, 20) | st.none(), st.data())
@@ -229,7 +233,7 @@ def test_old_pods_and_old_templates_are_replaced_and_then_there_is_peace(
              for n in range(data.draw(st.integers(0, 8)))}  # fmt: skip
     for step in range(200):
         view = PoolView(
-            replicas, list(alive.values()), maximum, max_unavailable=spare, max_age_seconds=age + 1000, parallelism=2
+            replicas, Census(alive.values()), maximum, max_unavailable=spare, max_age_seconds=age + 1000, parallelism=2
         )
         decision = decide(view, 1000.0 + age)
         if not decision.create and not decision.delete:
@@ -271,7 +275,12 @@ class StaleWatch(RuleBasedStateMachine):
             for p in self.seen.values()
         ]  # fmt: skip
         decision = decide(
-            PoolView(self.replicas, view, self.maximum, pending_creates=self.expectations.pending_creates(self.now)),
+            PoolView(
+                self.replicas,
+                Census(view),
+                self.maximum,
+                pending_creates=self.expectations.pending_creates(self.now),
+            ),
             self.now,
         )
         for _ in range(decision.create):
@@ -325,7 +334,7 @@ class StaleWatch(RuleBasedStateMachine):
             return
         warm = sum(pod.state in (PodState.WARM, PodState.STARTING) for pod in self.real.values())
         claimed = sum(pod.state is PodState.CLAIMED for pod in self.real.values())
-        decision = decide(PoolView(self.replicas, list(self.seen.values()), self.maximum), self.now)
+        decision = decide(PoolView(self.replicas, Census(self.seen.values()), self.maximum), self.now)
         after = warm + decision.create - len(decision.delete)
         assert after == max(0, min(self.replicas, self.maximum - claimed))
 

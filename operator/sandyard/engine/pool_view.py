@@ -15,12 +15,13 @@ from sandyard.engine.store import Store
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool import arithmetic, report
-from sandyard.pool.arithmetic import PoolPod, PoolView
+from sandyard.pool.arithmetic import PoolView
+from sandyard.pool.census import Census, PoolPod
 
 __all__ = ["pods", "replicas", "status", "trouble", "view"]
 
 
-def pods(store: Store, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> list[PoolPod]:
+def pods(store: Store, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> Census:
     """All pods of *pool*, as the arithmetic sees them."""
     assert pool.spec is not None
     now = clock.monotonic()
@@ -43,7 +44,7 @@ def pods(store: Store, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> li
                 stuck=state is PodState.STARTING and observe.trouble(pod) is not None,
             )
         )
-    return seen
+    return Census(seen)
 
 
 def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> PoolView:

@@ -18,37 +18,17 @@ Rules, in this order:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final
 
-from sandyard.pod.observe import PodState
+from sandyard.pool.census import Census
+from sandyard.pool.ordered import Ordered
 
-__all__ = ["CANARIES", "Decision", "PoolPod", "PoolView", "amount", "decide"]
+__all__ = ["CANARIES", "Decision", "PoolView", "amount", "decide"]
 
 CANARIES: Final = 2
-
-
-@dataclass(frozen=True)
-class PoolPod:
-    """One pod as the arithmetic sees it.
-
-    Attributes
-    ----------
-    created_at, since
-        When it was made, and since when it is ready; seconds.
-    current
-        Whether it is of the pool's present template.
-    stuck
-        Whether something keeps it from starting (image, scheduling).
-    """
-
-    uid: str
-    state: PodState
-    created_at: float = 0.0
-    since: float = 0.0
-    current: bool = True
-    stuck: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +56,7 @@ class PoolView:
     """
 
     replicas: int
-    pods: Sequence[PoolPod]
+    pods: Census
     max_sandboxes: int | None = None
     parallelism: int = 10
     start_timeout_seconds: float = 300.0
@@ -118,55 +98,53 @@ class Decision:
 
 
 def decide(view: PoolView, now: float) -> Decision:
-    """The next step of the pool *view* at time *now*."""
+    """The next step of the pool *view* at time *now*.
+
+    It costs as much as there is to be done, however many pods there are.
+    """
+    pods = view.pods
     if view.deleting:
-        unclaimed = [pod for pod in view.pods if pod.state not in (PodState.CLAIMED, PodState.TERMINATING)]
-        return Decision(delete=tuple(pod.uid for pod in unclaimed))
-    failed = [pod for pod in view.pods if pod.state in (PodState.FAILED, PodState.UNHEALTHY)]
-    starting = [pod for pod in view.pods if pod.state is PodState.STARTING]
-    late = [pod for pod in starting if now - pod.created_at >= view.start_timeout_seconds]
-    gone = {pod.uid for pod in [*failed, *late]}
+        return Decision(delete=tuple(pods.unclaimed()))
+    late = [*_late(pods.starting, view, now), *_late(pods.starting_outdated, view, now)]
+    gone = {*pods.bad, *late}
     if view.paused:
-        return Decision(again_at=_next_timeout(starting, gone, view))
+        times = [_next_timeout(starting, gone, view) for starting in (pods.starting, pods.starting_outdated)]
+        return Decision(again_at=_earliest(times))
 
-    ready = [pod for pod in view.pods if pod.state in (PodState.WARM, PodState.PROVEN)]
-    outdated_starting = [pod for pod in starting if not pod.current and pod.uid not in gone]
-    starting = [pod for pod in starting if pod.current and pod.uid not in gone]
-    gone |= {pod.uid for pod in outdated_starting}
-    current = [pod for pod in ready if pod.current]
-    outdated = [pod for pod in ready if not pod.current]
-
-    alive = len(view.pods) + view.pending_creates
+    gone.update(pods.starting_outdated)
+    starting = len(pods.starting) - sum(uid in pods.starting for uid in late)
+    current, outdated = len(pods.ready), len(pods.ready_outdated)
+    alive = len(pods) + view.pending_creates
     # A warm pod makes room for a Sandbox that cannot use it.
-    others = alive - len(current) - len(outdated) - len(starting) - view.pending_creates + view.reserved
+    others = alive - current - outdated - starting - view.pending_creates + view.reserved
     want, capped = _bounded(view.replicas + view.waiting, others, view.max_sandboxes)
-    under_way = len(starting) + view.pending_creates
+    under_way = starting + view.pending_creates
     # Pods over their age get substitutes on top, a few at a time.
-    aged = _aged(current, view, now)
-    substitutes = min(len(aged), max(1, view.max_unavailable))
-    target, no_room = _bounded(want + substitutes, others + len(outdated), view.max_sandboxes)
+    aged = 0 if view.max_age_seconds is None else pods.ready.up_to(now - view.max_age_seconds)
+    substitutes = min(aged, max(1, view.max_unavailable))
+    target, no_room = _bounded(want + substitutes, others + outdated, view.max_sandboxes)
     target = max(want, target)
+    startable = _startable(view, late, under_way, now)
 
-    gone |= {pod.uid for pod in _surplus(starting, aged, current, len(current) + under_way - target)}
-    gone |= {pod.uid for pod in aged[: max(0, len(current) - want)]}
+    gone.update(islice(_dispensable(pods, gone, aged), max(0, current + under_way - target)))
+    gone.update(islice(pods.ready, min(aged, max(0, current - want))))
     full = view.max_sandboxes is not None and alive >= view.max_sandboxes
     if aged and no_room and not under_way and full:
         # There is no room for a substitute: the oldest goes first.
-        gone.add(aged[0].uid)
-    gone |= {pod.uid for pod in _rollout(view, current, outdated, want, blocked=full and not under_way)}
+        gone.update(islice(pods.ready, 1))
+    gone.update(islice(pods.ready_outdated, _replaceable(view, want, blocked=full and not under_way)))
 
-    room = max(0, target - len(current) - under_way)
+    room = max(0, target - current - under_way)
     if view.max_sandboxes is not None:
         # Replacing is not an excuse to go beyond the maximum: what goes must be gone first.
         room = max(0, min(room, view.max_sandboxes - alive - view.reserved))
-    create = _startable(view, room, starting, now)
     held = room > 0 and now < view.held_until
-    times = [_next_timeout(starting, gone, view), view.held_until if held else None, _next_aged(current, view, now)]
+    times = [_next_timeout(pods.starting, gone, view), view.held_until if held else None, _next_aged(view, now)]
     return Decision(
-        create=create,
+        create=min(room, startable),
         delete=tuple(sorted(gone)),
-        timed_out=tuple(sorted(pod.uid for pod in late)),
-        again_at=min((time for time in times if time is not None), default=None),
+        timed_out=tuple(sorted(late)),
+        again_at=_earliest(times),
         at_maximum=capped,
     )
 
@@ -184,60 +162,61 @@ def amount(text: str, replicas: int) -> int:
     return int(text)
 
 
-def _aged(ready: Sequence[PoolPod], view: PoolView, now: float) -> list[PoolPod]:
-    """Pods over their age, the oldest first."""
-    if view.max_age_seconds is None:
-        return []
-    old = [pod for pod in ready if now - pod.since >= view.max_age_seconds]
-    return sorted(old, key=lambda pod: (pod.since, pod.uid))
+def _earliest(times: list[float | None]) -> float | None:
+    return min((time for time in times if time is not None), default=None)
 
 
-def _next_aged(ready: Sequence[PoolPod], view: PoolView, now: float) -> float | None:
+def _late(starting: Ordered, view: PoolView, now: float) -> list[str]:
+    """Pods that have taken too long to start."""
+    return list(islice(starting, starting.up_to(now - view.start_timeout_seconds)))
+
+
+def _next_timeout(starting: Ordered, gone: set[str], view: PoolView) -> float | None:
+    first = next((uid for uid in starting if uid not in gone), None)
+    return None if first is None else starting.weight(first) + view.start_timeout_seconds
+
+
+def _next_aged(view: PoolView, now: float) -> float | None:
+    """When the next pod comes of age."""
     if view.max_age_seconds is None:
         return None
-    times = [pod.since + view.max_age_seconds for pod in ready]
-    return min((time for time in times if time > now), default=None)
+    since = view.pods.ready.above(now - view.max_age_seconds)
+    return None if since is None else since + view.max_age_seconds
 
 
-def _surplus(
-    starting: Sequence[PoolPod], aged: Sequence[PoolPod], ready: Sequence[PoolPod], surplus: int
-) -> list[PoolPod]:
-    if surplus <= 0:
-        return []
-    youngest_start = sorted(starting, key=lambda pod: (not pod.stuck, -pod.created_at, pod.uid))
-    newest_ready = sorted((pod for pod in ready if pod not in aged), key=lambda pod: (-pod.since, pod.uid))
-    return [*youngest_start, *aged, *newest_ready][:surplus]
+def _dispensable(pods: Census, gone: set[str], aged: int) -> Iterator[str]:
+    """Pods of the present template in the order in which they go when there are too many.
+
+    *gone* go anyway; *aged* is the number of those over their age.
+    """
+    starts = chain(reversed(pods.stuck), (uid for uid in reversed(pods.starting) if uid not in pods.stuck))
+    going = frozenset(gone)
+    yield from (uid for uid in starts if uid not in going)
+    yield from islice(pods.ready, aged)
+    yield from islice(reversed(pods.ready), len(pods.ready) - aged)
 
 
-def _rollout(
-    view: PoolView, current: Sequence[PoolPod], outdated: Sequence[PoolPod], want: int, *, blocked: bool
-) -> list[PoolPod]:
-    """Warm pods of an earlier template that may go now.
+def _replaceable(view: PoolView, want: int, *, blocked: bool) -> int:
+    """How many warm pods of an earlier template may go now, the oldest first.
 
     *blocked*: ``maxSandboxes`` leaves no room for a substitute and none is under way; then one
     goes even where none may be missing, or nothing would ever move.
     """
     may_miss = max(view.max_unavailable, 1 if blocked else 0)
-    keep = max(0, min(want, view.replicas) - may_miss - len(current))
-    oldest_last = sorted(outdated, key=lambda pod: (-pod.since, pod.uid))
-    return oldest_last[keep:]
+    keep = max(0, min(want, view.replicas) - may_miss - len(view.pods.ready))
+    return max(0, len(view.pods.ready_outdated) - keep)
 
 
-def _startable(view: PoolView, room: int, starting: Sequence[PoolPod], now: float) -> int:
-    if room == 0 or now < view.held_until:
+def _startable(view: PoolView, late: list[str], under_way: int, now: float) -> int:
+    """How many pods may be started at once."""
+    if any(uid not in late for uid in view.pods.stuck):
+        # More of the same would be stuck the same way.
         return 0
-    under_way = len(starting) + view.pending_creates
+    if now < view.held_until:
+        return 0
     limit = view.parallelism
     if view.failures:
         limit = 1
     elif not view.proven:
         limit = min(CANARIES, limit)
-    if any(pod.stuck for pod in starting):
-        # More of the same would be stuck the same way.
-        return 0
-    return max(0, min(room, limit - under_way))
-
-
-def _next_timeout(starting: Sequence[PoolPod], gone: set[str], view: PoolView) -> float | None:
-    waiting = [pod.created_at for pod in starting if pod.uid not in gone]
-    return min(waiting) + view.start_timeout_seconds if waiting else None
+    return max(0, limit - under_way)

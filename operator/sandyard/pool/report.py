@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,8 @@ from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason
 from sandyard.pod.observe import PodState, Trouble
-from sandyard.pool.arithmetic import PoolPod
 from sandyard.pool.backoff import Backoff
+from sandyard.pool.census import Census
 
 __all__ = ["PoolFacts", "status"]
 
@@ -37,7 +36,7 @@ class PoolFacts:
     generation: int
     replicas: int
     template_hash: str
-    pods: Sequence[PoolPod]
+    pods: Census
     pending_creates: int
     waiting: int
     warm_hits: int
@@ -56,19 +55,17 @@ class PoolFacts:
 
 def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str, Any]:
     """The status as it should be written; *before* is the last one, *now* seconds since the epoch."""
-    count = Counter(pod.state for pod in facts.pods)
-    warm = sum(1 for pod in facts.pods if pod.state is PodState.WARM and pod.current)
-    outdated = sum(
-        1 for pod in facts.pods if not pod.current and pod.state in (PodState.WARM, PodState.PROVEN, PodState.STARTING)
-    )
-    starting = sum(1 for pod in facts.pods if pod.current and pod.state in (PodState.STARTING, PodState.PROVEN))
+    pods = facts.pods
+    warm = pods.count(PodState.WARM, current=True)
+    outdated = pods.count(PodState.WARM, PodState.PROVEN, PodState.STARTING, current=False)
+    starting = pods.count(PodState.STARTING, PodState.PROVEN, current=True)
     content: dict[str, Any] = {
         "observedGeneration": facts.generation,
         "replicas": warm,
         "starting": starting + facts.pending_creates,
-        "claimed": count[PodState.CLAIMED],
-        "terminating": count[PodState.TERMINATING],
-        "unhealthy": count[PodState.FAILED] + count[PodState.UNHEALTHY],
+        "claimed": pods.count(PodState.CLAIMED),
+        "terminating": pods.count(PodState.TERMINATING),
+        "unhealthy": pods.count(PodState.FAILED, PodState.UNHEALTHY),
         "outdated": outdated,
         "warmHits": facts.warm_hits,
         "coldStarts": facts.cold_starts,
