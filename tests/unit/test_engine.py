@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from sandyard.api import names
 from sandyard.engine import records, settings
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.loops.timers import Timers
@@ -40,7 +40,7 @@ def parts_of(store: Store, gateway: Any) -> Any:
     """What claims work with, with queues that nobody runs."""
     clock = Clock()
     queues = Queues.make(WorkQueue, store.namespace_of)
-    memories = Memories(store, clock)
+    memories = Memories(clock)
     return SimpleNamespace(store=store, gateway=gateway, metrics=None, queues=queues, memories=memories, clock=clock)
 
 
@@ -48,19 +48,23 @@ def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **label
     return objects.pod(uid, version=version, labels={names.LABEL_TEMPLATE_HASH: HASH, **labels})
 
 
+def warmest(store: Store, record: records.PoolRecord | None = None) -> Any:
+    return next((store.pods[uid] for uid in store.warm(record or pool())), None)
+
+
 def test_the_oldest_warm_pod_is_taken_first_and_only_once() -> None:
     store = Store(Clock())
     store.put_pool(pool())
     for uid in ("b", "a"):
         store.pod_changed(None, warm(uid))
-    first = store.take_warm(pool())
+    first = warmest(store)
     assert first is not None
     store.reserve(first.metadata.uid, "s1")
-    second = store.take_warm(pool())
+    second = warmest(store)
     assert second is not None
     assert {first.metadata.uid, second.metadata.uid} == {"a", "b"}
     store.reserve(second.metadata.uid, "s2")
-    assert store.take_warm(pool()) is None
+    assert warmest(store) is None
 
 
 def test_a_pod_of_another_template_is_not_taken() -> None:
@@ -69,21 +73,20 @@ def test_a_pod_of_another_template_is_not_taken() -> None:
     store.pod_changed(None, warm("a"))
     changed = pool(2, template={"image": "python:3.12"})
     store.put_pool(changed)
-    store.rebuild_warm(changed)
-    assert store.take_warm(changed) is None
+    assert warmest(store, changed) is None
 
 
 def test_a_refused_pod_is_left_alone_until_it_is_seen_anew() -> None:
     store = Store(Clock())
     store.put_pool(pool())
     store.pod_changed(None, warm("a"))
-    pod = store.take_warm(pool())
+    pod = warmest(store)
     assert pod is not None
     store.reserve("a", "s")
-    store.refused(pod)
-    assert store.take_warm(pool()) is None
+    store.release("a", "s", refused_version="1")
+    assert warmest(store) is None
     store.pod_changed(pod, warm("a", version="2"))
-    assert store.take_warm(pool()) is not None
+    assert warmest(store) is not None
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
@@ -135,7 +138,7 @@ class ClaimsFromTheStore(RuleBasedStateMachine):
 
     @rule(target=taken)
     def takes(self) -> tuple[str, str]:
-        pod = self.store.take_warm(self.pool)
+        pod = warmest(self.store)
         if pod is None:
             return ("", "")
         self.count += 1
@@ -157,7 +160,7 @@ class ClaimsFromTheStore(RuleBasedStateMachine):
             echo = warm(uid, version=str(self.version), **{names.LABEL_SANDBOX_UID: owner})
             self.store.pod_changed(before, echo)
         else:
-            self.store.refused(before)
+            self.store.release(uid, owner, refused_version=before.metadata.resource_version)
             del self.owner[uid]
             self.store.pod_changed(before, warm(uid, version=str(self.version)))
 

@@ -13,8 +13,9 @@ from sandyard.api.reasons import Reason
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState
 from sandyard.pool import arithmetic, recycle
-from sandyard.pool.arithmetic import PoolPod, PoolView, decide
+from sandyard.pool.arithmetic import PoolView, decide
 from sandyard.pool.backoff import Backoff
+from sandyard.pool.census import Census, PoolPod
 from sandyard.pool.expectations import Expectations
 from tests.unit import objects
 
@@ -138,17 +139,17 @@ NOW = 1000.0
 
 def test_a_warm_pod_makes_room_for_a_sandbox_that_cannot_use_it() -> None:
     warm = [PoolPod(f"w{n}", PodState.WARM, 0, n) for n in range(3)]
-    decision = decide(PoolView(replicas=3, pods=warm, max_sandboxes=3, reserved=1), NOW)
+    decision = decide(PoolView(replicas=3, pods=Census(warm), max_sandboxes=3, reserved=1), NOW)
     assert decision.delete == ("w2",)
     assert decision.create == 0
-    after = decide(PoolView(replicas=3, pods=warm[:2], max_sandboxes=3, reserved=1), NOW)
+    after = decide(PoolView(replicas=3, pods=Census(warm[:2]), max_sandboxes=3, reserved=1), NOW)
     assert (after.create, after.delete) == (0, ())
 
 
 def test_what_is_being_deleted_still_takes_its_place() -> None:
     pods = [PoolPod("t", PodState.TERMINATING), PoolPod("w", PodState.WARM, 0, 1)]
-    assert decide(PoolView(replicas=2, pods=pods, max_sandboxes=2), NOW).create == 0
-    assert decide(PoolView(replicas=2, pods=pods, max_sandboxes=3), NOW).create == 1
+    assert decide(PoolView(replicas=2, pods=Census(pods), max_sandboxes=2), NOW).create == 0
+    assert decide(PoolView(replicas=2, pods=Census(pods), max_sandboxes=3), NOW).create == 1
 
 
 def test_a_rounded_share_never_keeps_a_rollout_from_moving() -> None:
@@ -162,8 +163,8 @@ def test_stuck_starts_go_before_those_that_may_still_come() -> None:
         PoolPod("stuck", PodState.STARTING, NOW - 100, stuck=True),
         PoolPod("new", PodState.STARTING, NOW - 1),
     ]
-    assert decide(PoolView(replicas=2, pods=starting), NOW).delete == ("stuck",)
-    assert decide(PoolView(replicas=1, pods=starting), NOW).delete == ("new", "stuck")
+    assert decide(PoolView(replicas=2, pods=Census(starting)), NOW).delete == ("stuck",)
+    assert decide(PoolView(replicas=1, pods=Census(starting)), NOW).delete == ("new", "stuck")
 
 
 def test_a_refused_delete_is_tried_again() -> None:

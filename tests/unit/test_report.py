@@ -10,8 +10,8 @@ from sandyard.api import conditions
 from sandyard.api.reasons import Condition, Reason
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool import report
-from sandyard.pool.arithmetic import PoolPod
 from sandyard.pool.backoff import Backoff
+from sandyard.pool.census import Census, PoolPod
 
 PODS = [
     PoolPod("w1", PodState.WARM), PoolPod("w2", PodState.WARM), PoolPod("w3", PodState.WARM, current=False),
@@ -26,7 +26,8 @@ IMAGE = Trouble(Reason.IMAGE_PULL, "no such image")
 def made(before: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     content = {"uid": "u", "generation": 3, "replicas": 2, "template_hash": "h", "pods": PODS[:2],
                "pending_creates": 0, "waiting": 0, "warm_hits": 5, "cold_starts": 1, **fields}  # fmt: skip
-    return report.status(report.PoolFacts(**content), before or {}, 1000.0)
+    facts = report.PoolFacts(**{**content, "pods": Census(content["pods"])})
+    return report.status(facts, before or {}, 1000.0)
 
 
 def said(status: dict[str, Any], kind: Condition) -> tuple[str, str]:

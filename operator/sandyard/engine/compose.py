@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.engine import Engine
 from sandyard.engine.events import Recorder
 from sandyard.engine.gateway import Gateway, RunInPod
@@ -92,7 +92,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     store = Store(clock)
     queues = Queues.make(outside.queue, store.namespace_of)
     timers = Timers(queues.sandboxes.add, clock)
-    memories = Memories(store, clock)
+    memories = Memories(clock)
     leadership = Leadership(outside.lease)
     api_servers = ApiServers()
     isolation = Isolation(settings, api_servers)
@@ -129,7 +129,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         Teardown(parts, provider, scrubbing),
         telling,
     )
-    intake = Intake(parts, routing, sandboxes, refill, scrubbing)
+    intake = Intake(parts, claims, routing, sandboxes, refill, scrubbing)
     work = (
         (queues.sandboxes, sandboxes.reconcile),
         (queues.pools, refill.reconcile),

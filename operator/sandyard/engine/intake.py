@@ -7,6 +7,7 @@ from typing import Any
 
 from sandyard.api.objects import Pod
 from sandyard.engine import records
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.refill import Refill
 from sandyard.engine.routing import Routing
@@ -20,13 +21,14 @@ class Intake:
     """Events of the watches, and what lists have found."""
 
     def __init__(
-        self, parts: Parts, routing: Routing, sandboxes: Sandboxes, refill: Refill, scrubbing: Scrubbing
+        self, parts: Parts, claims: Claims, routing: Routing, sandboxes: Sandboxes, refill: Refill, scrubbing: Scrubbing
     ) -> None:
         self._store = parts.store
         self._queues = parts.queues
         self._isolation = parts.isolation
         self._nudges = parts.nudges
         self._setups = parts.setups
+        self._claims = claims
         self._routing = routing
         self._sandboxes = sandboxes
         self._refill = refill
@@ -64,8 +66,6 @@ class Intake:
         known = self._store.pools.get(record.uid)
         if not self._store.put_pool(record):
             return
-        if known is None or known.template_hash != record.template_hash:
-            self._store.rebuild_warm(record)
         self._routing.pool_changed(known, record)
 
     def pool_gone(self, uid: str) -> None:
@@ -79,6 +79,7 @@ class Intake:
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Follow the informer of pods."""
         self._store.pod_changed(before, after)
+        self._claims.pod_changed(before, after)
         self._refill.pod_seen(before, after)
         self._routing.pod_changed(before, after)
         if after is None:

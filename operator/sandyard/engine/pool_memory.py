@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,12 +13,12 @@ from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord
-from sandyard.engine.store import Store
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.demand import Demand
 from sandyard.pool.expectations import Expectations
+from sandyard.pool.ordered import Ordered
 
 __all__ = ["Memories", "PoolMemory", "remember"]
 
@@ -63,16 +64,15 @@ class PoolMemory:
     _failed_pods: set[str] = field(default_factory=set)
     _timed_pods: set[str] = field(default_factory=set)
 
-    def turn_to(self, template_hash: str) -> bool:
+    def turn_to(self, template_hash: str) -> None:
         """A new template is a new chance: forget what was learnt of the old one."""
         if self.template_hash == template_hash:
-            return False
+            return
         self.template_hash = template_hash
         self.backoff = Backoff()
         self.proven = False
         self.refused = ""
         self.runtime = self.network = None
-        return True
 
     def pod_gone(self, uid: str) -> None:
         """The pod is no longer on the watch."""
@@ -107,15 +107,21 @@ class PoolMemory:
                 found.append((pod, observe.sickness(pod)))
         return found
 
-    def learn(self, pods: Iterable[Pod], egress: str, now: float) -> float | None:
+    def learn(self, pods: Iterable[Pod], ready: Ordered, egress: str, now: float) -> float | None:
         """Draw conclusions from pods that turned ready.
+
+        Parameters
+        ----------
+        pods
+            Those that have changed since the last time.
+        ready
+            All that are ready now, by the time since when.
 
         Returns
         -------
         float or None
             Seconds after which another look is worth it.
         """
-        again = None
         for pod in self._current(pods):
             state = observe.classify(pod, egress)
             if state not in (PodState.WARM, PodState.PROVEN, PodState.CLAIMED) or not observe.is_ready(pod):
@@ -128,12 +134,19 @@ class PoolMemory:
             if not self.proven or ready_at > self.failed_at:
                 self._believe(pod)
             self.proven = True
-            if self.backoff.failures and ready_at >= self.failed_at - 1:
-                if now - ready_at >= FORGIVE_AFTER_SECONDS:
-                    self.backoff = self.backoff.succeed()
-                else:
-                    again = FORGIVE_AFTER_SECONDS
-        return again
+        return self._forgive(ready, now) if self.backoff.failures else None
+
+    def _forgive(self, ready: Ordered, now: float) -> float | None:
+        """End the backoff once a pod that turned ready after the last failure has stayed so."""
+        # Times in objects have whole seconds.
+        failed_before = math.nextafter(self.failed_at - 1, -math.inf)
+        since = ready.above(failed_before)
+        if since is None:
+            return None
+        if now - since >= FORGIVE_AFTER_SECONDS:
+            self.backoff = self.backoff.succeed()
+            return None
+        return FORGIVE_AFTER_SECONDS
 
     def _current(self, pods: Iterable[Pod]) -> list[Pod]:
         return [pod for pod in pods if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == self.template_hash]
@@ -156,35 +169,39 @@ class PoolMemory:
 class Memories:
     """What is remembered of each pool."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._by_pool: dict[str, PoolMemory] = {}
+        # Pools in which Sandboxes wait for room, by Sandbox.
+        self._room_wanted: dict[str, str] = {}
 
     def of(self, pool: PoolRecord) -> PoolMemory:
         """What is remembered of *pool*, as far as it holds for its present template."""
         memory = self._by_pool.get(pool.uid)
         if memory is None:
             memory = self._by_pool[pool.uid] = remember(pool, self._clock.now())
-        if memory.turn_to(pool.template_hash):
-            self._store.rebuild_warm(pool)
+        memory.turn_to(pool.template_hash)
         return memory
 
     def known(self, pool_uid: str) -> PoolMemory | None:
         """What is remembered of a pool, if anything is."""
         return self._by_pool.get(pool_uid)
 
-    def deleting_uids(self, pool_uid: str) -> frozenset[str]:
-        """Pods of the pool whose delete is under way and not yet seen."""
-        memory = self._by_pool.get(pool_uid)
-        return memory.expectations.deletes(self._clock.monotonic()) if memory is not None else frozenset()
+    def wait_for_room(self, pool: PoolRecord, sandbox_uid: str) -> None:
+        """The Sandbox waits for room to start a pod of its own, behind those that do already."""
+        if self._room_wanted.get(sandbox_uid) != pool.uid:
+            self.stop_waiting_for_room(sandbox_uid)
+            self._room_wanted[sandbox_uid] = pool.uid
+        self.of(pool).own_starts[sandbox_uid] = None
 
-    def stop_waiting_for_room(self, sandbox_uid: str) -> list[str]:
-        """The Sandbox no longer waits for room to start a pod of its own; the pools in which it did."""
-        pools = [uid for uid, memory in self._by_pool.items() if sandbox_uid in memory.own_starts]
-        for uid in pools:
-            del self._by_pool[uid].own_starts[sandbox_uid]
-        return pools
+    def stop_waiting_for_room(self, sandbox_uid: str) -> str | None:
+        """The Sandbox no longer waits for room; the pool in which it did, if it did."""
+        pool_uid = self._room_wanted.pop(sandbox_uid, None)
+        memory = self._by_pool.get(pool_uid) if pool_uid is not None else None
+        if memory is None:
+            return None
+        memory.own_starts.pop(sandbox_uid, None)
+        return pool_uid
 
     def forget(self, pool_uid: str) -> None:
         """The pool is gone."""

@@ -4,47 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandyard.api import conditions, model, names
+from sandyard.api import conditions
 from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.store import Store
-from sandyard.pod import observe
-from sandyard.pod.observe import PodState, Trouble
+from sandyard.pod.observe import Trouble
 from sandyard.pool import arithmetic, report
 from sandyard.pool.arithmetic import PoolView
-from sandyard.pool.census import Census, PoolPod
 
-__all__ = ["pods", "replicas", "status", "trouble", "view"]
-
-
-def pods(store: Store, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> Census:
-    """All pods of *pool*, as the arithmetic sees them."""
-    assert pool.spec is not None
-    now = clock.monotonic()
-    egress = pool.spec.template.network.egress
-    seen = []
-    for pod in store.pods_of_pool(pool.uid):
-        uid = pod.metadata.uid
-        state = observe.classify(pod, egress)
-        if store.reserved_for(uid) is not None and state is not PodState.TERMINATING:
-            state = PodState.CLAIMED
-        elif memory.expectations.deleting(uid, now):
-            state = PodState.TERMINATING
-        seen.append(
-            PoolPod(
-                uid=uid,
-                state=state,
-                created_at=model.seconds(pod.metadata.creation_timestamp),
-                since=observe.ready_at(pod),
-                current=pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == pool.template_hash,
-                stuck=state is PodState.STARTING and observe.trouble(pod) is not None,
-            )
-        )
-    return Census(seen)
+__all__ = ["replicas", "status", "trouble", "view"]
 
 
 def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> PoolView:
@@ -53,7 +25,7 @@ def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clo
     spec = pool.spec
     return PoolView(
         replicas=replicas(pool, memory, clock.now()),
-        pods=pods(store, pool, memory, clock),
+        pods=store.sort_pods(pool).census,
         max_sandboxes=spec.max_sandboxes,
         parallelism=spec.startup.parallelism,
         start_timeout_seconds=spec.startup.timeout_seconds,
@@ -81,15 +53,7 @@ def replicas(pool: PoolRecord, memory: PoolMemory, now: float) -> int:
 
 def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
     """What holds a starting pod of the present template back."""
-    assert pool.spec is not None
-    for pod in store.pods_of_pool(pool.uid):
-        if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
-            continue
-        if observe.classify(pod, pool.spec.template.network.egress) is PodState.STARTING:
-            found = observe.trouble(pod)
-            if found is not None:
-                return found
-    return None
+    return next(iter(store.sort_pods(pool).troubled.values()), None)
 
 
 def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> dict[str, Any]:
@@ -108,7 +72,7 @@ def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, c
         replicas=replicas(pool, memory, now),
         autoscale=_autoscale(pool, memory, now),
         template_hash=pool.template_hash,
-        pods=pods(store, pool, memory, clock),
+        pods=store.sort_pods(pool).census,
         pending_creates=memory.expectations.pending_creates(clock.monotonic()),
         waiting=claims.waiting(pool.uid),
         warm_hits=memory.warm_hits,

@@ -11,7 +11,7 @@ from sandyard.api.network import Network
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason, Start
 from sandyard.api.template import Template
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.records import PoolRecord, SandboxRecord
 from sandyard.engine.refill import Refill, refusal
@@ -64,7 +64,8 @@ class Provider:
 
     def _leave_room(self, sandbox_uid: str) -> None:
         """It no longer waits for room to start a pod of its own; who kept room for it can use that now."""
-        for pool_uid in self._memories.stop_waiting_for_room(sandbox_uid):
+        pool_uid = self._memories.stop_waiting_for_room(sandbox_uid)
+        if pool_uid is not None:
             self._queues.pools.add(pool_uid)
 
     async def provide(self, sandbox: SandboxRecord) -> Provided | None:
@@ -98,8 +99,6 @@ class Provider:
             return None
         resumed = bool(sandbox.status.get("workspaceClaim"))
         if resumed or sandbox.spec.env or (own is not None and not network.widens(template.network, own)):
-            # It may have waited for a warm one before its spec was changed.
-            self._claims.forget(sandbox.uid)
             await self._start_from_pool(sandbox, pool, _with_network(template, own))
             return None
         self._leave_room(sandbox.uid)
@@ -109,6 +108,11 @@ class Provider:
 
     async def _start_from_pool(self, sandbox: SandboxRecord, pool: PoolRecord, template: Template) -> None:
         assert pool.spec is not None
+        if await self._claims.settle(sandbox) is not None:
+            self._queues.sandboxes.add(sandbox.uid)
+            return
+        # It may have waited for a warm pod before its network was changed.
+        self._claims.forget(sandbox.uid)
         name = _name(sandbox)
         if self._refill.take_room(pool, sandbox.uid, name):
             try:
@@ -129,11 +133,12 @@ class Provider:
 
     async def _claim(self, sandbox: SandboxRecord, pool: PoolRecord) -> Provided | None:
         assert pool.spec is not None and sandbox.spec is not None
-        waited = self._claims.waiter(sandbox.uid) is not None
+        claim = self._claims.of(sandbox.uid)
+        waited = claim is not None and claim.waited
         opened = network.labels(Reach(sandbox.spec.network, pool.spec.template.dns)) if sandbox.spec.network else {}
         terms = expiry.terms_of(pool.spec).dump()
         action = pool.spec.when_empty.action
-        if not waited:
+        if claim is None:
             self._refill.arrived(pool)
         pod = await self._claims.claim(
             sandbox, pool, labels=opened, terms=terms, cold=action == "ColdStart", wait=action != "Reject"
@@ -151,12 +156,12 @@ class Provider:
         await self._telling.give_up(sandbox, Reason.POOL_EXHAUSTED, f"{message}, and whenEmpty.action is Reject")
 
     async def _still_waiting(self, sandbox: SandboxRecord, pool: PoolRecord) -> None:
-        waiter = self._claims.waiter(sandbox.uid)
-        if waiter is None:
+        claim = self._claims.of(sandbox.uid)
+        if claim is None:
             # Taken off the queue meanwhile: try again.
             self._queues.sandboxes.add_after(sandbox.uid, 0.01)
             return
-        waited = self._clock.monotonic() - waiter.since
+        waited = self._clock.monotonic() - claim.since
         if waited < _TELL_AFTER_SECONDS and not sandbox.status.get("conditions"):
             self._queues.sandboxes.add_after(sandbox.uid, _TELL_AFTER_SECONDS - waited)
             return

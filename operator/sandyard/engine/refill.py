@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Coroutine
+from itertools import islice
 from typing import Any
 
 from sandyard.api import conditions, names
@@ -17,14 +18,15 @@ from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine import pool_view, setups
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.pool_memory import PoolMemory
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.routing import Routing
+from sandyard.engine.state.pool_pods import PoolPods
 from sandyard.kube import errors
 from sandyard.pod import observe
-from sandyard.pod.observe import PodState, Trouble
+from sandyard.pod.observe import Trouble
 from sandyard.podspec import containers, rules
 from sandyard.podspec import pod as podspec
 from sandyard.pool import arithmetic
@@ -118,13 +120,12 @@ class Refill:
         now = self._clock.monotonic()
         if memory.expectations.creating(pod_name, now):
             return True
-        line = list(memory.own_starts)
-        place = line.index(sandbox_uid) if sandbox_uid in memory.own_starts else len(line)
-        if place < self._room(pool, memory):
-            memory.own_starts.pop(sandbox_uid, None)
+        room, line = self._room(pool, memory), memory.own_starts
+        if len(line) < room or (room > 0 and sandbox_uid in islice(line, int(room))):
+            self._memories.stop_waiting_for_room(sandbox_uid)
             memory.expectations.expect_create(pod_name, now)
             return True
-        memory.own_starts[sandbox_uid] = None
+        self._memories.wait_for_room(pool, sandbox_uid)
         self._queues.pools.add_after(pool.uid, 0)
         return False
 
@@ -138,7 +139,7 @@ class Refill:
         if pool.spec.max_sandboxes is None:
             return float("inf")
         pending = memory.expectations.pending_creates(self._clock.monotonic())
-        return pool.spec.max_sandboxes - len(self._store.pods_of_pool(pool.uid)) - pending
+        return pool.spec.max_sandboxes - len(self._store.sort_pods(pool).census) - pending
 
     def at_maximum(self, pool: PoolRecord) -> bool:
         """Whether ``maxSandboxes`` keeps the pool from starting what it wants."""
@@ -180,11 +181,14 @@ class Refill:
 
     async def _step(self, pool: PoolRecord, memory: PoolMemory) -> None:
         assert pool.spec is not None
-        self._learn(pool, memory)
+        pods = self._store.sort_pods(pool)
+        for uid in memory.expectations.take_overdue_deletes(self._clock.monotonic()):
+            self._store.staying(uid)
+        self._learn(pool, memory, pods)
         if not pool.deleting and not pool.spec.paused:
             self._claims.serve(pool)
         if memory.own_starts and (room := self._room(pool, memory)) > 0:
-            for uid in list(memory.own_starts)[: int(min(room, len(memory.own_starts)))]:
+            for uid in islice(memory.own_starts, int(min(room, len(memory.own_starts)))):
                 self._queues.sandboxes.add(uid)
         now = self._clock.now()
         decision = arithmetic.decide(pool_view.view(self._store, self._claims, pool, memory, self._clock), now)
@@ -194,8 +198,8 @@ class Refill:
         steps = [self._delete(memory, uid) for uid in decision.delete]
         if decision.create:
             steps.append(self._create(pool, memory, decision.create))
-        steps += self._overdue_setups(pool, memory, now)
-        await asyncio.gather(*steps, self._open_networks(pool, memory), self._nudge(pool))
+        steps += self._overdue_setups(pool, memory, pods, now)
+        await asyncio.gather(*steps, self._open_networks(pool, memory, pods), self._nudge(pool, pods))
         if pool.spec.autoscale is not None and not memory.demand.idle(now):
             # The load of the past is forgotten with time, without an event.
             self._queues.pools.add_after(pool.uid, _DEMAND_INTERVAL_SECONDS)
@@ -207,13 +211,13 @@ class Refill:
 
     # Learning
 
-    def _learn(self, pool: PoolRecord, memory: PoolMemory) -> None:
+    def _learn(self, pool: PoolRecord, memory: PoolMemory, pods: PoolPods) -> None:
         assert pool.spec is not None
         egress = pool.spec.template.network.egress
-        pods = self._store.pods_of_pool(pool.uid)
-        for pod, trouble in memory.failures(pods, egress):
+        news = [self._store.pods[uid] for uid in pods.take_news()]
+        for pod, trouble in memory.failures(news, egress):
             self._fail(pool, memory, trouble.reason, trouble.message, pod.metadata.uid)
-        again = memory.learn(pods, egress, self._clock.now())
+        again = memory.learn(news, pods.ready, egress, self._clock.now())
         if again is not None:
             self._queues.pools.add_after(pool.uid, again)
 
@@ -296,56 +300,55 @@ class Refill:
         if pod is None or self._store.reserved_for(uid) is not None:
             return
         memory.expectations.expect_delete(uid, self._clock.monotonic())
+        self._store.leaving(uid)
         try:
             if not await self._gateway.delete_free_pod(pod):
                 # Gone, or changed: the watch shows which, and then it is decided anew.
                 memory.expectations.delete_failed(uid)
+                self._store.staying(uid)
         except (errors.ApiError, errors.TransportError) as error:
             memory.expectations.delete_failed(uid)
+            self._store.staying(uid)
             _log.warning("delete failed", extra={"pod": pod.metadata.name, "error": str(error)})
             self._queues.pools.add_after(pod.metadata.labels.get(names.LABEL_POOL_UID, ""), 1.0)
 
-    def _overdue_setups(self, pool: PoolRecord, memory: PoolMemory, now: float) -> list[Coroutine[Any, Any, None]]:
+    def _overdue_setups(
+        self, pool: PoolRecord, memory: PoolMemory, pods: PoolPods, now: float
+    ) -> list[Coroutine[Any, Any, None]]:
         """Deletes of pods whose setup takes longer than it may."""
         assert pool.spec is not None
         setup = pool.spec.template.setup
         steps: list[Coroutine[Any, Any, None]] = []
         if setup is None:
             return steps
-        going = self._memories.deleting_uids(pool.uid)
-        for pod in self._store.pods_of_pool(pool.uid):
-            left = setups.seconds_left(pod, setup, now)
-            if left is None or names.LABEL_SANDBOX_UID in pod.metadata.labels or pod.metadata.uid in going:
-                continue
-            if left > 0:
-                self._queues.pools.add_after(pool.uid, left)
-            else:
-                self._fail(pool, memory, Reason.SETUP_FAILED, setups.overdue(setup), pod.metadata.uid)
-                steps.append(self._delete(memory, pod.metadata.uid))
+        overdue = pods.setups.up_to(now - setup.timeout_seconds)
+        for uid in [uid for uid in islice(pods.setups, overdue) if not pods.is_leaving(uid)]:
+            self._fail(pool, memory, Reason.SETUP_FAILED, setups.overdue(setup), uid)
+            steps.append(self._delete(memory, uid))
+        since = pods.setups.above(now - setup.timeout_seconds)
+        if since is not None:
+            self._queues.pools.add_after(pool.uid, since + setup.timeout_seconds - now)
         return steps
 
-    async def _open_networks(self, pool: PoolRecord, memory: PoolMemory) -> None:
+    async def _open_networks(self, pool: PoolRecord, memory: PoolMemory, pods: PoolPods) -> None:
         """Give proven pods the network of their template, before anybody claims them."""
         assert pool.spec is not None
         egress = pool.spec.template.network.egress
-        for pod in self._store.pods_of_pool(pool.uid):
+        for pod in [self._store.pods[uid] for uid in pods.setups_ended]:
+            await self._parts.setups.close(pod, pool.spec.template)
+        for pod in [self._store.pods[uid] for uid in pods.closed if uid not in memory.opening]:
             uid = pod.metadata.uid
-            if uid in memory.opening or self._store.reserved_for(uid):
+            if uid in memory.opening:
                 continue
-            if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
-                continue
-            if observe.setup_open(pod) and names.LABEL_SANDBOX_UID not in pod.metadata.labels:
-                await self._parts.setups.close(pod, pool.spec.template)
-            elif observe.classify(pod, egress) is PodState.PROVEN:
-                memory.opening.add(uid)
-                try:
-                    await self._gateway.relabel_network(pod, {names.LABEL_EGRESS: egress})
-                except BaseException:
-                    memory.opening.discard(uid)
-                    raise
+            memory.opening.add(uid)
+            try:
+                await self._gateway.relabel_network(pod, {names.LABEL_EGRESS: egress})
+            except BaseException:
+                memory.opening.discard(uid)
+                raise
 
-    async def _nudge(self, pool: PoolRecord) -> None:
-        for pod in self._store.pods_of_pool(pool.uid):
+    async def _nudge(self, pool: PoolRecord, pods: PoolPods) -> None:
+        for pod in [self._store.pods[uid] for uid in pods.unready]:
             wait = await self._parts.nudges.consider(pod)
             if wait is not None:
                 self._queues.pools.add_after(pool.uid, wait)
@@ -354,12 +357,7 @@ class Refill:
         """Take the finalizer off once every pod is gone that belongs to no Sandbox."""
         if names.FINALIZER not in pool.finalizers or memory.expectations.pending_creates(self._clock.monotonic()):
             return
-        left = [
-            pod
-            for pod in self._store.pods_of_pool(pool.uid)
-            if names.LABEL_SANDBOX_UID not in pod.metadata.labels and self._store.reserved_for(pod.metadata.uid) is None
-        ]
-        if not left:
+        if not self._store.unowned_pods(pool.uid):
             written = await self._gateway.remove_finalizer(pool)
             if written is not None:
                 self._merge(pool, written)
@@ -369,7 +367,6 @@ class Refill:
     def _merge(self, pool: PoolRecord, written: PoolRecord) -> None:
         """Take in the reply to our own write, and act on what others have changed."""
         if self._store.merge_pool(pool, written):
-            self._store.rebuild_warm(pool)
             self._routing.pool_changed(None, pool)
 
     # Reporting

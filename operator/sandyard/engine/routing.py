@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.records import PoolRecord
 from sandyard.engine.store import Store

@@ -12,7 +12,7 @@ from sandyard.api.objects import Pod
 from sandyard.api.reasons import Phase, Reason, Start
 from sandyard.api.template import Template
 from sandyard.engine import setups
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.lifetimes import Lifetimes
 from sandyard.engine.parts import Parts
 from sandyard.engine.pausing import Pausing

@@ -7,7 +7,6 @@ claim is written, so that no other claim of this process can choose it.
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -16,6 +15,7 @@ from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.state.pool_pods import PoolPods
 from sandyard.pod import observe
 from sandyard.podspec.network import Reach
 
@@ -36,8 +36,7 @@ class Store:
         self._by_sandbox: dict[str, set[str]] = defaultdict(set)
         self._reserved: dict[str, str] = {}
         self._committed: set[str] = set()
-        self._refused: dict[str, str] = {}
-        self._warm: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        self._pool_pods: dict[str, PoolPods] = {}
         # Sandboxes that wait for a pool to appear or be continued, by its namespace and name.
         self._waiting_for_pool: dict[tuple[str, str], set[str]] = defaultdict(set)
 
@@ -105,7 +104,7 @@ class Store:
         record = self.pools.pop(uid, None)
         if record is not None and self._pool_uids.get((record.namespace, record.name)) == uid:
             del self._pool_uids[record.namespace, record.name]
-        self._warm.pop(uid, None)
+        self._pool_pods.pop(uid, None)
         return record
 
     def pool_named(self, namespace: str, name: str) -> PoolRecord | None:
@@ -158,24 +157,29 @@ class Store:
         """Follow the informer."""
         if before is not None:
             self._unindex(before)
+        pool_pods = self._pool_pods_of(after or before)
         if after is None:
             assert before is not None
             uid = before.metadata.uid
             self.pods.pop(uid, None)
-            self._refused.pop(uid, None)
-            self.release(uid)
+            self._forget_reservation(uid)
+            if pool_pods is not None:
+                pool_pods.drop(uid)
             return
         uid = after.metadata.uid
         self.pods[uid] = after
         labels = after.metadata.labels
         if pool_uid := labels.get(names.LABEL_POOL_UID):
             self._by_pool[pool_uid].add(uid)
+        if pool_pods is not None:
+            pool_pods.put(after)
         if sandbox_uid := labels.get(names.LABEL_SANDBOX_UID):
             self._by_sandbox[sandbox_uid].add(uid)
             if self._reserved.get(uid) == sandbox_uid:
                 del self._reserved[uid]
                 self._committed.discard(uid)
-        self._offer(after)
+                if pool_pods is not None:
+                    pool_pods.echoed(uid)
 
     def pods_of_pool(self, pool_uid: str) -> list[Pod]:
         """All pods that carry the pool's UID, claimed ones too."""
@@ -185,12 +189,52 @@ class Store:
         """Pods that carry the Sandbox's UID or have been claimed for it a moment ago."""
         return [self.pods[uid] for uid in self._by_sandbox.get(sandbox_uid, ()) if uid in self.pods]
 
+    def sort_pods(self, pool: PoolRecord) -> PoolPods:
+        """The pods of *pool*, which can be read, as they are for its present template."""
+        assert pool.spec is not None
+        known = self._pool_pods.get(pool.uid)
+        if known is not None and known.template_hash == pool.template_hash:
+            return known
+        made = PoolPods(pool.template_hash, pool.spec.template.network.egress)
+        for pod in self.pods_of_pool(pool.uid):
+            made.put(pod)
+            if pod.metadata.uid in self._reserved:
+                made.set_aside(pod.metadata.uid)
+            if known is not None and known.is_leaving(pod.metadata.uid):
+                made.leaving(pod.metadata.uid)
+        self._pool_pods[pool.uid] = made
+        return made
+
+    def leaving(self, pod_uid: str) -> None:
+        """A delete of a pool's pod is about to be sent."""
+        pool_pods = self._pool_pods_of(self.pods.get(pod_uid))
+        if pool_pods is not None:
+            pool_pods.leaving(pod_uid)
+
+    def staying(self, pod_uid: str) -> None:
+        """The delete was refused, or nothing has come of it."""
+        pool_pods = self._pool_pods_of(self.pods.get(pod_uid))
+        if pool_pods is not None:
+            pool_pods.staying(pod_uid)
+
+    def unowned_pods(self, pool_uid: str) -> int:
+        """How many of a pool's pods belong to no Sandbox, on their way out or not."""
+        known = self._pool_pods.get(pool_uid)
+        if known is not None:
+            return known.unowned
+        # It could never be read: nothing keeps count.
+        pods = self.pods_of_pool(pool_uid)
+        return sum(names.LABEL_SANDBOX_UID not in pod.metadata.labels for pod in pods)
+
     # Claims
 
     def reserve(self, pod_uid: str, sandbox_uid: str) -> None:
         """Set a pod aside for a Sandbox: from now on it is nobody else's."""
         self._reserved[pod_uid] = sandbox_uid
         self._by_sandbox[sandbox_uid].add(pod_uid)
+        pool_pods = self._pool_pods_of(self.pods.get(pod_uid))
+        if pool_pods is not None:
+            pool_pods.set_aside(pod_uid)
 
     def commit(self, pod_uid: str) -> None:
         """The reservation has been written: the pod is the Sandbox's, though the watch has yet to show it."""
@@ -201,41 +245,26 @@ class Store:
         """Whether the pod is set aside for a claim that has not been written yet."""
         return pod_uid in self._reserved and pod_uid not in self._committed
 
-    def release(self, pod_uid: str) -> None:
-        """Undo a reservation whose write did not take place."""
-        sandbox_uid = self._reserved.pop(pod_uid, None)
-        self._committed.discard(pod_uid)
-        if sandbox_uid is None:
-            return
-        self._discard(self._by_sandbox, sandbox_uid, pod_uid)
-        pod = self.pods.get(pod_uid)
-        if pod is not None:
-            self._offer(pod)
+    def release(self, pod_uid: str, sandbox_uid: str, *, refused_version: str = "") -> None:
+        """Undo a reservation whose write did not take place.
 
-    def refused(self, pod: Pod) -> None:
-        """A write on this version of *pod* was refused: leave it alone until it is seen anew."""
-        self._refused[pod.metadata.uid] = pod.metadata.resource_version
-        self.release(pod.metadata.uid)
+        A write on *refused_version* of the pod was refused: that one is left alone until it is seen anew.
+        """
+        if self._reserved.get(pod_uid) != sandbox_uid:
+            return
+        self._forget_reservation(pod_uid)
+        pod = self.pods.get(pod_uid)
+        pool_pods = self._pool_pods_of(pod)
+        if pod is not None and pool_pods is not None:
+            pool_pods.put_back(pod_uid, refused=pod.metadata.resource_version == refused_version)
 
     def reserved_for(self, pod_uid: str) -> str | None:
         """Sandbox that the pod is set aside for, until the watch shows the claim."""
         return self._reserved.get(pod_uid)
 
-    def take_warm(self, pool: PoolRecord, going: Iterable[str] = ()) -> Pod | None:
-        """The pod that has been warm the longest, of the pool's present template; None if there is none.
-
-        *going* are pods that are being deleted.  The caller reserves what it gets.
-        """
-        assert pool.spec is not None
-        heap = self._warm[pool.uid]
-        while heap:
-            _, uid = heapq.heappop(heap)
-            pod = self.pods.get(uid)
-            if pod is None or uid in self._reserved or uid in going:
-                continue
-            if self._refused.get(uid) != pod.metadata.resource_version and self.fit(pod, pool):
-                return pod
-        return None
+    def warm(self, pool: PoolRecord) -> Iterable[str]:
+        """Pods of *pool* that may be handed out, the one first that has been warm the longest."""
+        return self.sort_pods(pool).warm
 
     def fit(self, pod: Pod, pool: PoolRecord) -> bool:
         """Whether *pod*, as last seen, may be handed out: warm, and of the pool's present template."""
@@ -244,24 +273,14 @@ class Store:
             return False
         return observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM
 
-    def rebuild_warm(self, pool: PoolRecord) -> None:
-        """Offer all of a pool's pods anew, after its template has changed."""
-        self._warm[pool.uid] = []
-        for pod in self.pods_of_pool(pool.uid):
-            self._offer(pod)
+    def _pool_pods_of(self, pod: Pod | None) -> PoolPods | None:
+        return self._pool_pods.get(pod.metadata.labels.get(names.LABEL_POOL_UID, "")) if pod is not None else None
 
-    def _offer(self, pod: Pod) -> None:
-        pool_uid = pod.metadata.labels.get(names.LABEL_POOL_UID)
-        pool = self.pools.get(pool_uid) if pool_uid else None
-        if pool is None or pool.spec is None or pod.metadata.uid in self._reserved:
-            return
-        if observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM:
-            entry = (observe.ready_at(pod), pod.metadata.uid)
-            heap = self._warm[pool.uid]
-            # A pod that is seen again would otherwise be in the heap many times over.
-            if len(heap) > 2 * len(self._by_pool[pool.uid]) + 16:
-                heap[:] = sorted(set(heap))
-            heapq.heappush(heap, entry)
+    def _forget_reservation(self, pod_uid: str) -> None:
+        sandbox_uid = self._reserved.pop(pod_uid, None)
+        self._committed.discard(pod_uid)
+        if sandbox_uid is not None:
+            self._discard(self._by_sandbox, sandbox_uid, pod_uid)
 
     def _unindex(self, pod: Pod) -> None:
         uid = pod.metadata.uid

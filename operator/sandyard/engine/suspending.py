@@ -13,7 +13,7 @@ from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Phase, Reason
-from sandyard.engine.claims import Claims
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.provide import Provider
 from sandyard.engine.records import SandboxRecord

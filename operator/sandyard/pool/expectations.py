@@ -20,15 +20,19 @@ class Expectations:
     """
 
     timeout_seconds: float = 30.0
+    # Both in the order of their deadlines: each has the same time.
     _creates: dict[str, float] = field(default_factory=dict)
     _deletes: dict[str, float] = field(default_factory=dict)
+    _overdue: list[str] = field(default_factory=list)
 
     def expect_create(self, name: str, now: float) -> None:
         """A create of *name* is about to be sent."""
+        self._creates.pop(name, None)
         self._creates[name] = now + self.timeout_seconds
 
     def expect_delete(self, uid: str, now: float) -> None:
         """A delete of *uid* is about to be sent."""
+        self._deletes.pop(uid, None)
         self._deletes[uid] = now + self.timeout_seconds
 
     def create_failed(self, name: str) -> None:
@@ -66,8 +70,18 @@ class Expectations:
 
     def next_deadline(self) -> float | None:
         """When the earliest expectation runs out."""
-        return min([*self._creates.values(), *self._deletes.values()], default=None)
+        first = [next(iter(table.values())) for table in (self._creates, self._deletes) if table]
+        return min(first, default=None)
+
+    def take_overdue_deletes(self, now: float) -> list[str]:
+        """UIDs of deletes that have run out since this was last asked: nothing has come of them."""
+        self._drop_expired(now)
+        overdue, self._overdue = self._overdue, []
+        return overdue
 
     def _drop_expired(self, now: float) -> None:
-        self._creates = {name: deadline for name, deadline in self._creates.items() if deadline > now}
-        self._deletes = {uid: deadline for uid, deadline in self._deletes.items() if deadline > now}
+        for table, overdue in ((self._creates, []), (self._deletes, self._overdue)):
+            while table and next(iter(table.values())) <= now:
+                key = next(iter(table))
+                del table[key]
+                overdue.append(key)

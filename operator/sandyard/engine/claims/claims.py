@@ -1,0 +1,259 @@
+"""Claims: take a warm pod from memory, set it aside, write it.
+
+A claim that finds no warm pod waits in its pool's queue, and is served by the next pod that
+turns warm, whichever start that came from.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.claims.choose import choose
+from sandyard.engine.claims.claim import Claim, Event, State
+from sandyard.engine.claims.queue import ClaimQueue
+from sandyard.engine.claims.write import Outcome, write
+from sandyard.engine.parts import Parts
+from sandyard.engine.records import PoolRecord, SandboxRecord
+
+__all__ = ["Claims"]
+
+_log = logging.getLogger(__name__)
+
+
+class Claims:
+    """Gives warm pods to Sandboxes, each to one."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._gateway = parts.gateway
+        self._metrics = parts.metrics
+        self._queues = parts.queues
+        self._clock = parts.clock
+        self._claims: dict[str, Claim] = {}
+        self._by_pod: dict[str, Claim] = {}
+        self._waiting: dict[str, ClaimQueue] = {}
+        self._numbers = itertools.count()
+
+    # Asked by others
+
+    def waiting(self, pool_uid: str) -> int:
+        """Claims that wait for a pod of that pool."""
+        return len(self._queue(pool_uid))
+
+    def waiting_cold(self, pool_uid: str) -> int:
+        """Those among them that asked for a start."""
+        return self._queue(pool_uid).cold
+
+    def waiters(self, pool_uid: str) -> list[Claim]:
+        """The queue of a pool, oldest first."""
+        return list(self._queue(pool_uid))
+
+    def of(self, sandbox_uid: str) -> Claim | None:
+        """The Sandbox's claim, if it has one that is not written yet."""
+        return self._claims.get(sandbox_uid)
+
+    def place(self, sandbox_uid: str) -> int:
+        """Claims that stand before this one in its queue."""
+        claim = self._claims.get(sandbox_uid)
+        return self._queue(claim.pool_uid).place(sandbox_uid) if claim is not None else 0
+
+    # What happens
+
+    def forget(self, sandbox_uid: str) -> None:
+        """The Sandbox no longer wants a pod: give back what it may have been granted."""
+        claim = self._claims.pop(sandbox_uid, None)
+        if claim is None:
+            return
+        self._take(claim, Event.WITHDRAW)
+        self._queues.pools.add(claim.pool_uid)
+
+    def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        """The watch shows a change of a pod that may be set aside for a claim."""
+        pod = after or before
+        assert pod is not None
+        claim = self._by_pod.get(pod.metadata.uid)
+        if claim is None or claim.state not in (State.GRANTED, State.UNSURE):
+            # The reply to a write that is under way says what there is to say.
+            return
+        if after is not None and after.metadata.labels.get(names.LABEL_SANDBOX_UID) == claim.sandbox_uid:
+            if claim.state is State.UNSURE:
+                self._take(claim, Event.CONFIRM)
+            return
+        pool = self._store.pools.get(claim.pool_uid)
+        lost = after is None if claim.state is State.UNSURE else not self._fits(after, pool)
+        if lost:
+            self._take(claim, Event.REVOKE)
+            self._queues.sandboxes.add(claim.sandbox_uid)
+
+    async def claim(
+        self, sandbox: SandboxRecord, pool: PoolRecord, *,
+        labels: Mapping[str, str] = MappingProxyType({}), terms: str = "", cold: bool = False, wait: bool = True,
+    ) -> Pod | None:  # fmt: skip
+        """Give *sandbox* a warm pod of *pool* if there is one; else it waits in the queue.
+
+        Parameters
+        ----------
+        labels
+            Further labels of the pod: the wider network that the Sandbox asks for.
+        terms
+            What the pool says about lifetimes, kept with the pod.
+        cold
+            Whether the pool should start a pod for it if it has to wait.
+        wait
+            False: do not wait.
+
+        Who calls this tells the pool, once the Sandbox is Ready: the substitute's start must
+        not get in the way of the claim.
+
+        Returns
+        -------
+        Pod
+            The pod, claimed in the cluster; None when the Sandbox has to wait.
+        """
+        before = self._claims.get(sandbox.uid)
+        settled = await self.settle(sandbox)
+        if settled is not None:
+            return settled
+        if before is not None and before.state is State.OVER:
+            # It was withdrawn while we looked.
+            return None
+        claim = self._join(sandbox.uid, pool.uid, cold=cold)
+        while (pod := self._next(claim, pool)) is not None:
+            if await self._write(claim, sandbox, pod, labels, terms):
+                return pod
+        if self._claims.get(sandbox.uid) is not claim:
+            return None
+        if not wait:
+            del self._claims[sandbox.uid]
+            self._take(claim, Event.WITHDRAW)
+        elif not claim.waited:
+            claim.waited = True
+            self._queues.pools.add(pool.uid)
+        return None
+
+    def serve(self, pool: PoolRecord) -> None:
+        """Grant warm pods to the oldest waiting claims of *pool*."""
+        for claim in self._grant(pool):
+            self._queues.sandboxes.add(claim.sandbox_uid)
+
+    async def settle(self, sandbox: SandboxRecord) -> Pod | None:
+        """Find out what became of a claim that was cut off; its pod, if it took place."""
+        claim = self._claims.get(sandbox.uid)
+        if claim is None or claim.state is not State.UNSURE:
+            return None
+        pod_uid = claim.pod_uid
+        assert pod_uid is not None
+        pod = self._store.pods.get(pod_uid)
+        found = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name) if pod is not None else None
+        if claim.state is not State.UNSURE:
+            # The watch was faster than the answer.
+            return self._store.pods.get(pod_uid) if claim.state is State.WRITTEN else None
+        ours = (
+            found is not None
+            and found["metadata"]["uid"] == pod_uid
+            and found["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) == sandbox.uid
+        )
+        pod = self._store.pods.get(pod_uid)
+        _log.info("settled a claim that was cut off", extra={"sandbox": sandbox.name, "claimed": ours})
+        if ours and pod is not None:
+            self._take(claim, Event.CONFIRM)
+            return pod
+        self._take(claim, Event.REVOKE)
+        return None
+
+    def _join(self, sandbox_uid: str, pool_uid: str, *, cold: bool) -> Claim:
+        """The Sandbox's claim on that pool, at the end of the queue if it is new."""
+        claim = self._claims.get(sandbox_uid)
+        if claim is not None and claim.pool_uid != pool_uid:
+            # Its pool has been made anew, under the same name.
+            self.forget(sandbox_uid)
+            claim = None
+        if claim is None:
+            claim = Claim(sandbox_uid, pool_uid, next(self._numbers), self._clock.monotonic(), cold)
+            self._claims[sandbox_uid] = claim
+            self._follow(claim)
+        return claim
+
+    def _next(self, claim: Claim, pool: PoolRecord) -> Pod | None:
+        """The pod that *claim* may write now, if there is one."""
+        if self._claims.get(claim.sandbox_uid) is not claim:
+            return None
+        if claim.state is State.GRANTED:
+            assert claim.pod_uid is not None
+            pod = self._store.pods.get(claim.pod_uid)
+            # Its pool's template may have changed since it was set aside.
+            if self._fits(pod, pool):
+                return pod
+            self._take(claim, Event.REVOKE)
+        for other in self._grant(pool):
+            if other is not claim:
+                self._queues.sandboxes.add(other.sandbox_uid)
+        return self._store.pods[claim.pod_uid] if claim.pod_uid is not None else None
+
+    def _fits(self, pod: Pod | None, pool: PoolRecord | None) -> bool:
+        return pod is not None and pool is not None and pool.spec is not None and self._store.fit(pod, pool)
+
+    def _grant(self, pool: PoolRecord) -> list[Claim]:
+        """Set warm pods aside for the oldest waiting claims."""
+        queue = self._waiting.get(pool.uid)
+        if queue is None or pool.uid not in self._store.pools:
+            return []
+        chosen = list(choose(queue, self._store.warm(pool)))
+        for claim, pod_uid in chosen:
+            claim.grant(pod_uid)
+            self._by_pod[pod_uid] = claim
+            self._store.reserve(pod_uid, claim.sandbox_uid)
+            self._follow(claim)
+        return [claim for claim, _ in chosen]
+
+    async def _write(
+        self, claim: Claim, sandbox: SandboxRecord, pod: Pod, labels: Mapping[str, str], terms: str
+    ) -> bool:
+        """Send the claim; says whether the Sandbox has the pod now. Raises what keeps it from trying another."""
+        self._take(claim, Event.SEND)
+        try:
+            written = await write(self._gateway, pod, sandbox, labels, terms)
+        except BaseException:
+            # Cut off by our own end: nobody knows.
+            self._take(claim, Event.LOSE)
+            raise
+        if written.outcome is Outcome.WRITTEN:
+            wanted = claim.state is State.WRITING
+            self._take(claim, Event.CONFIRM)
+            return wanted
+        if written.outcome is Outcome.CHANGED:
+            self._metrics.claim_conflicts.inc()
+            self._take(claim, Event.REFUSE, refused_version=pod.metadata.resource_version)
+            return False
+        self._take(claim, Event.LOSE if written.outcome is Outcome.UNKNOWN else Event.REFUSE)
+        assert written.error is not None
+        raise written.error
+
+    def _take(self, claim: Claim, event: Event, *, refused_version: str = "") -> None:
+        """Change a claim, and its pod and queue with it."""
+        pod_uid = claim.pod_uid
+        claim.take(event)
+        if pod_uid is not None and claim.state in (State.WAITING, State.WRITTEN, State.OVER):
+            del self._by_pod[pod_uid]
+        if claim.state is State.WRITTEN:
+            assert pod_uid is not None
+            self._store.commit(pod_uid)
+            if self._claims.get(claim.sandbox_uid) is claim:
+                del self._claims[claim.sandbox_uid]
+        elif pod_uid is not None and claim.pod_uid is None:
+            self._store.release(pod_uid, claim.sandbox_uid, refused_version=refused_version)
+        self._follow(claim)
+
+    def _follow(self, claim: Claim) -> None:
+        queue = self._waiting.setdefault(claim.pool_uid, ClaimQueue())
+        queue.put(claim)
+        if not queue:
+            del self._waiting[claim.pool_uid]
+
+    def _queue(self, pool_uid: str) -> ClaimQueue:
+        return self._waiting.get(pool_uid) or ClaimQueue()

@@ -1,0 +1,51 @@
+"""The write of a claim: one PATCH, and what its outcome means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sandyard.api.objects import Pod
+from sandyard.engine.gateway import Gateway, NotLeader
+from sandyard.engine.records import SandboxRecord
+from sandyard.kube import errors
+
+__all__ = ["Outcome", "Written", "write"]
+
+
+class Outcome(StrEnum):
+    """What became of the write."""
+
+    WRITTEN = "written"
+    """The pod is the Sandbox's."""
+    CHANGED = "changed"
+    """The pod has changed since it was seen, or is gone (409, 404): another one may do."""
+    REFUSED = "refused"
+    """Nothing was written, and another pod would fare no better."""
+    UNKNOWN = "unknown"
+    """It may or may not have taken place: somebody has to look."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The outcome, and the error behind it."""
+
+    outcome: Outcome
+    error: Exception | None = None
+
+
+async def write(gateway: Gateway, pod: Pod, sandbox: SandboxRecord, labels: Mapping[str, str], terms: str) -> Written:
+    """Make *pod* the Sandbox's; errors of the connection and the API server are outcomes."""
+    try:
+        await gateway.claim_pod(pod, sandbox, labels, terms)
+    except errors.ApiError as error:
+        if error.conflict or error.not_found:
+            return Written(Outcome.CHANGED, error)
+        # A server that fails may have written before it did.
+        return Written(Outcome.UNKNOWN if error.status >= 500 else Outcome.REFUSED, error)
+    except (errors.NotConnected, NotLeader) as error:
+        return Written(Outcome.REFUSED, error)
+    except errors.TransportError as error:
+        return Written(Outcome.UNKNOWN, error)
+    return Written(Outcome.WRITTEN)

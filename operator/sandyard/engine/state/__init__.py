@@ -1,0 +1,1 @@
+"""One entry per object: what the engine knows, kept up to date as changes arrive."""
