@@ -78,11 +78,14 @@ def test_a_pod_of_the_same_name_that_came_after_it_is_spared(world: World) -> No
     world.now += 60
     world.sweep()
     assert going(world) == []
+    assert "stray" not in [write.name for write in world.api.sent if write.what == "delete"], (
+        "not even by a precondition"
+    )
 
 
 def test_a_pod_that_is_claimed_at_this_moment_is_spared(world: World) -> None:
     """It carries its pool's label alone, and its pool has gone; but a claim is under way."""
-    world.api.targeted["claim"].append("unanswered")
+    world.api.targeted["claim"].append("late")
     world.claim("s2")
     world.deliver("sandboxes")
     world.work()
