@@ -85,12 +85,12 @@ def leak_gate(gate: leaks.Gate, installed: Installed) -> Iterator[None]:
 def new_namespace(cluster: Kube) -> Iterator[Kube]:
     """A namespace that goes with everything in it."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    cluster.kubectl("create", "namespace", name)
+    cluster.make_namespace(name)
     within = cluster.within(name)
     yield within
-    within.kubectl("delete", "sandboxes,sandboxpools", "--all", "--timeout=120s", "--ignore-not-found")
+    within.delete("sandboxes,sandboxpools", "--all", timeout=120)
     # What is left in it is nothing of ours, as the leak gate sees; its controller takes 5 s for that.
-    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
+    cluster.delete("namespace", name, wait=False)
 
 
 @pytest.fixture

@@ -190,14 +190,12 @@ async def test_errors_that_name_their_reason(pool: Kube) -> None:
         await AsyncSandbox.create(template={"image": ""}, namespace=namespace)
     with pytest.raises(errors.InvalidArgument, match="either a pool or a template"):
         await AsyncSandbox.create()
-    pool.kubectl("patch", "sandboxpool", "python", "--type=merge", "-p",
-                 json.dumps({"spec": {"maxSandboxes": 1, "whenEmpty": {"action": "Wait"}}}))  # fmt: skip
+    pool.patch("sandboxpool", "python", {"spec": {"maxSandboxes": 1, "whenEmpty": {"action": "Wait"}}})
     async with await AsyncSandbox.create("python", namespace=namespace):
         with pytest.raises(errors.PoolExhausted) as exhausted:
             await AsyncSandbox.create("python", namespace=namespace, wait_seconds=2)
     assert exhausted.value.retryable
-    pool.kubectl("patch", "sandboxpool", "python", "--type=merge", "-p",
-                 json.dumps({"spec": {"maxSandboxes": None, "whenEmpty": None}}))  # fmt: skip
+    pool.patch("sandboxpool", "python", {"spec": {"maxSandboxes": None, "whenEmpty": None}})
 
 
 async def test_its_life(pool: Kube) -> None:

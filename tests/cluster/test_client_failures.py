@@ -84,8 +84,7 @@ async def test_eviction(pool: Kube, claimed: AsyncSandbox) -> None:
 async def test_the_end_of_its_lifetime(pool: Kube, claimed: AsyncSandbox) -> None:
     error = await during(
         claimed, errors.SandboxDeleted,
-        lambda: pool.kubectl("patch", "sandbox", claimed.name, "--type=merge", "-p",
-                             '{"spec": {"lifetime": {"seconds": 1}}}'),
+        lambda: pool.patch("sandbox", claimed.name, {"spec": {"lifetime": {"seconds": 1}}}),
     )  # fmt: skip
     assert error.code == "Deleted"
     with pytest.raises(errors.SandboxDeleted):
@@ -95,8 +94,7 @@ async def test_the_end_of_its_lifetime(pool: Kube, claimed: AsyncSandbox) -> Non
 async def test_the_end_of_its_lifetime_when_it_is_kept(pool: Kube, claimed: AsyncSandbox) -> None:
     await during(
         claimed, errors.SandboxExpired,
-        lambda: pool.kubectl("patch", "sandbox", claimed.name, "--type=merge", "-p",
-                             '{"spec": {"lifetime": {"seconds": 1, "onExpiry": "Stop"}}}'),
+        lambda: pool.patch("sandbox", claimed.name, {"spec": {"lifetime": {"seconds": 1, "onExpiry": "Stop"}}}),
     )  # fmt: skip
 
 
@@ -106,8 +104,7 @@ async def test_being_suspended(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> N
     async with await AsyncSandbox.create(template=template, namespace=kube.namespace) as sandbox:
         await during(
             sandbox, errors.SandboxRestarted,
-            lambda: kube.kubectl("patch", "sandbox", sandbox.name, "--type=merge", "-p",
-                                 '{"spec": {"desiredState": "Suspended"}}'),
+            lambda: kube.patch("sandbox", sandbox.name, {"spec": {"desiredState": "Suspended"}}),
         )  # fmt: skip
         before = sandbox.pod_name
         await sandbox.resume()

@@ -47,7 +47,7 @@ async def test_many_executions_leave_nothing_and_nothing_grows(
         made = await asyncio.gather(
             *(AsyncSandbox.create("python", timeout=1800, cluster=cluster) for _ in range(SANDBOXES))
         )
-        kube.kubectl("patch", "sandboxpool", "python", "--type=merge", "-p", '{"spec": {"replicas": 0}}')
+        kube.patch("sandboxpool", "python", {"spec": {"replicas": 0}})
         for sandbox in made:
             await sandbox.commands.run("true", check=True)
         before = {"client": resident("self"), **operators(installed)}

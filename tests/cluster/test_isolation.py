@@ -117,7 +117,7 @@ def test_ingress_is_for_those_who_are_named(kube: Kube) -> None:
     until("the proxy gets through", lambda: gets_through("proxy"), 15)
     assert not gets_through("stranger")
     # Plain pods end by force alone: their main process is process 1 and ignores TERM.
-    kube.kubectl("delete", "pods", "proxy", "stranger", "--force")
+    kube.delete("pods", "proxy", "stranger", force=True)
 
 
 def test_limits_hold(kube: Kube) -> None:
@@ -189,4 +189,4 @@ def test_a_runtime_class_that_is_really_runc_hands_out_nothing(kube: Kube, start
         assert ready_condition is not None
         assert (ready_condition["status"], ready_condition["reason"]) == ("False", "RuntimeNotIsolated")
     finally:
-        kube.kubectl("delete", "runtimeclass", name)
+        kube.delete("runtimeclass", name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +32,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
 
 
 def change(kube: Kube, name: str, **spec: Any) -> None:
-    kube.kubectl("patch", "sandbox", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+    kube.patch("sandbox", name, {"spec": spec})
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +111,7 @@ def test_the_network_stays_closed_until_the_pod_is_gone(kube: Kube, installed: I
     kube.create(manifests.sandbox("s", template=template))
     pod = kube.wait_for("sandbox", "s", "Ready")["podName"]
     before = network.outside_counters(installed.cluster)
-    kube.kubectl("delete", "sandbox", "s", "--wait=false")
+    kube.delete("sandbox", "s", wait=False)
     seen = 0
     started = time.monotonic()
     while kube.get("pod", pod) is not None and time.monotonic() - started < 60:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from tests.support import manifests
@@ -30,7 +29,7 @@ HEALTH = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000', timeout
 
 
 def want(kube: Kube, name: str, state: str) -> None:
-    kube.kubectl("patch", "sandbox", name, "--type=merge", "-p", json.dumps({"spec": {"desiredState": state}}))
+    kube.patch("sandbox", name, {"spec": {"desiredState": state}})
 
 
 def counted(kube: Kube, pod: str) -> tuple[str, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.support import manifests
 from tests.support.kube import Kube, until
 
@@ -11,7 +9,7 @@ PERSISTENT = {"persistent": {"size": "64Mi"}}
 
 
 def want(kube: Kube, name: str, state: str) -> None:
-    kube.kubectl("patch", "sandbox", name, "--type=merge", "-p", json.dumps({"spec": {"desiredState": state}}))
+    kube.patch("sandbox", name, {"spec": {"desiredState": state}})
 
 
 def run(kube: Kube, pod: str, command: str) -> str:

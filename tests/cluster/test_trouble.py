@@ -55,7 +55,7 @@ def test_a_runtime_class_that_does_not_exist(kube: Kube) -> None:
         heals(kube, "classless")
         kube.delete("sandboxpool", "classless")
     finally:
-        kube.kubectl("delete", "runtimeclass", name)
+        kube.delete("runtimeclass", name)
 
 
 def test_a_pod_that_fits_nowhere(kube: Kube) -> None:
