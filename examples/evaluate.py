@@ -1,4 +1,4 @@
-"""A hundred programs (or as many as you say), each in a sandbox of its own, ten at a time; then how they went."""
+"""A hundred programs, each in a sandbox of its own, ten at a time (or as many as you say); then how they went."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ PROGRAMS = [
     "def main(n): open('/etc/shadow')",
     "import time\ndef main(n): time.sleep(3600)",
 ]
-TASKS, AT_ONCE = int(sys.argv[1]) if len(sys.argv) > 1 else 100, 10
+TASKS, AT_ONCE = [*(int(word) for word in sys.argv[1:]), *(100, 10)[len(sys.argv) - 1 :]]
 
 
 async def evaluate(number: int, cluster: Cluster, turns: asyncio.Semaphore) -> str:

@@ -49,8 +49,9 @@ def test_the_example_of_a_session(pool: Kube, example: Callable[..., subprocess.
 
 @pytest.mark.soak
 def test_the_example_of_many_evaluations(pool: Kube, example: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    each = soak.rounds(short=3, long=8)
-    lines = [line.split(maxsplit=1) for line in example("evaluate.py", str(4 * each), timeout=300).stdout.splitlines()]
+    each, at_once = soak.rounds(short=3, long=8), soak.rounds(short=3, long=10)
+    done = example("evaluate.py", str(4 * each), str(at_once), timeout=300)
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     outcomes = ("success", "program_error", "unauthorized_access", "resource_limit_exceeded (time)")
     assert {outcome: int(count) for count, outcome in lines} == dict.fromkeys(outcomes, each)
     until("nothing is left", lambda: pool.list("sandboxes") == [], 60)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from localcluster import network
-from tests.cluster.conftest import new_namespace
 from tests.cluster.test_isolation import FORBIDDEN, INTERNET, inside, reached
-from tests.support import leaks, manifests
+from tests.support import manifests
 from tests.support.kube import Kube, until
 from tests.support.release import Installed
 
@@ -35,32 +31,23 @@ def change(kube: Kube, name: str, **spec: Any) -> None:
     kube.patch("sandbox", name, {"spec": spec})
 
 
-@pytest.fixture(scope="module")
-def closed(installed: Installed, gate: leaks.Gate) -> Iterator[Kube]:
-    """A namespace with a pool called closed in it, whose sandboxes may be opened by a list."""
-    with new_namespace(installed.kube) as within:
-        within.apply(manifests.pool("closed", 2, allowedEgress=["None", "AllowList"]))
-        within.wait_for("sandboxpool", "closed", "Ready", timeout=90)
-        gate.changed()
-        yield within
-
-
-def test_an_allow_list_opens_what_it_lists_in_a_warm_sandbox(closed: Kube, installed: Installed) -> None:
+def test_an_allow_list_opens_what_it_lists_in_a_warm_sandbox(kube: Kube, installed: Installed) -> None:
+    kube.apply(manifests.pool("closed", 2, allowedEgress=["None", "AllowList"]))
+    kube.wait_for("sandboxpool", "closed", "Ready")
     lists = {"one": [OUTSIDE], "all": [{"cidr": "0.0.0.0/0"}]}
     pods = {}
     for name, allow in lists.items():
-        closed.create(manifests.sandbox(name, "closed", network={"egress": "AllowList", "allow": allow}))
-        status = closed.wait_for("sandbox", name, "Ready")
+        kube.create(manifests.sandbox(name, "closed", network={"egress": "AllowList", "allow": allow}))
+        status = kube.wait_for("sandbox", name, "Ready")
         assert status["start"] == "Warm"
         pods[name] = status["podName"]
     targets = [target.format(node=installed.cluster.node_address) for target in FORBIDDEN]
-    until("what it lists", lambda: reached(closed, pods["one"], INTERNET), 10)
-    assert reached(closed, pods["one"], *targets) == set()
+    until("what it lists", lambda: reached(kube, pods["one"], INTERNET), 10)
+    assert reached(kube, pods["one"], *targets) == set()
     # A private address may be listed; the API server and cloud metadata never open.
-    until("all the rest", lambda: reached(closed, pods["all"], "10.9.9.9:80"), 10)
+    until("all the rest", lambda: reached(kube, pods["all"], "10.9.9.9:80"), 10)
     shut = [target for target in targets if not target.startswith("10.9.9.9") and ":10250" not in target]
-    assert reached(closed, pods["all"], *shut) == set()
-    closed.delete("sandboxes", "--all")
+    assert reached(kube, pods["all"], *shut) == set()
 
 
 def test_dns_answers_and_nothing_else_does(kube: Kube, installed: Installed) -> None:
@@ -75,26 +62,27 @@ def test_dns_answers_and_nothing_else_does(kube: Kube, installed: Installed) -> 
     assert network.outside_counters(installed.cluster) == before, "packets left the node"
 
 
-def test_a_network_is_changed_while_the_sandbox_runs(closed: Kube) -> None:
-    closed.create(manifests.sandbox("s", "closed"))
-    before = closed.wait_for("sandbox", "s", "Ready")
+def test_a_network_is_changed_while_the_sandbox_runs(kube: Kube) -> None:
+    kube.apply(manifests.pool("closed", 1, allowedEgress=["None", "AllowList"]))
+    kube.wait_for("sandboxpool", "closed", "Ready")
+    kube.create(manifests.sandbox("s", "closed"))
+    before = kube.wait_for("sandbox", "s", "Ready")
     pod = before["podName"]
-    inside(closed, pod, "sh", "-c", "echo started > /workspace/file; (setsid sleep 100000 >/dev/null 2>&1 &)")
-    assert reached(closed, pod, INTERNET) == set()
+    inside(kube, pod, "sh", "-c", "echo started > /workspace/file; (setsid sleep 100000 >/dev/null 2>&1 &)")
+    assert reached(kube, pod, INTERNET) == set()
 
-    change(closed, "s", network={"egress": "AllowList", "allow": [OUTSIDE]})
-    until("open", lambda: reached(closed, pod, INTERNET), 10)
-    change(closed, "s", network={"egress": "None", "allow": None})
-    until("closed again", lambda: not reached(closed, pod, INTERNET), 15)
-    change(closed, "s", network={"egress": "Internet"})
-    closed.wait_reason("sandbox", "s", "Stalled", ["EgressNotAllowed"], 10)
-    assert reached(closed, pod, INTERNET) == set()
+    change(kube, "s", network={"egress": "AllowList", "allow": [OUTSIDE]})
+    until("open", lambda: reached(kube, pod, INTERNET), 10)
+    change(kube, "s", network={"egress": "None", "allow": None})
+    until("closed again", lambda: not reached(kube, pod, INTERNET), 15)
+    change(kube, "s", network={"egress": "Internet"})
+    kube.wait_reason("sandbox", "s", "Stalled", ["EgressNotAllowed"], 10)
+    assert reached(kube, pod, INTERNET) == set()
     # The same pod, with the same processes.
-    assert closed.status("sandbox", "s")["podUID"] == before["podUID"]
-    assert "100000" in inside(closed, pod, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
-    change(closed, "s", network={"egress": "None"})
-    until("it is well", lambda: closed.condition("sandbox", "s", "Stalled")["status"] == "False", 10)  # type: ignore[index]
-    closed.delete("sandbox", "s")
+    assert kube.status("sandbox", "s")["podUID"] == before["podUID"]
+    assert "100000" in inside(kube, pod, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    change(kube, "s", network={"egress": "None"})
+    until("it is well", lambda: kube.condition("sandbox", "s", "Stalled")["status"] == "False", 10)  # type: ignore[index]
 
 
 def test_the_network_stays_closed_until_the_pod_is_gone(kube: Kube, installed: Installed) -> None:
