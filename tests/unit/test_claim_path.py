@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandyard.api import model, names
+from tests.unit.simulated_api import Event
 from tests.unit.simulated_wire import Sent
 from tests.unit.simulation import World
 
@@ -122,8 +123,7 @@ def test_a_pod_is_set_aside_before_its_claim_is_written(world: World) -> None:
     world.work(10, turns=3)
     assert sent(world, "claim") == [], "the write has begun and has not arrived"
     for pod in world.free():
-        world.api.touch(("pods", pod["metadata"]["name"]))
-    world.deliver("pods", 10)
+        world.leader.show(Event("MODIFIED", "pods", pod))
     world.claim("s2")
     world.claim("s3")
     world.deliver("sandboxes", 10)
@@ -288,22 +288,22 @@ def test_no_room_is_kept_for_a_sandbox_that_ended_while_it_waited_for_some() -> 
 
 
 def test_a_claim_whose_network_has_changed_waits_for_no_warm_pod() -> None:
-    """It needs a pod of its own now; a warm one that was set aside for it would be nobody's."""
-    world = World(shape="open")
+    """It needs a pod of its own now; a warm one that is set aside for it takes the room for that."""
+    world = World(shape="open", maximum=2)
     world.api.change("sandboxpools", "pool", {"spec": {"replicas": 0, "allowedEgress": ["None", "Internet"]}})
+    world.claim("s0")
     world.settle()
     world.claim("s1")
-    work(world)
-    world.claim("s2")
     work(world, 2)
+    world.start_pod(world.free()[0]["metadata"]["name"])
+    for _ in range(2):
+        # Its network is opened, then it is warm and set aside.
+        world.deliver("pods", 100)
+        world.work()
     world.api.change("sandboxes", "s1", {"spec": {"network": {"egress": "None"}}})
-    work(world, 3)
-    for pod in world.free():
-        world.start_pod(pod["metadata"]["name"])
-    work(world, 6)
-    assert status(world, "s2")["phase"] == "Ready"
     world.prompt(10)
     assert status(world, "s1")["phase"] == "Ready"
+    assert len(world.pods()) == 2
     world.close()
 
 
@@ -343,17 +343,18 @@ def test_a_claim_that_takes_place_after_it_was_given_up_for_lost_leaves_the_queu
     world.claim("s1")
     world.deliver("sandboxes")
     world.work()
-    # It is looked up and not found; the pod is for another now, who was first in the queue.
-    world.claim("s2")
-    world.deliver("sandboxes")
     world.now += 0.3
-    world.work()
+    # It is looked up and not found; while it is written anew, the first write takes place.
+    world.api.dice = SlowDice()
+    world.work(10, turns=16)
     world.api.arrive()
+    world.work(10)
+    assert len(sent(world, "claim")) == 2
     world.settle()
-    assert [status(world, name)["phase"] for name in ("s1", "s2")] == ["Ready", "Ready"]
-    world.claim("s3")
+    assert status(world, "s1")["phase"] == "Ready"
+    world.claim("s2")
     work(world, 2)
-    assert status(world, "s3")["phase"] == "Ready", "no second pod is set aside for the first"
+    assert status(world, "s2")["phase"] == "Ready", "no second pod is set aside for the first"
     world.close()
 
 
