@@ -135,8 +135,8 @@ def file_operator(
     """The operator of a file of tests; it serves the file's namespace alone."""
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     process = OperatorProcess(operator_config, log, SANDYARD_WATCH_NAMESPACES=file_namespace.namespace)
-    process.start()
     try:
+        process.start()
         yield process
     finally:
         status = process.stop()

@@ -66,7 +66,7 @@ class OperatorProcess:
                 [sys.executable, "-m", "sandyard.handlers"], env=environment, stdout=log, stderr=log
             )
         if wait:
-            until("the operator is ready", self.ready, 90, interval=0.05)
+            until("the operator is ready", self.ready, 240, interval=0.05)
 
     @property
     def running(self) -> bool:
