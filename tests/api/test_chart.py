@@ -1,0 +1,411 @@
+"""What the chart installs: rights that are used and no others, an operator that is itself confined, values that hold.
+
+Helm renders it; no API server is asked here (`test_admission` and `test_admission_rules` ask one).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from localcluster import paths
+from sandyard.engine import settings
+from tests.support import chart
+
+Rules = set[tuple[str, str, str]]
+
+
+def rules(role: dict[str, Any]) -> Rules:
+    """(group, resource, verb), with the names that a rule is bound to."""
+    found: Rules = set()
+    for rule in role["rules"]:
+        names = f"={','.join(rule['resourceNames'])}" if "resourceNames" in rule else ""
+        assert set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}
+        found |= {(group, resource + names, verb) for group in rule["apiGroups"] for resource in rule["resources"]
+                  for verb in rule["verbs"]}  # fmt: skip
+    return found
+
+
+def verbs(group: str, resource: str, *words: str) -> Rules:
+    return {(group, resource, word) for word in words}
+
+
+OPERATOR = (
+    verbs("sandyard.dev", "sandboxes", "get", "list", "watch", "patch", "delete")
+    | verbs("sandyard.dev", "sandboxpools", "get", "list", "watch", "patch")
+    | verbs("sandyard.dev", "sandboxes/status", "patch")
+    | verbs("sandyard.dev", "sandboxpools/status", "patch")
+    | verbs("", "pods", "get", "list", "watch", "create", "patch", "delete")
+    | verbs("networking.k8s.io", "networkpolicies", "list", "watch", "create", "patch", "delete")
+    | verbs("", "events", "create")
+    | verbs("", "persistentvolumeclaims", "get", "list", "patch", "delete")
+    | verbs("metrics.k8s.io", "pods", "get")
+)
+EXEC = verbs("", "pods/exec", "get", "create")
+DRAIN = verbs("sandyard.dev", "sandboxes", "list", "delete") | verbs("sandyard.dev", "sandboxpools", "list", "delete")
+LEASE = verbs("coordination.k8s.io", "leases", "create") | verbs(
+    "coordination.k8s.io", "leases=sandyard", "get", "update"
+)
+API_SERVERS = verbs("discovery.k8s.io", "endpointslices", "list", "watch")
+
+
+def test_the_operator_has_the_rights_that_it_uses_and_no_others() -> None:
+    objects = chart.render()
+    assert rules(chart.one(objects, "ClusterRole", "sandyard")) == OPERATOR | EXEC
+    assert rules(chart.one(objects, "ClusterRole", "sandyard-drain")) == DRAIN
+    assert rules(chart.one(objects, "Role", "sandyard-lease", "sandyard-system")) == LEASE
+    assert rules(chart.one(objects, "Role", "sandyard-api-servers", "default")) == API_SERVERS
+    assert len(chart.selected(objects, "ClusterRole")) == 2
+    assert len(chart.selected(objects, "Role")) == 2
+
+
+@pytest.mark.parametrize(
+    ("pausing", "scrubbing", "right"),
+    [(True, True, True), (True, False, True), (False, True, True), (False, False, False)],
+)
+def test_the_right_to_exec_is_there_for_those_who_need_it_and_narrowed_then(
+    pausing: bool, scrubbing: bool, right: bool
+) -> None:
+    objects = chart.render({"pausing.enabled": pausing, "scrubbing.enabled": scrubbing})
+    assert rules(chart.one(objects, "ClusterRole", "sandyard")) == (OPERATOR | EXEC if right else OPERATOR)
+    narrowed = bool(chart.selected(objects, "ValidatingAdmissionPolicy", "sandyard-exec"))
+    assert narrowed is right
+    assert bool(chart.selected(objects, "ValidatingAdmissionPolicyBinding", "sandyard-exec")) is right
+
+
+def test_each_right_is_bound_to_its_own_account_and_to_nobody_else() -> None:
+    objects = chart.render()
+    bound = {}
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        for binding in chart.selected(objects, kind):
+            role, subjects = binding["roleRef"], binding["subjects"]
+            key = (kind, binding["metadata"].get("namespace"), role["kind"], role["name"])
+            bound[key] = [(s["kind"], s["name"], s["namespace"]) for s in subjects]
+    operator = [("ServiceAccount", "sandyard", "sandyard-system")]
+    assert bound == {
+        ("ClusterRoleBinding", None, "ClusterRole", "sandyard"): operator,
+        ("ClusterRoleBinding", None, "ClusterRole", "sandyard-drain"): [
+            ("ServiceAccount", "sandyard-drain", "sandyard-system")
+        ],
+        ("RoleBinding", "sandyard-system", "Role", "sandyard-lease"): operator,
+        ("RoleBinding", "default", "Role", "sandyard-api-servers"): operator,
+    }
+
+
+def test_namespaces_that_are_listed_are_served_and_no_others() -> None:
+    objects = chart.render({"namespaces": ["a", "b"]})
+    assert not chart.selected(objects, "ClusterRole")
+    assert not chart.selected(objects, "ClusterRoleBinding")
+    for space in ("a", "b"):
+        assert rules(chart.one(objects, "Role", "sandyard", space)) == OPERATOR | EXEC
+        assert rules(chart.one(objects, "Role", "sandyard-drain", space)) == DRAIN
+        for name in ("sandyard", "sandyard-drain"):
+            binding = chart.one(objects, "RoleBinding", name, space)
+            assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+            assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": "sandyard-system"}]
+    assert {role["metadata"]["namespace"] for role in chart.selected(objects, "Role")} == {
+        "a", "b", "default", "sandyard-system",
+    }  # fmt: skip
+    assert environment(objects)["SANDYARD_WATCH_NAMESPACES"] == "a,b"
+    drain = chart.one(objects, "Job")["spec"]["template"]["spec"]["containers"][0]
+    assert drain["args"] == ["--timeout-seconds=300", "--namespace=a", "--namespace=b"]
+
+
+def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
+    container = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return {item["name"]: item["value"] for item in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field", "expected"),
+    [
+        ("isolation.runtime", "BestEffort", "isolation_runtime", "BestEffort"),
+        ("isolation.network", "BestEffort", "isolation_network", "BestEffort"),
+        ("isolation.probeTimeoutSeconds", 7, "probe_timeout_seconds", 7),
+        ("isolation.forbidden", ["10.0.0.1:443", "x:1"], "forbidden", ("10.0.0.1:443", "x:1")),
+        ("network.excludedCidrs", ["192.0.2.0/24", "2001:db8::/32"], "excluded_cidrs",
+         ("192.0.2.0/24", "2001:db8::/32")),
+        ("policy.allowRoot", True, "allow_root", True),
+        ("pausing.enabled", False, "pausing", False),
+        ("scrubbing.enabled", False, "scrubbing", False),
+        ("idle.cpu", "250m", "idle_cpu_cores", 0.25),
+        ("leaderElection.leaseDurationSeconds", 30, "lease_duration_seconds", 30),
+        ("logLevel", "DEBUG", "log_level", "DEBUG"),
+        ("namespaces", ["a"], "namespaces", ("a",)),
+        ("image.pullPolicy", "Always", "probe_pull_policy", "Always"),
+    ],
+)  # fmt: skip
+def test_each_value_reaches_the_setting_that_it_is_for(key: str, value: Any, field: str, expected: Any) -> None:
+    default = settings.load(environment(chart.render()))
+    made = settings.load(environment(chart.render({key: value})))
+    assert getattr(made, field) == expected
+    changed = {name for name in vars(made) if name != "identity" and getattr(made, name) != getattr(default, name)}
+    assert changed == {field}
+
+
+def test_without_a_word_the_chart_is_as_strict_as_the_operator() -> None:
+    ours, chosen = settings.load({}), settings.load(environment(chart.render()))
+    differing = {name for name in vars(ours) if getattr(ours, name) != getattr(chosen, name)}
+    assert differing == {"identity", "probe_image"}
+
+
+def test_the_operator_and_the_probe_are_one_image_by_its_digest_if_there_is_one() -> None:
+    digest = f"sha256:{'0a' * 32}"
+    version = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())["appVersion"]
+    for values, image in (
+        ({}, f"sandyard/operator:{version}"),
+        ({"image.tag": "dev"}, "sandyard/operator:dev"),
+        ({"image.tag": "dev", "image.digest": digest}, f"sandyard/operator@{digest}"),
+        ({"image.repository": "registry.example/x", "image.digest": digest}, f"registry.example/x@{digest}"),
+    ):
+        objects = chart.render(values)
+        images = {container["image"] for item in pods(objects) for container in item["containers"]}
+        assert images == {image}
+        assert environment(objects)["SANDYARD_PROBE_IMAGE"] == image
+
+
+def pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Specs of every pod that the chart makes."""
+    found = [item["spec"]["template"]["spec"] for kind in ("Deployment", "Job")
+             for item in chart.selected(objects, kind)]  # fmt: skip
+    found += [item["spec"] for item in chart.selected(objects, "Pod")]
+    assert len(found) == 3
+    return found
+
+
+def test_every_pod_of_ours_is_confined_as_the_profile_restricted_has_it() -> None:
+    for spec in pods(chart.render()):
+        assert spec["securityContext"] == {
+            "runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }  # fmt: skip
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            }  # fmt: skip
+            assert container["resources"]["limits"]["memory"]
+            assert container["resources"]["requests"]
+        assert all("emptyDir" in volume for volume in spec.get("volumes", ()))
+
+
+def test_only_those_who_ask_the_api_server_have_a_token() -> None:
+    objects = chart.render()
+    tokens = {
+        spec["containers"][0]["name"]: (spec["automountServiceAccountToken"], spec.get("serviceAccountName"))
+        for spec in pods(objects)
+    }
+    assert tokens == {
+        "operator": (True, "sandyard"), "drain": (True, "sandyard-drain"), "test": (False, None),
+    }  # fmt: skip
+    for account in chart.selected(objects, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+
+
+def test_the_kubelet_asks_the_operator_where_it_answers() -> None:
+    objects = chart.render()
+    container = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": settings.load({}).http_port}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    liveness = container["livenessProbe"]
+    # A start that takes long, or one missed answer, is no reason to be killed; half a minute of silence is.
+    assert liveness["initialDelaySeconds"] >= 5
+    assert 2 <= liveness["failureThreshold"] <= 5
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] <= 60
+    service = chart.one(objects, "Service")
+    assert service["spec"]["ports"] == [{"name": "http", "port": 8080, "targetPort": "http"}]
+    labels = chart.one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_deployment_and_the_service_choose_the_operators_pods_and_not_the_drains() -> None:
+    objects = chart.render({"podLabels": {"mine": "x"}})
+    deployment, job = chart.one(objects, "Deployment"), chart.one(objects, "Job")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels["mine"] == "x"
+    for selector in (deployment["spec"]["selector"]["matchLabels"], chart.one(objects, "Service")["spec"]["selector"]):
+        assert selector.items() <= labels.items()
+        assert not selector.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+        assert not selector.items() <= chart.one(objects, "Pod")["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_as_many_replicas_as_are_asked_for(count: int) -> None:
+    assert chart.one(chart.render({"replicas": count}), "Deployment")["spec"]["replicas"] == count
+
+
+def test_the_default_has_a_standby() -> None:
+    assert chart.one(chart.render(), "Deployment")["spec"]["replicas"] >= 2
+
+
+def test_where_the_operator_runs_is_for_the_installation_to_say() -> None:
+    values: dict[str, Any] = {
+        "nodeSelector": {"a": "b"}, "tolerations": [{"key": "k", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}}, "priorityClassName": "high", "imagePullSecrets": [{"name": "s"}],
+    }  # fmt: skip
+    objects = chart.render(values)
+    spec = chart.one(objects, "Deployment")["spec"]["template"]["spec"]
+    assert {key: spec[key] for key in values} == values
+    drain = chart.one(objects, "Job")["spec"]["template"]["spec"]
+    for key in ("nodeSelector", "tolerations", "imagePullSecrets"):
+        assert drain[key] == values[key]
+    plain = chart.one(chart.render(), "Deployment")["spec"]["template"]["spec"]
+    assert not set(values) & set(plain)
+
+
+def test_the_drain_runs_before_the_uninstall_and_has_the_time_that_it_was_given() -> None:
+    job = chart.one(chart.render({"drain.timeoutSeconds": 40}), "Job")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert "hook-failed" not in job["metadata"]["annotations"]["helm.sh/hook-delete-policy"], "its log says why"
+    assert job["spec"]["activeDeadlineSeconds"] > 40
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"] == ["--timeout-seconds=40"]
+    assert container["command"][-1] == "sandyard.engine.drain"
+    objects = chart.render({"drain.enabled": False})
+    assert not chart.selected(objects, "Job")
+    assert not [item for item in objects if item["metadata"]["name"] == "sandyard-drain"]
+
+
+def test_the_runtime_class_is_as_the_values_have_it_or_left_to_the_cluster() -> None:
+    made = chart.one(
+        chart.render({
+            "runtimeClass.name": "mine", "runtimeClass.handler": "other", "runtimeClass.nodeSelector": {"a": "b"},
+            "runtimeClass.overhead": {"memory": "20Mi"},
+        }),
+        "RuntimeClass",
+    )  # fmt: skip
+    assert (made["metadata"]["name"], made["handler"]) == ("mine", "other")
+    assert made["scheduling"] == {"nodeSelector": {"a": "b"}}
+    assert made["overhead"] == {"podFixed": {"memory": "20Mi"}}
+    plain = chart.one(chart.render(), "RuntimeClass")
+    assert (plain["metadata"]["name"], plain["handler"]) == ("gvisor", "runsc")
+    assert not chart.selected(chart.render({"runtimeClass.create": False}), "RuntimeClass")
+
+
+def test_the_definitions_are_kept_on_uninstall_or_left_to_somebody_else() -> None:
+    for item in chart.selected(chart.render(), "CustomResourceDefinition"):
+        assert item["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert len(chart.selected(chart.render(), "CustomResourceDefinition")) == 2
+    assert not chart.selected(chart.render({"crds.install": False}), "CustomResourceDefinition")
+
+
+POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "sandyard-workspaces", "sandyard-exec"}
+
+
+def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
+    objects = chart.render()
+    policies = {item["metadata"]["name"]: item for item in chart.selected(objects, "ValidatingAdmissionPolicy")}
+    assert set(policies) == POLICIES
+    for name, policy in policies.items():
+        assert policy["spec"]["failurePolicy"] == "Fail"
+        binding = chart.one(objects, "ValidatingAdmissionPolicyBinding", name)
+        # Everywhere: no selector narrows it.
+        assert binding["spec"] == {"policyName": name, "validationActions": ["Deny"]}
+    assert not chart.selected(chart.render({"admission.enabled": False}), "ValidatingAdmissionPolicy")
+
+
+def test_policies_speak_of_the_very_account_that_the_operator_runs_as() -> None:
+    objects = chart.render(release="mine", namespace="there")
+    account = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    assert (account, environment(objects)["SANDYARD_NAMESPACE"]) == ("mine", "there")
+    assert environment(objects)["SANDYARD_LEASE_NAME"] == "mine"
+    assert rules(chart.one(objects, "Role", "mine-lease", "there")) >= verbs(
+        "coordination.k8s.io", "leases=mine", "get", "update"
+    )
+    users = set()
+    for policy in chart.selected(objects, "ValidatingAdmissionPolicy"):
+        users |= set(
+            re.findall(r"request\.userInfo\.username == '([^']+:there:[^']+)'", yaml.dump(policy, width=10**6))
+        )
+    assert users == {"system:serviceaccount:there:mine"}
+
+
+@pytest.mark.parametrize(
+    ("versions", "value", "expected"),
+    [
+        ("admissionregistration.k8s.io/v1/MutatingAdmissionPolicy", True, "admissionregistration.k8s.io/v1"),
+        ("admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy", True, "admissionregistration.k8s.io/v1beta1"),
+        ("v1", True, None),
+        ("admissionregistration.k8s.io/v1/MutatingAdmissionPolicy", False, None),
+    ],
+)
+def test_the_finalizer_comes_with_the_object_where_the_cluster_can_do_that(
+    versions: str, value: bool, expected: str | None
+) -> None:
+    objects = chart.render({"admission.finalizer": value}, api_versions=versions)
+    for kind in ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"):
+        assert [item["apiVersion"] for item in chart.selected(objects, kind)] == ([expected] if expected else [])
+    for policy in chart.selected(objects, "MutatingAdmissionPolicy"):
+        # Without it the operator puts the finalizer on: no reason to refuse a Sandbox.
+        assert policy["spec"]["failurePolicy"] == "Ignore"
+
+
+def test_alerts_are_there_on_request_with_their_labels() -> None:
+    assert not chart.selected(chart.render(), "PrometheusRule")
+    rule = chart.one(
+        chart.render({"metrics.rules.enabled": True, "metrics.rules.labels": {"team": "a"}}), "PrometheusRule"
+    )
+    assert rule["metadata"]["labels"]["team"] == "a"
+    alerts = {item["alert"]: item for group in rule["spec"]["groups"] for item in group["rules"]}
+    assert set(alerts) == {
+        "SandyardTeardownStuck", "SandyardLeftovers", "SandyardPoolCannotStart", "SandyardNoLeader",
+    }  # fmt: skip
+    assert alerts["SandyardNoLeader"]["labels"] == {"severity": "critical"}
+    names = set(re.findall(r"sandyard_[a-z_]+", " ".join(item["expr"] for item in alerts.values())))
+    source = "\n".join(path.read_text() for path in (paths.REPOSITORY / "operator/sandyard/engine").rglob("*.py"))
+    for name in names:
+        assert name.removesuffix("_total") in source, f"the operator has no metric {name}"
+
+
+BAD: dict[str, list[Any]] = {
+    "replicas": [-1, 6, "2", 1.5],
+    "image.repository": [""],
+    "image.digest": ["sha256:abc", "latest"],
+    "image.pullPolicy": ["Sometimes"],
+    "imagePullSecrets": [["a"]],
+    "namespaces": ["a", ["a", "a"], [""]],
+    "crds.install": ["yes"],
+    "runtimeClass.name": [""],
+    "runtimeClass.handler": [""],
+    "runtimeClass.create": [1],
+    "isolation.runtime": ["Off"],
+    "isolation.network": ["required"],
+    "isolation.probeTimeoutSeconds": [1, 301],
+    "isolation.forbidden": [["10.0.0.1"], "a:1"],
+    "network.excludedCidrs": [["10.0.0.1"], ["example.com/8"]],
+    "policy.allowRoot": ["true"],
+    "policy.images": [[""], "x"],
+    "policy.runtimeClasses": [[""]],
+    "pausing.enabled": ["no"],
+    "scrubbing.enabled": [0],
+    "idle.cpu": ["much", -1],
+    "leaderElection.leaseDurationSeconds": [2, 301],
+    "admission.enabled": ["true"],
+    "admission.finalizer": ["x"],
+    "logLevel": ["TRACE"],
+    "drain.enabled": ["x"],
+    "drain.timeoutSeconds": [0, 3601],
+    "tolerations": [{}],
+    "metrics.rules.enabled": ["x"],
+}
+
+
+@pytest.mark.parametrize("turn", range(max(map(len, BAD.values()))))
+def test_a_value_that_makes_no_sense_is_refused_by_its_name(turn: int) -> None:
+    """All at once, each by its first, second, ... bad value: Helm tells of all of them."""
+    bad = {key: values[turn] for key, values in BAD.items() if turn < len(values)}
+    with pytest.raises(AssertionError) as caught:
+        chart.render(bad)
+    for key in bad:
+        assert f"at '/{key.replace('.', '/')}" in str(caught.value), key
+
+
+def test_a_value_that_nobody_knows_is_refused() -> None:
+    for key in ("colour", "image.colour", "policy.allowPrivileged", "isolation.off"):
+        with pytest.raises(AssertionError, match=key.rpartition(".")[2]):
+            chart.render({key: True})
