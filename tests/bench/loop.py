@@ -11,6 +11,7 @@ import gc
 import logging
 import statistics
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -67,13 +68,13 @@ class Figures:
         return statistics.median(self.seconds[row]) * 1e6
 
 
-def measure(shape: Shape, rounds: int = _ROUNDS) -> Figures:
-    """All rows for one *shape*."""
+def measure(shape: Shape, rounds: int = _ROUNDS, meter: Callable[[], float] = time.process_time) -> Figures:
+    """All rows for one *shape*, by *meter*."""
     figures = Figures()
     for part in (_full_pools, _empty_pools):
         loop = StillLoop()
         try:
-            loop.run_until_complete(_measure_part(loop, part, shape, rounds, figures))
+            loop.run_until_complete(_measure_part(Rig(loop, meter), part, shape, rounds, figures))
         finally:
             loop.close()
             gc.unfreeze()
@@ -81,8 +82,8 @@ def measure(shape: Shape, rounds: int = _ROUNDS) -> Figures:
     return figures
 
 
-async def _measure_part(loop: StillLoop, part: _Part, shape: Shape, rounds: int, figures: Figures) -> None:
-    async with Rig(loop) as rig:
+async def _measure_part(rig: Rig, part: _Part, shape: Shape, rounds: int, figures: Figures) -> None:
+    async with rig:
         await part(rig, shape, rounds, figures)
 
 

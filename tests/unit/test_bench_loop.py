@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 from tests.bench import loop
 
 
@@ -10,6 +13,26 @@ def test_a_warm_claim_is_two_writes_and_no_read_in_each_round_of_the_bench() -> 
     assert figures.writes == [2] * 4
     assert figures.reads == [0] * 4
     assert all(len(figures.seconds[row]) == 4 and figures.median(row) > 0 for row in loop.ROWS)
+
+
+def test_no_step_calls_more_functions_because_the_pool_is_larger() -> None:
+    """Calls are counted instead of time: a walk over all pods, Sandboxes or waiting claims would show."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    def measured(pods: int) -> loop.Figures:
+        sys.setprofile(count)
+        try:
+            return loop.measure(loop.Shape(1, pods), rounds=4, meter=lambda: calls)
+        finally:
+            sys.setprofile(None)
+
+    small, large = measured(40), measured(400)
+    for row in loop.ROWS:
+        assert large.median(row) <= 1.3 * small.median(row), row
 
 
 def test_a_row_that_grows_fails_the_check() -> None:

@@ -8,7 +8,6 @@ from collections import defaultdict
 
 import msgspec
 
-from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic
 from sandyard.engine.gateway import Gateway
 from sandyard.engine.isolation import ApiServers
@@ -16,7 +15,7 @@ from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.settings import Settings
 from sandyard.engine.store import Store
-from sandyard.podspec import containers, policy
+from sandyard.podspec import policy
 from sandyard.podspec.network import Reach
 
 __all__ = ["Policies"]
@@ -101,17 +100,13 @@ class Policies:
             if self._asked.get(namespace):
                 self._queue.add_after(namespace, _ASKED_SECONDS + 1)
             for name, item in list(seen.items()):
-                if name not in wanted and not self._in_use(namespace, name):
+                # It outlives the last pod that it selects.
+                if name not in wanted and not self._store.namespaces.selected(namespace, name):
                     await self._delete(item)
 
     def needed(self, namespace: str) -> bool:
         """Whether anything of ours lives in *namespace*."""
-        store = self._store
-        return (
-            any(pool.namespace == namespace for pool in store.pools.values())
-            or any(sandbox.namespace == namespace for sandbox in store.sandboxes.values())
-            or any(pod.metadata.namespace == namespace for pod in store.pods.values())
-        )
+        return self._store.namespaces.lived_in(namespace)
 
     def namespaces(self) -> list[str]:
         """Namespaces in which a policy of ours stands."""
@@ -127,25 +122,8 @@ class Policies:
         await self._gateway.delete_policy(namespace, name, item.metadata.uid)
         _log.info("network policy deleted", extra={"namespace": namespace, "policy": name})
 
-    def _in_use(self, namespace: str, name: str) -> bool:
-        """Whether a pod still carries the label that the policy *name* selects: it outlives the last one."""
-        labels = (names.LABEL_ALLOW, names.LABEL_INGRESS)
-        return any(
-            pod.metadata.namespace == namespace and any(name.endswith(pod.metadata.labels.get(k, "/")) for k in labels)
-            for pod in self._store.pods.values()
-        )
-
     def _reaches(self, namespace: str) -> list[Reach]:
-        store = self._store
-        found = []
-        for pool in store.pools.values():
-            if pool.namespace == namespace and pool.spec is not None:
-                found += containers.reaches(pool.spec.template)
-        for sandbox in store.sandboxes.values():
-            if sandbox.namespace == namespace and (reach := store.own_reach(sandbox)) is not None:
-                found.append(reach)
-                if sandbox.spec is not None and sandbox.spec.template is not None:
-                    found += containers.reaches(sandbox.spec.template)
+        found = self._store.namespaces.reaches(namespace)
         now = self._clock.monotonic()
         asked = [(reach, until) for reach, until in self._asked.pop(namespace, ()) if until > now]
         if asked:

@@ -57,9 +57,8 @@ class Routing:
         """A pool concerns itself, who lives by its terms, and who waits for it; *known* None: anything may be new."""
         self._queues.pools.add(record.uid)
         if known is None or expiry.terms_of(known.spec) != expiry.terms_of(record.spec):
-            for sandbox in self._store.sandboxes.values():
-                if (sandbox.namespace, sandbox.pool_name) == (record.namespace, record.name):
-                    self._queues.sandboxes.add(sandbox.uid)
+            for sandbox in self._store.sandboxes_of_pool(record):
+                self._queues.sandboxes.add(sandbox.uid)
         for uid in self._store.take_waiting_for_pool(record.namespace, record.name):
             self._queues.sandboxes.add(uid)
         if record.deleting or (record.spec is not None and record.spec.paused):

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TypeVar
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pool_pods import PoolPods
 from sandyard.pod import observe
+from sandyard.podspec import containers
 from sandyard.podspec.network import Reach
 
 __all__ = ["Store"]
+
+K = TypeVar("K")
 
 
 class Store:
@@ -37,6 +42,9 @@ class Store:
         self._reserved: dict[str, str] = {}
         self._committed: set[str] = set()
         self._pool_pods: dict[str, PoolPods] = {}
+        self.namespaces = Namespaces()
+        # Sandboxes of each pool, by its namespace and name.
+        self._by_pool_name: dict[tuple[str, str], set[str]] = defaultdict(set)
         # Sandboxes that wait for a pool to appear or be continued, by its namespace and name.
         self._waiting_for_pool: dict[tuple[str, str], set[str]] = defaultdict(set)
 
@@ -53,6 +61,7 @@ class Store:
             record.seen_at = self._clock.monotonic()
         self.sandboxes[record.uid] = record
         self._sandbox_uids[record.namespace, record.name] = record.uid
+        self._count_sandbox(record)
         return True
 
     def merge_sandbox(self, record: SandboxRecord, reply: SandboxRecord) -> bool:
@@ -64,6 +73,8 @@ class Store:
         known = self.sandboxes.get(record.uid)
         if known is not None and known is not record:
             changed_by_others = known.merge_reply(reply)
+        if known is not None and changed_by_others:
+            self._count_sandbox(known)
         return changed_by_others
 
     def merge_pool(self, record: PoolRecord, reply: PoolRecord) -> bool:
@@ -72,6 +83,8 @@ class Store:
         known = self.pools.get(record.uid)
         if known is not None and known is not record:
             changed_by_others = known.merge_reply(reply)
+        if known is not None and changed_by_others:
+            self._count_pool(known)
         return changed_by_others
 
     def remove_sandbox(self, uid: str) -> SandboxRecord | None:
@@ -79,6 +92,10 @@ class Store:
         record = self.sandboxes.pop(uid, None)
         if record is not None and self._sandbox_uids.get((record.namespace, record.name)) == uid:
             del self._sandbox_uids[record.namespace, record.name]
+        if record is not None:
+            self.namespaces.drop(uid)
+            if record.pool_name:
+                self._discard(self._by_pool_name, (record.namespace, record.pool_name), uid)
         return record
 
     def namespace_of(self, sandbox_uid: str) -> str:
@@ -97,6 +114,8 @@ class Store:
             record.seen_at = self._clock.monotonic()
         self.pools[record.uid] = record
         self._pool_uids[record.namespace, record.name] = record.uid
+        if known is None or known.template_hash != record.template_hash:
+            self._count_pool(record)
         return True
 
     def remove_pool(self, uid: str) -> PoolRecord | None:
@@ -105,7 +124,35 @@ class Store:
         if record is not None and self._pool_uids.get((record.namespace, record.name)) == uid:
             del self._pool_uids[record.namespace, record.name]
         self._pool_pods.pop(uid, None)
+        self.namespaces.drop(uid)
+        if record is not None:
+            self._count_own_networks(record)
         return record
+
+    def sandboxes_of_pool(self, pool: PoolRecord) -> list[SandboxRecord]:
+        """Sandboxes that name *pool*."""
+        uids = self._by_pool_name.get((pool.namespace, pool.name), ())
+        return [self.sandboxes[uid] for uid in uids if uid in self.sandboxes]
+
+    def _count_sandbox(self, record: SandboxRecord) -> None:
+        """Keep the networks that its namespace needs, and the Sandboxes of its pool."""
+        if record.pool_name:
+            self._by_pool_name[record.namespace, record.pool_name].add(record.uid)
+        reach = self.own_reach(record)
+        own = record.spec.template if record.spec is not None else None
+        reaches = [*([reach] if reach is not None else []), *(containers.reaches(own) if own is not None else [])]
+        self.namespaces.put(record.namespace, record.uid, reaches)
+
+    def _count_pool(self, record: PoolRecord) -> None:
+        """Keep the networks that its namespace needs; a Sandbox's own has the name servers of its pool."""
+        reaches = containers.reaches(record.spec.template) if record.spec is not None else []
+        self.namespaces.put(record.namespace, record.uid, reaches)
+        self._count_own_networks(record)
+
+    def _count_own_networks(self, pool: PoolRecord) -> None:
+        for sandbox in self.sandboxes_of_pool(pool):
+            if sandbox.spec is not None and sandbox.spec.network is not None:
+                self._count_sandbox(sandbox)
 
     def pool_named(self, namespace: str, name: str) -> PoolRecord | None:
         """The pool of that name, if it is there."""
@@ -162,6 +209,7 @@ class Store:
             assert before is not None
             uid = before.metadata.uid
             self.pods.pop(uid, None)
+            self.namespaces.drop(uid)
             self._forget_reservation(uid)
             if pool_pods is not None:
                 pool_pods.drop(uid)
@@ -169,6 +217,7 @@ class Store:
         uid = after.metadata.uid
         self.pods[uid] = after
         labels = after.metadata.labels
+        self.namespaces.put(after.metadata.namespace, uid, labels=labels)
         if pool_uid := labels.get(names.LABEL_POOL_UID):
             self._by_pool[pool_uid].add(uid)
         if pool_pods is not None:
@@ -292,7 +341,7 @@ class Store:
             self._discard(self._by_sandbox, sandbox_uid, uid)
 
     @staticmethod
-    def _discard(index: dict[str, set[str]], key: str, uid: str) -> None:
+    def _discard(index: dict[K, set[str]], key: K, uid: str) -> None:
         members = index.get(key)
         if members is not None:
             members.discard(uid)
