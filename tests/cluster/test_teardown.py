@@ -56,7 +56,8 @@ def test_a_pod_deleted_by_others_fails_its_sandbox_and_is_replaced_in_its_pool(p
     pool.wait_for("sandboxpool", "python", "Ready")
     warm = pool.list("pods", "sandyard.dev/state=warm")[0]["metadata"]["name"]
     pool.delete("pod", warm)
-    until("another one", lambda: pool.status("sandboxpool", "python").get("replicas") == 1, 30)
+    until("another one", lambda: pool.list("pods", "sandyard.dev/state=warm"), 30)
+    until("it is warm", lambda: pool.status("sandboxpool", "python").get("replicas") == 1, 30)
 
 
 @pytest.mark.soak
