@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandyard.api import model
+from sandyard.api.names import LABEL_EGRESS
 from tests.api.conftest import OPERATOR_USER
 from tests.api.lives import TEMPLATE, claim, patch, pool, states
 from tests.support import manifests
@@ -59,6 +60,23 @@ def test_a_warm_pods_workspace_becomes_its_sandboxs_and_outlives_the_pod(kube: K
     assert {"name": "workspace", "persistentVolumeClaim": {"claimName": workspace}} in pod["spec"]["volumes"]
     kube.delete("sandbox", "s")
     assert workspace not in claims(kube), "the Sandbox was gone before its workspace"
+
+
+def test_a_network_that_is_asked_for_while_the_workspace_is_adopted_is_given(
+    kube: Kube, operator: OperatorProcess
+) -> None:
+    """Right after Ready the operator adopts the workspace; a change that comes in between is not lost."""
+    count = 8
+    pool(kube, count, template=PERSISTENT, allowedEgress=["None", "DNS"])
+    for number in range(count):
+        claim(kube, f"s{number}")
+        patch(kube, "sandbox", f"s{number}", {"network": {"egress": "DNS"}})
+    pods = [kube.status("sandbox", f"s{number}")["podName"] for number in range(count)]
+
+    def switched() -> bool:
+        return all(kube.get("pod", pod)["metadata"]["labels"][LABEL_EGRESS] == "DNS" for pod in pods)  # type: ignore[index]
+
+    until("all of them are switched", switched)
 
 
 def test_each_time_it_goes_on_in_a_pod_of_another_name(kube: Kube, operator: OperatorProcess) -> None:

@@ -177,11 +177,16 @@ class Sandboxes:
         if not was_ready and not (observe.is_ready(pod) and observe.proof_of(pod) is not None):
             await self._starting(sandbox, pod, facts)
             return
+        generation = sandbox.generation
         await self._reaching.enforce(sandbox, pod)
         if was_ready:
             await self._suspending.keep(sandbox, pod)
         if was_ready and await self._pausing.enforce(sandbox, pod):
             # A probe that gets no answer from a paused sandbox says nothing about its health.
+            return
+        if sandbox.generation != generation:
+            # Its spec changed while we waited: the status must not call seen what nobody has acted on.
+            self._queues.sandboxes.add(sandbox.uid)
             return
         if observe.is_ready(pod):
             await self._ready(sandbox, pod)
