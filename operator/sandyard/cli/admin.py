@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
 import time
@@ -20,12 +19,12 @@ from sandyard.client import AsyncSandbox, Cluster
 from sandyard.client.session.cluster import POOLS, SANDBOXES
 from sandyard.kube import errors
 from sandyard.kube.client import Resource
+from sandyard.kube.removal import remove
 
 __all__ = ["COMMANDS"]
 
 _CRDS = Resource("apiextensions.k8s.io/v1", "customresourcedefinitions")
-_TELL_SECONDS = 2.0
-_LOOK_SECONDS = 0.2
+_NOTE_SECONDS = 2.0
 
 
 @click.command()
@@ -69,30 +68,27 @@ def reap(
 
 async def _delete(cluster: Cluster, resource: Resource, bodies: list[dict[str, Any]], timeout: float) -> None:
     """Delete objects of any namespace and wait until they are gone."""
-    many = asyncio.Semaphore(32)
-
-    async def one(body: dict[str, Any]) -> None:
-        metadata = body["metadata"]
-        async with many:
-            await cluster.delete(resource, metadata["namespace"], metadata["name"], metadata["uid"])
-
-    await asyncio.gather(*(one(body) for body in bodies))
-    left = {body["metadata"]["uid"] for body in bodies}
+    uids = {body["metadata"]["uid"] for body in bodies}
     spaces = {body["metadata"]["namespace"] for body in bodies}
-    started = told = time.monotonic()
-    while left:
-        there: set[str] = set()
-        for space in spaces:
-            there |= {body["metadata"]["uid"] for body in await cluster.client.items(resource.path(space))}
-        left &= there
-        if not left:
-            return
-        if time.monotonic() - started > timeout:
-            raise Ended(f"{len(left)} are still there after {timeout:g} s; their conditions say why")
-        if time.monotonic() - told > _TELL_SECONDS:
-            told = time.monotonic()
-            note(f"waiting for {len(left)} more")
-        await asyncio.sleep(0.3)
+    noted = time.monotonic()
+
+    async def look() -> dict[str, dict[str, Any]]:
+        found = [body for space in spaces for body in await cluster.client.items(resource.path(space))]
+        return {
+            resource.path(body["metadata"]["namespace"], body["metadata"]["name"]): body
+            for body in found
+            if body["metadata"]["uid"] in uids
+        }
+
+    def progress(left: int) -> None:
+        nonlocal noted
+        if left and time.monotonic() - noted > _NOTE_SECONDS:
+            noted = time.monotonic()
+            note(f"waiting for {left} more")
+
+    left = await remove(cluster.client, look, timeout, progress)
+    if left:
+        raise Ended(f"{len(left)} are still there after {timeout:g} s; their conditions say why")
 
 
 @click.command()
@@ -134,9 +130,9 @@ def uninstall(context: Context, yes: bool, crds: bool, release: str, release_nam
 
     async def empty() -> None:
         async with context.cluster() as cluster:
-            for resource, told in ((SANDBOXES, "sandboxes"), (POOLS, "pools")):
+            for resource, plural in ((SANDBOXES, "sandboxes"), (POOLS, "pools")):
                 bodies = await cluster.client.items(resource.path())
-                note(f"deleting {len(bodies)} {told}")
+                note(f"deleting {len(bodies)} {plural}")
                 await _delete(cluster, resource, bodies, timeout)
 
     context.run(empty())
@@ -159,18 +155,19 @@ async def _remove_definitions(context: Context, timeout: int) -> None:
     async with context.cluster() as cluster:
         for plural in (names.SANDBOXES, names.POOLS):
             name = f"{plural}.{names.GROUP}"
-            try:
-                await cluster.client.delete(_CRDS.path(None, name))
-                async with asyncio.timeout(timeout):
-                    while True:
-                        # What is still there of its kind goes first.
-                        await cluster.client.get(_CRDS.path(None, name))
-                        await asyncio.sleep(_LOOK_SECONDS)
-            except errors.ApiError as error:
-                if not error.not_found:
-                    raise
-            except TimeoutError:
-                raise Ended(f"{name} is still terminating; see: kubectl get {name} --all-namespaces") from None
+            path = _CRDS.path(None, name)
+
+            async def look(path: str = path) -> dict[str, dict[str, Any]]:
+                try:
+                    return {path: await cluster.client.get(path)}
+                except errors.ApiError as error:
+                    if not error.not_found:
+                        raise
+                    return {}
+
+            # What is still there of its kind goes first.
+            if await remove(cluster.client, look, timeout):
+                raise Ended(f"{name} is still terminating; see: kubectl get {name} --all-namespaces")
             note(f"deleted {name}")
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
 from typing import Any
 
+from sandyard.api import names
 from sandyard.engine.gateway import POOLS, SANDBOXES
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import Client
+from sandyard.kube.removal import remove
 
 __all__ = ["drain", "main"]
 
@@ -41,42 +42,31 @@ async def _run(namespaces: list[str], timeout_seconds: float) -> list[str]:
 
 async def drain(client: Client, namespaces: list[str], timeout_seconds: float) -> list[str]:
     """Delete everything of ours; returns what is left when time is up."""
-    deadline = time.monotonic() + timeout_seconds
-    told = -1
-    while True:
-        left = []
-        for resource in (SANDBOXES, POOLS):
-            for item in await _list(client, resource, namespaces):
-                metadata = item["metadata"]
-                left.append(f"{item['kind']} {metadata['namespace']}/{metadata['name']}")
-                if "deletionTimestamp" not in metadata:
-                    await _delete(client, resource.path(metadata["namespace"], metadata["name"]), metadata["uid"])
-        if len(left) != told:
-            print(f"{len(left)} Sandboxes and pools left", flush=True)
-            told = len(left)
-        if not left or time.monotonic() > deadline:
-            return left
-        await asyncio.sleep(0.5)
+    printed = -1
+
+    def progress(left: int) -> None:
+        nonlocal printed
+        if left != printed:
+            print(f"{left} Sandboxes and pools left", flush=True)
+            printed = left
+
+    left = await remove(client, lambda: _everything(client, namespaces), timeout_seconds, progress)
+    return [f"{body['kind']} {body['metadata']['namespace']}/{body['metadata']['name']}" for body in left]
 
 
-async def _list(client: Client, resource: Resource, namespaces: list[str]) -> list[dict[str, Any]]:
-    kind = "Sandbox" if resource is SANDBOXES else "SandboxPool"
-    found = []
-    try:
-        for path in [resource.path(namespace) for namespace in namespaces] or [resource.path()]:
-            found += [{"kind": kind, **item} for item in await client.items(path)]
-    except errors.ApiError as error:
-        if not error.not_found:
-            raise
+async def _everything(client: Client, namespaces: list[str]) -> dict[str, dict[str, Any]]:
+    """What is there of ours, Sandboxes first, by path."""
+    found = {}
+    for resource, kind in ((SANDBOXES, names.SANDBOX_KIND), (POOLS, names.POOL_KIND)):
+        try:
+            for collection in [resource.path(namespace) for namespace in namespaces] or [resource.path()]:
+                for item in await client.items(collection):
+                    metadata = item["metadata"]
+                    found[resource.path(metadata["namespace"], metadata["name"])] = {"kind": kind, **item}
+        except errors.ApiError as error:
+            if not error.not_found:
+                raise
     return found
-
-
-async def _delete(client: Client, path: str, uid: str) -> None:
-    try:
-        await client.delete(path, uid=uid)
-    except errors.ApiError as error:
-        if not (error.not_found or error.conflict):
-            raise
 
 
 if __name__ == "__main__":

@@ -12,16 +12,21 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
-from sandyard.kube import errors
+from sandyard.kube import errors, watch
+from sandyard.kube.backoff import pause_seconds
 from sandyard.kube.client import Client
 
 __all__ = ["Informer"]
 
 _log = logging.getLogger(__name__)
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+# What has held for so long was no failure at once.
+_SOUND_SECONDS: Final = 30
 
 
 class _Metadata(Protocol):
@@ -37,34 +42,6 @@ class _HasMetadata(Protocol):
 
 
 T = TypeVar("T", bound=_HasMetadata)
-
-
-class _Event(msgspec.Struct, frozen=True):
-    type: str
-    object: msgspec.Raw
-
-
-class _ListMeta(msgspec.Struct, frozen=True, rename="camel"):
-    resource_version: str = ""
-
-
-class _List(msgspec.Struct, frozen=True):
-    metadata: _ListMeta
-    items: list[msgspec.Raw]
-
-
-class _Bookmark(msgspec.Struct, frozen=True):
-    metadata: _ListMeta
-
-
-class _Status(msgspec.Struct, frozen=True):
-    code: int = 0
-    message: str = ""
-    reason: str = ""
-
-
-class _TooOld(Exception):
-    """The version to resume from is no longer known: list again."""
 
 
 class Informer(Generic[T]):
@@ -121,33 +98,32 @@ class Informer(Generic[T]):
     async def run(self) -> None:
         """List and watch until cancelled."""
         version: str | None = None
-        delay = 0.05
+        failures = 0
         while True:
             started = time.monotonic()
             try:
                 if version is None:
                     version = await self._list()
                 version = await self._watch(version)
-                delay = 0.05
-            except _TooOld:
+                failures = 0
+            except watch.Expired:
                 version = None
             except (errors.ApiError, errors.TransportError, msgspec.MsgspecError) as error:
                 if isinstance(error, errors.ApiError) and error.gone:
                     version = None
                 _log.warning("watch interrupted", extra={"path": self._path, "error": str(error)})
-                if time.monotonic() - started > 30:
-                    delay = 0.05
-                await asyncio.sleep(delay * random.uniform(0.5, 1.5))
-                delay = min(delay * 2, 5.0)
+                if time.monotonic() - started > _SOUND_SECONDS:
+                    failures = 0
+                await asyncio.sleep(pause_seconds(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
+                failures += 1
 
     async def _list(self) -> str:
         self.relists += 1
         version = ""
         seen: dict[str, T] = {}
-        async for page in self._client.pages(self._path, self._params):
-            parsed = msgspec.json.decode(page, type=_List)
-            version = parsed.metadata.resource_version
-            for raw in parsed.items:
+        async for page in watch.list_pages(self._client, self._path, self._params):
+            version = page.version
+            for raw in page.items:
                 item = self._decoder.decode(raw)
                 seen[item.metadata.uid] = item
         for uid in [uid for uid in self._objects if uid not in seen]:
@@ -166,18 +142,14 @@ class Informer(Generic[T]):
 
     async def _watch(self, version: str) -> str:
         seconds = self._watch_seconds + random.randrange(30)
-        params = {**self._params, "resourceVersion": version, "timeoutSeconds": str(seconds)}
-        async for line in self._client.watch(self._path, params, inactivity_seconds=self._inactivity_seconds):
+        params = {**self._params, "timeoutSeconds": str(seconds)}
+        async for event in watch.watch_objects(
+            self._client, self._path, params, version, inactivity_seconds=self._inactivity_seconds
+        ):
             self.last_event_at = time.monotonic()
-            event = msgspec.json.decode(line, type=_Event)
             if event.type == "BOOKMARK":
-                version = msgspec.json.decode(event.object, type=_Bookmark).metadata.resource_version
+                version = watch.bookmark(event)
                 continue
-            if event.type == "ERROR":
-                status = msgspec.json.decode(event.object, type=_Status)
-                if status.code == 410:
-                    raise _TooOld
-                raise errors.ApiError(status.code, {"reason": status.reason, "message": status.message})
             item = self._decoder.decode(event.object)
             version = item.metadata.resource_version
             self._apply(event.type, item)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import random
 import time
 from typing import Final
 
@@ -21,6 +20,7 @@ from sandyard.client.exec.command import Command, Input, Sinks
 from sandyard.client.result import CommandResult
 from sandyard.client.session.session import Session
 from sandyard.kube import remotecommand
+from sandyard.kube.backoff import pause_seconds
 
 __all__ = ["check", "run"]
 
@@ -28,8 +28,8 @@ __all__ = ["check", "run"]
 _WATCH_SLACK_SECONDS: Final = 7
 # How long a node that is too busy to begin a command is asked again.
 _TRY_SECONDS: Final = 60
-_FIRST_DELAY_SECONDS: Final = 0.2
-_LONGEST_DELAY_SECONDS: Final = 3.0
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
 def check(session: Session, command: Command) -> None:
@@ -68,8 +68,7 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
         if not call.never_started or time.monotonic() - started > _TRY_SECONDS:
             break
         # The node was too busy; nothing has run, so nothing is done twice.
-        delay = min(_FIRST_DELAY_SECONDS * 2**attempt, _LONGEST_DELAY_SECONDS)
-        await asyncio.sleep(delay * random.uniform(0.5, 1))
+        await asyncio.sleep(pause_seconds(attempt, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
     return _outcome(session, command, call, time.monotonic() - started)
 
 

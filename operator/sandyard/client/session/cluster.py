@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import orjson
+import msgspec
 
 from sandyard.api import names
 from sandyard.client.errors import (
@@ -20,7 +20,8 @@ from sandyard.client.errors import (
     Unavailable,
 )
 from sandyard.kube import config as kube_config
-from sandyard.kube import errors, remotecommand
+from sandyard.kube import errors, remotecommand, watch
+from sandyard.kube.backoff import pause_seconds
 from sandyard.kube.client import Client, Resource
 
 __all__ = ["PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
@@ -31,6 +32,8 @@ POOLS = Resource(names.API_VERSION, names.POOLS)
 POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 _WATCH_SILENCE_SECONDS = 70.0
 _ATTEMPTS = 3
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
 # Kubernetes' version that closes the input of an exec.
 _V5_SINCE = (1, 30)
 # Without an answer from the other side's network for so long, a connection is lost.
@@ -141,7 +144,7 @@ class Cluster:
             except errors.TransportError as error:
                 if attempt == _ATTEMPTS - 1:
                     raise explain(error, name) from error
-                await asyncio.sleep(0.2 * 2**attempt)
+                await asyncio.sleep(pause_seconds(attempt, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
             except errors.ApiError as error:
                 raise explain(error, name) from error
         raise AssertionError
@@ -159,32 +162,31 @@ class Cluster:
         selector = {"fieldSelector": f"metadata.name={name}"}
         uid = None
         while True:
+            version, found = "", list[dict[str, Any]]()
             try:
-                found = orjson.loads(await self.client.request("GET", resource.path(namespace), params=selector))
+                async for page in watch.list_pages(self.client, resource.path(namespace), selector):
+                    version = page.version
+                    found += [msgspec.json.decode(raw) for raw in page.items]
             except (errors.TransportError, errors.ApiError) as error:
                 raise explain(error, name) from error
-            items = found["items"]
-            if not items or (uid is not None and items[0]["metadata"]["uid"] != uid):
+            if not found or (uid is not None and found[0]["metadata"]["uid"] != uid):
                 yield None
                 return
-            uid = items[0]["metadata"]["uid"]
-            yield items[0]
-            params = {**selector, "resourceVersion": found["metadata"]["resourceVersion"]}
+            uid = found[0]["metadata"]["uid"]
+            yield found[0]
             try:
-                async for line in self.client.watch(
-                    resource.path(namespace), params, inactivity_seconds=_WATCH_SILENCE_SECONDS
-                ):
-                    event = orjson.loads(line)
-                    if event["type"] == "DELETED":
+                async for event in watch.watch_objects(
+                    self.client, resource.path(namespace), selector, version,
+                    inactivity_seconds=_WATCH_SILENCE_SECONDS,
+                ):  # fmt: skip
+                    if event.type == "DELETED":
                         yield None
                         return
-                    if event["type"] in ("ADDED", "MODIFIED"):
-                        yield event["object"]
-                    elif event["type"] == "ERROR":
-                        break
+                    if event.type in ("ADDED", "MODIFIED"):
+                        yield msgspec.json.decode(event.object)
             except (errors.TransportError, errors.ApiError):
                 # Broken off or too old: look anew.
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(_FIRST_PAUSE_SECONDS)
 
 
 def explain(error: errors.ApiError | errors.TransportError, name: str = "") -> SandboxError:

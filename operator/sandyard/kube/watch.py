@@ -1,0 +1,91 @@
+"""LIST and WATCH of a collection; objects stay encoded, so that each reader decodes what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from sandyard.kube import errors
+from sandyard.kube.client import Client
+
+__all__ = ["Event", "Expired", "Listing", "bookmark", "list_pages", "watch_objects"]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A change: ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A page of objects, and the resource version to watch from."""
+
+    version: str
+    items: list[msgspec.Raw]
+
+
+class Expired(errors.ApiError):
+    """The server no longer knows the version that a watch is at: list again."""
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+
+
+class _Page(msgspec.Struct, frozen=True):
+    metadata: _Metadata
+    items: list[msgspec.Raw]
+
+
+class _Bookmark(msgspec.Struct, frozen=True):
+    metadata: _Metadata
+
+
+class _Status(msgspec.Struct, frozen=True):
+    code: int = 0
+    message: str = ""
+    reason: str = ""
+
+
+async def list_pages(client: Client, path: str, params: Mapping[str, str]) -> AsyncIterator[Listing]:
+    """LIST the collection at *path*, page by page; all pages have one version.
+
+    Raises
+    ------
+    ApiError, TransportError
+        The server refused, or gave no answer.
+    """
+    async for page in client.pages(path, params):
+        decoded = msgspec.json.decode(page, type=_Page)
+        yield Listing(decoded.metadata.resource_version, decoded.items)
+
+
+async def watch_objects(
+    client: Client, path: str, params: Mapping[str, str], version: str, *, inactivity_seconds: float
+) -> AsyncIterator[Event]:
+    """WATCH the collection at *path* from *version* on, until the server ends the stream.
+
+    Raises
+    ------
+    Expired
+        The stream says that its version is too old.
+    ApiError
+        The server refused the watch (410: the version is too old), or the stream says so.
+    TransportError
+        The connection broke, or stayed silent for *inactivity_seconds*.
+    """
+    query = {**params, "resourceVersion": version}
+    async for line in client.watch(path, query, inactivity_seconds=inactivity_seconds):
+        event = msgspec.json.decode(line, type=Event)
+        if event.type == "ERROR":
+            status = msgspec.json.decode(event.object, type=_Status)
+            kind = Expired if status.code == 410 else errors.ApiError
+            raise kind(status.code, {"reason": status.reason, "message": status.message})
+        yield event
+
+
+def bookmark(event: Event) -> str:
+    """The resource version of a BOOKMARK."""
+    return msgspec.json.decode(event.object, type=_Bookmark).metadata.resource_version
