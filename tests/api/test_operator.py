@@ -74,11 +74,20 @@ def _finalizers(admin: Kube) -> list[str]:
 def test_an_idle_system_writes_nothing(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
     pool(kube, 3)
     claim(kube, "s")
-    until("settled", lambda: kube.status("sandboxpool", "python").get("replicas") == 3)
-    until("what is told late (Events, counters) has been told", lambda: audit.quiet_for(2))
+
+    def settled() -> bool:
+        status = kube.status("sandboxpool", "python")
+        return [status.get(key) for key in ("replicas", "claimed", "starting", "warmHits")] == [3, 1, 0, 1]
+
+    until("settled", settled)
+    until("what is told late (Events, counters) has been told", lambda: audit.quiet_for(4))
     quiet = Audit(audit._log, audit._user)
-    holds("nothing is written", lambda: not any(call.writes for call in quiet.calls()),
-          soak.seconds(short=8, long=120))  # fmt: skip
+
+    def nothing() -> bool:
+        assert [call for call in quiet.calls() if call.writes] == []
+        return True
+
+    holds("nothing is written", nothing, soak.seconds(short=8, long=120))
 
 
 def test_no_request_is_denied_to_the_operator(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
