@@ -215,10 +215,12 @@ def test_stamps_cost_few_writes(kube: Kube, operator: OperatorProcess, audit: Au
     claim(kube, "s", lifetime={"idleSeconds": 600})
     until("what follows Ready has been told", lambda: audit.quiet_for(1.5))
     quiet = Audit(audit._log, audit._user)
+    started = time.monotonic()
     for _ in range(20):
         stamp(kube, "s", time.time())
     writes = [call for call in quiet.calls() if call.writes and call.resource == "sandboxes/status"]
-    assert len(writes) <= 2
+    # One in five seconds, however long a busy machine takes for twenty stamps.
+    assert len(writes) <= 2 + (time.monotonic() - started) / 5
 
 
 def test_other_annotations_of_ours_and_broken_stamps_are_refused(kube: Kube) -> None:
