@@ -1,0 +1,238 @@
+"""Each rule for what users write, for workspaces and for network policies, as a real API server holds it.
+
+Everything is a dry run: a case that should be refused differs in one thing from one that is taken.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandyard.api import names
+from tests.support import admission, chart, manifests
+from tests.support.admission import (
+    COLLECTOR,
+    OPERATOR,
+    OUR_POLICY,
+    SOMEBODY,
+    STRANGERS,
+    WORKSPACE,
+    World,
+    claim,
+    policy,
+)
+from tests.support.kube import Kube, Refused, until
+
+
+@pytest.fixture(scope="module")
+def world(admin: Kube) -> Iterator[World]:
+    yield from admission.world(admin)
+
+
+@pytest.mark.parametrize("user", STRANGERS)
+def test_nobody_says_that_a_workspace_is_a_sandboxs(world: World, user: str) -> None:
+    for labels in ({names.LABEL_SANDBOX_UID: "s1"}, {names.LABEL_POOL_UID: "p1"}, {names.LABEL_STATE: "warm"}):
+        with pytest.raises(Refused, match="the workspace of a sandbox"):
+            world.create(user, claim("another", labels))
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("ours", {names.LABEL_SANDBOX_UID: "s2"}),
+        ("ours", {names.LABEL_POOL_UID: "p2"}),
+        ("ours", {names.LABEL_SANDBOX_UID: None}),
+        ("ours", {names.LABEL_POOL_UID: None}),
+        ("ours", None),
+        ("plain", {names.LABEL_SANDBOX_UID: "s1"}),
+        ("plain", {names.LABEL_POOL_UID: "p1"}),
+    ],
+    ids=["another-sandbox", "another-pool", "no-sandbox", "no-pool", "no-labels", "joins-a-sandbox", "joins-a-pool"],
+)
+def test_nobody_moves_a_workspace_from_sandbox_to_sandbox(world: World, name: str, labels: Any) -> None:
+    with pytest.raises(Refused, match="the workspace of a sandbox"):
+        world.change(SOMEBODY, "pvc", name, {"metadata": {"labels": labels}})
+
+
+def test_what_else_is_done_with_a_workspace_is_no_affair_of_ours(world: World) -> None:
+    """A bigger disk, a label of one's own, a binder's annotation."""
+    world.change(SOMEBODY, "pvc", "ours", {"metadata": {"labels": {"app": "x"}, "annotations": {"a": "b"}}})
+    world.change(SOMEBODY, "pvc", "plain", {"metadata": {"labels": {"app": "y"}}})
+    world.change(OPERATOR, "pvc", "ours", {"metadata": {"labels": {names.LABEL_SANDBOX_UID: "s2"}}})
+    for user in (COLLECTOR, OPERATOR):
+        world.create(user, claim("another", WORKSPACE))
+
+
+@pytest.mark.parametrize("user", STRANGERS)
+def test_nobody_opens_or_closes_a_sandbox_by_a_policy_of_ours(world: World, user: str) -> None:
+    says = "belongs to the operator"
+    with pytest.raises(Refused, match=says):
+        world.create(user, policy("another", OUR_POLICY))
+    with pytest.raises(Refused, match=says):
+        world.change(user, "networkpolicy", "ours", {"spec": {"policyTypes": ["Ingress"]}})
+    with pytest.raises(Refused, match=says):
+        world.change(user, "networkpolicy", "ours", {"metadata": {"labels": None}})
+    with pytest.raises(Refused, match=says):
+        world.change(user, "networkpolicy", "plain", {"metadata": {"labels": OUR_POLICY}})
+    with pytest.raises(Refused, match=says):
+        world.delete(user, "networkpolicy", "ours")
+
+
+def test_policies_of_others_are_none_of_our_business(world: World) -> None:
+    world.create(SOMEBODY, policy("another"))
+    world.change(SOMEBODY, "networkpolicy", "plain", {"metadata": {"labels": {"app": "y"}}})
+    world.delete(SOMEBODY, "networkpolicy", "plain")
+    for user in (OPERATOR, COLLECTOR):
+        world.delete(user, "networkpolicy", "ours")
+
+
+def sandbox(**metadata: Any) -> dict[str, Any]:
+    made = manifests.sandbox("another", "python")
+    return {**made, "metadata": {**made["metadata"], **metadata}}
+
+
+def pool(**metadata: Any) -> dict[str, Any]:
+    made = manifests.pool("another")
+    return {**made, "metadata": {**made["metadata"], **metadata}}
+
+
+STAMP = names.ANNOTATION_ACTIVITY
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (sandbox(labels={"sandyard.dev/x": "y"}), "metadata.labels"),
+        (sandbox(labels={"app": "x", names.LABEL_SANDBOX_UID: "y"}), "metadata.labels"),
+        (sandbox(labels={names.LABEL_LANGUAGE: "python"}), "metadata.labels"),
+        (pool(labels={names.LABEL_STATE: "warm"}), "metadata.labels"),
+        (sandbox(annotations={"sandyard.dev/x": "y"}), "metadata.annotations"),
+        (sandbox(annotations={"kopf.dev/x": "y"}), "metadata.annotations"),
+        (pool(annotations={"sandyard.dev/x": "y"}), "metadata.annotations"),
+        (pool(annotations={STAMP: "2030-01-31T12:00:00Z"}), "metadata.annotations"),
+        (sandbox(annotations={STAMP: "tomorrow"}), "must be a time"),
+        (sandbox(annotations={STAMP: "2030-01-31T12:00:00"}), "must be a time"),
+        (sandbox(annotations={STAMP: "at 2030-01-31T12:00:00Z"}), "must be a time"),
+        (sandbox(annotations={STAMP: "2030-01-31T12:00:00Z or so"}), "must be a time"),
+    ],
+    ids=["label", "label-among-others", "language-of-a-sandbox", "label-of-a-pool", "annotation", "kopf",
+         "annotation-of-a-pool", "stamp-of-a-pool", "no-time", "no-zone", "before-the-time", "after-the-time"],
+)  # fmt: skip
+def test_our_labels_and_annotations_are_the_operators(world: World, made: dict[str, Any], says: str) -> None:
+    for user in (SOMEBODY, COLLECTOR):
+        with pytest.raises(Refused, match=says):
+            world.create(user, made)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        sandbox(labels={"app": "x"}, annotations={"example.com/x": "y"}),
+        sandbox(annotations={STAMP: "2030-01-31T12:00:00Z"}),
+        sandbox(annotations={STAMP: "2030-01-31T12:00:00.123456+01:00"}),
+        pool(labels={names.LABEL_LANGUAGE: "python"}),
+    ],
+    ids=["of-ones-own", "stamp", "stamp-with-zone", "language"],
+)
+def test_what_users_may_write_is_taken(world: World, made: dict[str, Any]) -> None:
+    world.create(SOMEBODY, made)
+
+
+@pytest.mark.parametrize("kind", ["sandbox", "sandboxpool"])
+@pytest.mark.parametrize("finalizers", [None, [], ["example.com/mine"]], ids=["null", "none", "replaced"])
+@pytest.mark.parametrize("user", [SOMEBODY, COLLECTOR])
+def test_the_finalizer_is_taken_off_by_the_operator_alone(world: World, kind: str, finalizers: Any, user: str) -> None:
+    patch = {"metadata": {"finalizers": finalizers}}
+    with pytest.raises(Refused, match="taken off by the operator"):
+        world.change(user, kind, "ours", patch)
+    world.change(OPERATOR, kind, "ours", patch)
+
+
+def test_finalizers_of_others_come_and_go(world: World) -> None:
+    both = {"metadata": {"finalizers": ["example.com/mine", names.FINALIZER]}}
+    world.change(SOMEBODY, "sandbox", "ours", both)
+    world.change(SOMEBODY, "sandbox", "ours", {"metadata": {"labels": {"app": "x"}}})
+
+
+@pytest.mark.parametrize("made", [manifests.sandbox("another", template={"image": "a", "user": {"uid": 0}}),
+                                  manifests.pool("another", 1, {"image": "a", "user": {"uid": 0}})],
+                         ids=["sandbox", "pool"])  # fmt: skip
+def test_no_template_asks_for_root_without_the_charts_leave(world: World, made: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match=r"policy\.allowRoot"):
+        world.create(SOMEBODY, made)
+    other = copy.deepcopy(made)
+    other["spec"]["template"]["user"]["uid"] = 1
+    world.create(SOMEBODY, other)
+
+
+@pytest.fixture(scope="module")
+def strict(admin: Kube) -> Iterator[Kube]:
+    """A namespace with the rules of an installation that switches things off and lists what may be used."""
+    namespace = f"strict-{uuid.uuid4().hex[:8]}"
+    admin.make_namespace(namespace)
+    objects = chart.render(
+        {"pausing.enabled": False, "scrubbing.enabled": False, "policy.images": ["^registry[.]example/", "^a$"],
+         "policy.runtimeClasses": ["gvisor", "kata"], "policy.allowRoot": True},
+        release=namespace,
+    )  # fmt: skip
+    rules = chart.one(objects, "ValidatingAdmissionPolicy", f"{namespace}-objects")
+    binding = chart.one(objects, "ValidatingAdmissionPolicyBinding", f"{namespace}-objects")
+    here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    binding["spec"]["matchResources"] = {"namespaceSelector": here}
+    admin.apply_as_is(rules, binding)
+    kube = admin.within(namespace)
+
+    def holds() -> bool:
+        try:
+            kube.create(manifests.sandbox("x", template={"image": "evil"}), dry_run=True)
+        except Refused as error:
+            return "policy.images" in str(error)
+        return False
+
+    until("the strict rules hold", holds, 60)
+    yield kube
+    admin.delete("validatingadmissionpolicybinding", f"{namespace}-objects", wait=False)
+    admin.delete("validatingadmissionpolicy", f"{namespace}-objects", wait=False)
+    admin.delete("namespace", namespace, wait=False)
+
+
+def own(**template: Any) -> dict[str, Any]:
+    return manifests.sandbox("another", template={"image": "a", **template})
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (manifests.sandbox("another", "p", desiredState="Paused"), "pausing.enabled"),
+        (manifests.pool("another", 1, {"image": "a"}, recycle="Scrub"), "scrubbing.enabled"),
+        (own(image="evil/registry.example/x"), "policy.images"),
+        (own(image="ab"), "policy.images"),
+        (manifests.pool("another", 1, {"image": "evil"}), "policy.images"),
+        (own(runtimeClassName="runc"), "policy.runtimeClasses"),
+        (manifests.pool("another", 1, {"image": "a", "runtimeClassName": "runc"}), "policy.runtimeClasses"),
+    ],
+    ids=["paused", "scrub", "image-inside", "image-longer", "image-of-a-pool", "runtime-class",
+         "runtime-class-of-a-pool"],
+)  # fmt: skip
+def test_what_an_installation_switches_off_is_refused(strict: Kube, made: dict[str, Any], says: str) -> None:
+    assert says in strict.refused(made)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        manifests.sandbox("another", "p", desiredState="Suspended"),
+        manifests.sandbox("another", "p", desiredState="Running"),
+        manifests.pool("another", 1, {"image": "a"}, recycle="Delete"),
+        own(image="registry.example/x:1"),
+        own(),
+        own(runtimeClassName="kata"),
+    ],
+    ids=["suspended", "running", "delete", "listed-image", "second-image", "listed-class"],
+)
+def test_what_it_leaves_on_is_taken(strict: Kube, made: dict[str, Any]) -> None:
+    strict.create(made, dry_run=True)
