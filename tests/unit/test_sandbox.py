@@ -15,30 +15,31 @@ from sandyard.api.reasons import Condition, Reason, Start
 from sandyard.api.sandbox import Lifetime
 from sandyard.pod import proof, termination
 from sandyard.sandbox import expiry, phase, queue, teardown, usage
+from sandyard.sandbox.status import Status
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")
 
 
-def facts(before: dict[str, Any] | None = None, now: float = 1000.0) -> phase.Facts:
-    return phase.Facts(generation=2, before=before or {}, now=now, pool_name="python")
+def facts(before: Status | None = None, now: float = 1000.0) -> phase.Facts:
+    return phase.Facts(generation=2, before=before or Status(), now=now, pool_name="python")
 
 
-def condition(status: dict[str, Any], kind: Condition) -> tuple[str, str]:
-    found = conditions.find(status["conditions"], kind)
+def condition(status: Status, kind: Condition) -> tuple[str, str]:
+    found = status.condition(kind)
     assert found is not None
     return found["status"], found["reason"]
 
 
 def test_ready_says_everything_in_one_write() -> None:
     status = phase.ready(facts(), objects.pod(), Start.WARM, PROOF)
-    assert status["phase"] == "Ready"
-    assert status["start"] == "Warm"
-    assert status["podUID"] == "p1"
-    assert status["podIP"] == "10.0.0.1"
-    assert status["nodeName"] == "node-1"
-    assert status["runtime"] == "gvisor"
-    assert status["observedGeneration"] == 2
+    assert status.phase == "Ready"
+    assert status.start == "Warm"
+    assert status.pod_uid == "p1"
+    assert status.pod_ip == "10.0.0.1"
+    assert status.node_name == "node-1"
+    assert status.runtime == "gvisor"
+    assert status.observed_generation == 2
     assert condition(status, Condition.READY) == ("True", "Ready")
     assert condition(status, Condition.STALLED)[0] == "False"
     assert condition(status, Condition.RECONCILING)[0] == "False"
@@ -49,9 +50,9 @@ def test_ready_says_everything_in_one_write() -> None:
 def test_what_was_said_once_stays() -> None:
     first = phase.ready(facts(), objects.pod(), Start.WARM, PROOF)
     again = phase.ready(facts(first, now=2000.0), objects.pod(), Start.COLD, PROOF)
-    assert conditions.same(first, again)
-    assert again["readyAt"] == first["readyAt"]
-    assert again["start"] == "Warm"
+    assert first.same(again)
+    assert again.ready_at == first.ready_at
+    assert again.start == "Warm"
 
 
 def test_a_best_effort_sandbox_says_what_is_not_proven() -> None:
@@ -67,7 +68,7 @@ def test_a_dead_end_is_stalled_and_a_wait_is_not() -> None:
     assert condition(waiting, Condition.RECONCILING)[0] == "True"
     missing = phase.pending(facts(), Reason.POOL_NOT_FOUND, "no pool", stalled=True)
     assert condition(missing, Condition.STALLED) == ("True", "PoolNotFound")
-    assert missing["phase"] == "Pending"
+    assert missing.phase == "Pending"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_how_the_main_process_ended(terminated: dict[str, Any], pod_phase: str, 
     found = termination.of(pod)
     assert found == expected
     status = phase.finished(facts(), pod, found)
-    assert status["phase"] == ("Succeeded" if expected["reason"] == "Completed" else "Failed")
+    assert status.phase == ("Succeeded" if expected["reason"] == "Completed" else "Failed")
     assert condition(status, Condition.FINISHED)[0] == "True"
 
 
@@ -184,24 +185,24 @@ def test_an_ended_sandbox_is_deleted_so_long_after_its_end() -> None:
     ended = phase.failed(facts(now=1000.0), Reason.ERROR, "x")
     own = Lifetime(seconds_after_finished=60)
     assert expiry.deleted_at(own, NO_TERMS, ended) == 1060
-    assert expiry.deleted_at(own, NO_TERMS, {}) is None
+    assert expiry.deleted_at(own, NO_TERMS, Status()) is None
     assert expiry.deleted_at(Lifetime(), NO_TERMS, ended) is None
     assert expiry.deleted_at(None, expiry.Terms(SandboxLifetime(seconds_after_finished=5)), ended) == 1005
 
 
 def test_an_expired_sandbox_that_is_kept_says_so() -> None:
     status = phase.expired(facts(), Reason.IDLE, "it was idle for 10 s")
-    assert status["phase"] == "Expired"
+    assert status.phase == "Expired"
     assert condition(status, Condition.FINISHED) == ("True", "Idle")
     assert condition(status, Condition.STALLED)[0] == "False"
-    assert status["lastTermination"]["reason"] == "Expired"
-    assert phase.ended(status)
+    assert (status.last_termination or {})["reason"] == "Expired"
+    assert status.ended
 
 
 def test_a_sandbox_whose_pod_is_not_ready_does_not_say_ready() -> None:
     before = phase.ready(facts(), objects.pod(), Start.WARM, PROOF)
     status = phase.not_ready(facts(before), objects.pod(ready=False), Reason.POD_NOT_READY, "sick")
-    assert status["phase"] != "Ready"
+    assert status.phase != "Ready"
     assert condition(status, Condition.READY) == ("False", "PodNotReady")
     assert condition(status, Condition.RECONCILING)[0] == "True"
 

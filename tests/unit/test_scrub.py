@@ -17,7 +17,7 @@ from sandyard.api import names
 from sandyard.api.pool import PoolSpec
 from sandyard.engine import records
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.scrubbing import Scrubbing
+from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.store import Store
 from sandyard.pool import recycle
 from tests.unit import objects
@@ -133,7 +133,7 @@ def test_what_is_not_as_the_pool_has_it_is_not_used_again(
     pod: dict[str, Any], pool: dict[str, Any], status: dict[str, Any], told: str
 ) -> None:
     made = objects.pod(**{"labels": CLAIMED, "containers": RUNNING, **pod})
-    why = recycle.obstacle(made, status, spec(**pool), "hash")
+    why = recycle.obstacle(made, "readyAt" in status, spec(**pool), "hash")
     assert told in why
     assert bool(told) is bool(why)
 
@@ -164,4 +164,4 @@ def test_only_an_open_pool_gets_its_pods_back(
     refill: Any = None
     whose = records.sandbox({"metadata": {"name": "s", "uid": "s", **times}, "status": READY,
                              "spec": {"poolRef": {"name": "python"}, **sandbox}})  # fmt: skip
-    assert (Scrubbing(parts, refill).wanted(whose, pod) is not None) is wanted
+    assert (Reuse(parts, refill).wanted(whose, pod) is not None) is wanted

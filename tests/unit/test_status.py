@@ -4,69 +4,82 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from sandyard.api import conditions, model
 from sandyard.api.pool import PoolSpec
-from sandyard.api.reasons import Condition, Reason, Start
+from sandyard.api.reasons import Condition, Phase, Reason, Start
 from sandyard.api.sandbox import Lifetime
 from sandyard.pod import proof, termination
 from sandyard.sandbox import expiry, phase
+from sandyard.sandbox import status as statuses
+from sandyard.sandbox.status import Status
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")
 
 
-def facts(before: dict[str, Any] | None = None, now: float = 1000.0, **fields: Any) -> phase.Facts:
-    return phase.Facts(generation=2, before=before or {}, now=now, pool_name="python", **fields)
+def facts(before: Status | None = None, now: float = 1000.0, **fields: Any) -> phase.Facts:
+    return phase.Facts(generation=2, before=before or Status(), now=now, pool_name="python", **fields)
 
 
-def ready(**before: Any) -> dict[str, Any]:
-    return phase.ready(facts(before), objects.pod(), Start.WARM, PROOF)
+def ready(**before: Any) -> Status:
+    return phase.ready(facts(Status(**before)), objects.pod(), Start.WARM, PROOF)
 
 
-def said(status: dict[str, Any], kind: Condition) -> tuple[str, str]:
-    found = conditions.find(status["conditions"], kind)
+def said(status: Status, kind: Condition) -> tuple[str, str]:
+    found = status.condition(kind)
     assert found is not None
     return found["status"], found["reason"]
 
 
 def test_what_is_known_of_a_sandbox_outlives_its_phases() -> None:
-    status = phase.not_ready(facts(ready(workspaceClaim="w")), objects.pod(), Reason.POD_NOT_READY, "x")
-    for key in ("poolName", "start", "runtime", "readyAt", "claimedAt", "workspaceClaim", "podUID"):
-        assert status[key] == ready(workspaceClaim="w")[key], key
+    status = phase.not_ready(facts(ready(workspace_claim="w")), objects.pod(), Reason.POD_NOT_READY, "x")
+    for key in ("pool_name", "start", "runtime", "ready_at", "claimed_at", "workspace_claim", "pod_uid"):
+        assert getattr(status, key) == getattr(ready(workspace_claim="w"), key), key
     assert said(status, Condition.RUNTIME_ISOLATED) == ("True", "Proven")
 
 
 def test_none_takes_a_field_away_and_silence_does_not() -> None:
-    before = {**ready(), "expiresAt": "2030-01-01T00:00:00Z"}
-    assert phase.not_ready(facts(before), objects.pod(), Reason.POD_NOT_READY, "x")["expiresAt"]
-    cleared = phase.not_ready(facts(before, fields={"expiresAt": None}), objects.pod(), Reason.POD_NOT_READY, "x")
-    assert cleared["expiresAt"] is None
-    assert phase.pending(facts(cleared), Reason.WAITING, "x", stalled=False).get("expiresAt", "gone") == "gone"
+    before = msgspec.structs.replace(ready(), expires_at="2030-01-01T00:00:00Z")
+    assert phase.not_ready(facts(before), objects.pod(), Reason.POD_NOT_READY, "x").expires_at
+    cleared = phase.not_ready(facts(before, fields={"expires_at": None}), objects.pod(), Reason.POD_NOT_READY, "x")
+    assert cleared.expires_at is None
+    written = cleared.dump(before)
+    assert written["expiresAt"] is None, "what is left out of a merge patch stays"
+    assert "expiresAt" not in phase.pending(facts(cleared), Reason.WAITING, "x", stalled=False).dump(cleared)
+
+
+def test_a_status_is_read_as_it_was_written() -> None:
+    status = phase.failed(facts(ready(workspace_claim="w", restarts=2)), Reason.POD_LOST, "gone")
+    assert statuses.read(status.dump()) == status
+    assert statuses.read({**status.dump(), "ofANewerVersion": 1}) == status
+    with pytest.raises(ValueError, match="phase"):
+        statuses.read({"phase": "Elsewhere"})
 
 
 def test_a_suspended_sandbox_has_no_pod_but_its_workspace() -> None:
-    status = phase.suspended(facts(ready(workspaceClaim="w")), Reason.SUSPENDED, "asked")
-    assert status["phase"] == "Suspended"
-    assert [status[key] for key in ("podName", "podUID", "podIP", "nodeName", "claimedAt")] == [None] * 5
-    assert status["workspaceClaim"] == "w"
+    status = phase.suspended(facts(ready(workspace_claim="w")), Reason.SUSPENDED, "asked")
+    assert status.phase == "Suspended"
+    assert [getattr(status, key) for key in ("pod_name", "pod_uid", "pod_ip", "node_name", "claimed_at")] == [None] * 5
+    assert status.workspace_claim == "w"
     assert said(status, Condition.CLAIMED)[0] == "False"
     assert said(status, Condition.READY) == ("False", "Suspended")
-    assert not phase.running(status)
-    assert phase.suspended_on_request(status)
-    assert not phase.suspended_on_request(phase.suspended(facts(ready()), Reason.EXPIRED, "over"))
+    assert not status.running
+    assert status.suspended_on_request
+    assert not phase.suspended(facts(ready()), Reason.EXPIRED, "over").suspended_on_request
 
 
 def test_each_new_pod_counts_as_a_restart_and_idle_time_starts_anew() -> None:
-    once = phase.resuming(facts(phase.suspended(facts(ready(workspaceClaim="w")), Reason.SUSPENDED, ""), now=5000.0))
-    assert (once["phase"], once["restarts"]) == ("Starting", 1)
-    assert once["lastActivityAt"] == model.timestamp(5000.0)
-    assert phase.resuming(facts(once))["restarts"] == 2
+    once = phase.resuming(facts(phase.suspended(facts(ready(workspace_claim="w")), Reason.SUSPENDED, ""), now=5000.0))
+    assert (once.phase, once.restarts) == ("Starting", 1)
+    assert once.last_activity_at == model.timestamp(5000.0)
+    assert phase.resuming(facts(once)).restarts == 2
     # One that never had a pod is not started again, and has not been used either.
-    fresh = phase.resuming(facts({"phase": "Suspended"}))
-    assert "restarts" not in fresh
-    assert "lastActivityAt" not in fresh
+    fresh = phase.resuming(facts(Status(phase=Phase.SUSPENDED)))
+    assert fresh.restarts is None
+    assert fresh.last_activity_at is None
 
 
 @pytest.mark.parametrize(
@@ -77,26 +90,26 @@ def test_each_new_pod_counts_as_a_restart_and_idle_time_starts_anew() -> None:
         (phase.pausing(facts(ready()), objects.pod(), Reason.RESUMING, "x"), True),
         (phase.pausing(facts(ready()), objects.pod(), Reason.PAUSE_FAILED, "x", stalled=True), True),
         (ready(), False),
-        ({}, False),
+        (Status(), False),
     ],
 )
-def test_stopped_processes_are_known_as_long_as_some_may_be_stopped(status: dict[str, Any], held: bool) -> None:
-    assert phase.held(status) is held
+def test_stopped_processes_are_known_as_long_as_some_may_be_stopped(status: Status, held: bool) -> None:
+    assert status.held is held
 
 
 def test_a_sandbox_is_paused_when_every_process_is_and_not_before() -> None:
-    assert phase.pausing(facts(ready()), objects.pod(), Reason.PAUSING, "x")["phase"] == "Ready"
+    assert phase.pausing(facts(ready()), objects.pod(), Reason.PAUSING, "x").phase == "Ready"
     paused = phase.paused(facts(ready()), objects.pod(), 3)
-    assert paused["phase"] == "Paused"
+    assert paused.phase == "Paused"
     assert said(paused, Condition.READY) == ("False", "Paused")
-    assert phase.pausing(facts(paused), objects.pod(), Reason.RESUMING, "x")["phase"] == "Paused"
+    assert phase.pausing(facts(paused), objects.pod(), Reason.RESUMING, "x").phase == "Paused"
     failed = phase.pausing(facts(ready()), objects.pod(), Reason.PAUSE_FAILED, "x", stalled=True)
     assert said(failed, Condition.STALLED) == ("True", "PauseFailed")
 
 
 def test_what_cannot_be_had_is_said_and_the_sandbox_stays_as_it_is() -> None:
     status = phase.refused_state(ready(), Reason.PAUSING_DISABLED, "switched off")
-    assert (status["phase"], said(status, Condition.READY)[0]) == ("Ready", "True")
+    assert (status.phase, said(status, Condition.READY)[0]) == ("Ready", "True")
     assert said(status, Condition.STALLED) == ("True", "PausingDisabled")
     assert said(ready(), Condition.STALLED)[0] == "False", "the status before is not changed"
 
@@ -106,52 +119,50 @@ def test_what_cannot_be_had_is_said_and_the_sandbox_stays_as_it_is() -> None:
 )
 def test_a_failed_sandbox_tells_how_its_pod_ended_if_it_had_one(reason: Reason, ended: bool) -> None:
     status = phase.failed(facts(), reason, "gone\x1b[0m")
-    assert status["phase"] == "Failed"
+    assert status.phase == "Failed"
     assert said(status, Condition.FINISHED) == ("True", reason.value)
     assert said(status, Condition.STALLED)[0] == "True"
-    assert ("lastTermination" in status) is ended
-    if ended:
-        assert status["lastTermination"]["message"] == "gone [0m"
-    assert phase.ended(status)
+    assert (status.last_termination is not None) is ended
+    if status.last_termination is not None:
+        assert status.last_termination["message"] == "gone [0m"
+    assert status.ended
 
 
 def test_a_setup_that_failed_has_a_condition_of_its_own() -> None:
     assert said(phase.failed(facts(), Reason.SETUP_FAILED, "x"), Condition.SETUP_COMPLETED) == ("False", "SetupFailed")
     status = phase.ready(facts(), objects.pod(), Start.COLD, PROOF, setup=True)
     assert said(status, Condition.SETUP_COMPLETED)[0] == "True"
-    assert conditions.find(ready()["conditions"], Condition.SETUP_COMPLETED) is None
+    assert ready().condition(Condition.SETUP_COMPLETED) is None
 
 
 def test_an_expired_sandbox_has_no_address_and_expires_no_more() -> None:
-    status = phase.expired(facts({**ready(), "expiresAt": "2030-01-01T00:00:00Z"}), Reason.EXPIRED, "over")
-    assert (status["podIP"], status["expiresAt"]) == (None, None)
+    status = phase.expired(facts(ready(expires_at="2030-01-01T00:00:00Z")), Reason.EXPIRED, "over")
+    assert (status.pod_ip, status.expires_at) == (None, None)
 
 
 def test_only_phases_without_return_are_ends() -> None:
-    ends = {name for name in ("Pending", "Starting", "Ready", "Paused", "Suspended", "Terminating", "Expired",
-                              "Succeeded", "Failed") if phase.ended({"phase": name})}  # fmt: skip
-    assert ends == {"Expired", "Succeeded", "Failed"}
-    assert not phase.ended({})
+    assert {kind for kind in Phase if Status(phase=kind).ended} == {Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED}
+    assert not Status().ended
 
 
 def test_a_sandbox_that_goes_is_not_ready_whether_it_is_stuck_or_not() -> None:
     plain = phase.terminating(facts(ready()), "")
-    assert (plain["phase"], said(plain, Condition.READY)[0]) == ("Terminating", "False")
+    assert (plain.phase, said(plain, Condition.READY)[0]) == ("Terminating", "False")
     assert said(plain, Condition.TEARDOWN_STUCK)[0] == "False"
     stuck = phase.terminating(facts(plain), "finalizer of others")
     assert said(stuck, Condition.STALLED) == ("True", "PodNotTerminating")
 
 
 def test_a_status_that_says_something_else_is_something_else() -> None:
-    def with_(**fields: Any) -> dict[str, Any]:
-        status = ready()
-        return {**status, "conditions": [{**status["conditions"][0], **fields}, *status["conditions"][1:]]}
+    def with_(**fields: Any) -> Status:
+        first, *others = ready().conditions
+        return msgspec.structs.replace(ready(), conditions=({**first, **fields}, *others))
 
-    assert conditions.same(ready(), with_(lastTransitionTime="2031-01-01T00:00:00Z"))
+    assert ready().same(with_(lastTransitionTime="2031-01-01T00:00:00Z"))
     for change in ({"message": "y"}, {"reason": "Y"}, {"status": "False"}, {"observedGeneration": 3}):
-        assert not conditions.same(ready(), with_(**change)), change
-    assert not conditions.same(ready(), {**ready(), "podIP": "10.0.0.9"})
-    assert conditions.same(ready(), {**ready(), "expiresAt": None})
+        assert not ready().same(with_(**change)), change
+    assert not ready().same(msgspec.structs.replace(ready(), pod_ip="10.0.0.9"))
+    assert ready().same(msgspec.structs.replace(ready(), expires_at=None))
 
 
 def test_a_long_message_is_cut_and_says_so() -> None:

@@ -18,7 +18,6 @@ from sandyard.engine.gateway import Gateway, RunInPod
 from sandyard.engine.intake import Intake
 from sandyard.engine.isolation import ApiServers, Isolation
 from sandyard.engine.leadership import Leadership
-from sandyard.engine.lifetimes import Lifetimes
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import QueueFactory, Queues
 from sandyard.engine.loops.timers import Timers
@@ -26,22 +25,24 @@ from sandyard.engine.loops.workqueue import WorkQueue
 from sandyard.engine.metrics import Metrics
 from sandyard.engine.nudges import Nudges
 from sandyard.engine.parts import Parts
-from sandyard.engine.pausing import Pausing
 from sandyard.engine.policies import Policies
 from sandyard.engine.pool_memory import Memories
-from sandyard.engine.provide import Provider
-from sandyard.engine.reaching import Reaching
 from sandyard.engine.refill import Refill
 from sandyard.engine.routing import Routing
-from sandyard.engine.sandboxes import Sandboxes
-from sandyard.engine.scrubbing import Scrubbing
+from sandyard.engine.sandboxes.acquire import Acquire
+from sandyard.engine.sandboxes.execute import Execute
+from sandyard.engine.sandboxes.freeze import Freezing
+from sandyard.engine.sandboxes.network import Networks
+from sandyard.engine.sandboxes.reconcile import Sandboxes
+from sandyard.engine.sandboxes.reuse import Reuse
+from sandyard.engine.sandboxes.status import StatusWriter
+from sandyard.engine.sandboxes.suspend import Workspaces
+from sandyard.engine.sandboxes.teardown import Teardown
+from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.settings import Settings
 from sandyard.engine.setups import Setups
 from sandyard.engine.store import Store
-from sandyard.engine.suspending import Suspending
 from sandyard.engine.sweep import Sweep
-from sandyard.engine.teardown import Teardown
-from sandyard.engine.telling import Telling
 from sandyard.kube import remotecommand
 from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
@@ -114,22 +115,20 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     claims = Claims(parts)
     routing = Routing(store, queues, claims)
     refill = Refill(parts, claims, routing)
-    telling = Telling(parts)
-    provider = Provider(parts, claims, refill, telling)
-    scrubbing = Scrubbing(parts, refill)
-    sandboxes = Sandboxes(
+    statuses = StatusWriter(store, gateway, queues.sandboxes)
+    acquire = Acquire(parts, claims, refill)
+    reuse = Reuse(parts, refill)
+    execute = Execute(
         parts,
-        claims,
-        refill,
-        provider,
-        Lifetimes(parts, telling, timers),
-        Pausing(parts, telling),
-        Suspending(parts, claims, provider, telling),
-        Reaching(parts),
-        Teardown(parts, provider, scrubbing),
-        telling,
+        statuses,
+        acquire,
+        Networks(parts),
+        Freezing(gateway),
+        Workspaces(gateway, statuses),
+        Teardown(parts, statuses, acquire, reuse),
     )
-    intake = Intake(parts, claims, routing, sandboxes, refill, scrubbing)
+    sandboxes = Sandboxes(parts, Views(parts, claims, refill), execute, claims, refill, acquire, timers)
+    intake = Intake(parts, claims, routing, sandboxes, refill, reuse)
     work = (
         (queues.sandboxes, sandboxes.reconcile),
         (queues.pools, refill.reconcile),

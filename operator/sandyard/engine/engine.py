@@ -17,6 +17,7 @@ from aiohttp import web
 
 from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic, Pod
+from sandyard.api.reasons import Phase
 from sandyard.engine import http
 from sandyard.engine.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS
 from sandyard.engine.intake import Intake
@@ -170,7 +171,8 @@ class Engine:
             self._metrics.queue_length.labels(queue.name).set(len(queue))
             self._metrics.queue_failures.labels(queue.name).set(queue.failures_total)
         self._metrics.queue_length.labels("events").set(len(self._recorder))
-        phases = Counter(str(record.status.get("phase", "Pending")) for record in self.store.sandboxes.values())
+        self._metrics.teardown_stuck.set(sum(entry.stuck for entry in self.store.sandboxes.values()))
+        phases = Counter(entry.record.status.phase or Phase.PENDING for entry in self.store.sandboxes.values())
         self._metrics.sandboxes.clear()
         for phase, count in phases.items():
             self._metrics.sandboxes.labels(phase).set(count)

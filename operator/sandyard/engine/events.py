@@ -11,7 +11,7 @@ from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
 from sandyard.engine.gateway import Gateway, NotLeader
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.records import AnySandbox, PoolRecord
 from sandyard.kube import errors
 
 __all__ = ["Recorder"]
@@ -35,10 +35,10 @@ class Recorder:
     def __len__(self) -> int:
         return self._queue.qsize()
 
-    def tell(self, record: SandboxRecord | PoolRecord, event: Event, message: str) -> None:
-        """Say what has happened to *record*; never waits, and under load leaves out what went well."""
+    def record(self, about: AnySandbox | PoolRecord, event: Event, message: str) -> None:
+        """Say what has happened to *about*; never waits, and under load leaves out what went well."""
         if event.type == "Warning" or len(self) < _NORMAL_LIMIT:
-            self._put(record, event, message)
+            self._put(about, event, message)
 
     async def run(self) -> None:
         """Post until cancelled."""
@@ -51,7 +51,7 @@ class Recorder:
             except (errors.ApiError, errors.TransportError) as error:
                 _log.debug("event dropped", extra={"error": str(error)})
 
-    def _put(self, record: SandboxRecord | PoolRecord, event: Event, message: str) -> None:
+    def _put(self, record: AnySandbox | PoolRecord, event: Event, message: str) -> None:
         now = self._clock.monotonic()
         key = (record.uid, event.reason, message)
         if now - self._posted.get(key, float("-inf")) < _SAME_AGAIN_SECONDS:
@@ -64,7 +64,7 @@ class Recorder:
             "metadata": {"name": f"{record.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": record.namespace},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
-                "kind": names.SANDBOX_KIND if isinstance(record, SandboxRecord) else names.POOL_KIND,
+                "kind": names.POOL_KIND if isinstance(record, PoolRecord) else names.SANDBOX_KIND,
                 "namespace": record.namespace,
                 "name": record.name,
                 "uid": record.uid,

@@ -16,7 +16,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine import records
 from sandyard.engine.isolation import Isolation
-from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.records import AnySandbox, PoolRecord
 from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client, Resource
 
@@ -36,7 +36,7 @@ POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 RunInPod = Callable[..., Awaitable[remotecommand.Completed]]
 
 
-Record = TypeVar("Record", SandboxRecord, PoolRecord)
+Record = TypeVar("Record", AnySandbox, PoolRecord)
 
 
 class NotLeader(Exception):
@@ -56,7 +56,7 @@ class Gateway:
 
     # The claim: these two, and nothing else, stand between a Sandbox and Ready.
 
-    async def claim_pod(self, pod: Pod, sandbox: SandboxRecord, labels: Mapping[str, str], terms: str) -> None:
+    async def claim_pod(self, pod: Pod, sandbox: AnySandbox, labels: Mapping[str, str], terms: str) -> None:
         """Make a warm pod the Sandbox's: the commit point of a claim.
 
         *labels* open the network that the Sandbox asks for, *terms* are kept as an annotation.
@@ -84,7 +84,7 @@ class Gateway:
             },
         )
 
-    async def write_sandbox_status(self, sandbox: SandboxRecord, status: Mapping[str, Any]) -> SandboxRecord:
+    async def write_sandbox_status(self, sandbox: AnySandbox, status: Mapping[str, Any]) -> AnySandbox:
         """Write the whole status of *sandbox*; returns it as it is then."""
         self._check()
         reply = await self._client.merge_patch(
@@ -214,7 +214,7 @@ class Gateway:
         current = await self._read(_path(record))
         return self._parse(record, current) if current and current["metadata"]["uid"] == record.uid else None
 
-    async def delete_sandbox(self, sandbox: SandboxRecord) -> None:
+    async def delete_sandbox(self, sandbox: AnySandbox) -> None:
         """Delete that very Sandbox (it has expired)."""
         await self._delete(_path(sandbox), sandbox.uid)
 
@@ -242,7 +242,7 @@ class Gateway:
         """Read a PersistentVolumeClaim; None if it is not there."""
         return await self._read(CLAIMS.path(namespace, name))
 
-    async def adopt_claim(self, claim: Mapping[str, Any], sandbox: SandboxRecord) -> None:
+    async def adopt_claim(self, claim: Mapping[str, Any], sandbox: AnySandbox) -> None:
         """Make *claim* the Sandbox's beside its pod's: Kubernetes collects it when both are gone.
 
         Raises
@@ -322,9 +322,9 @@ class Gateway:
 
     def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
         """*body* as a record of the same kind as *like*."""
-        if isinstance(like, SandboxRecord):
-            return records.sandbox(body)
-        return records.pool(body, self._isolation.probe())
+        if isinstance(like, PoolRecord):
+            return records.pool(body, self._isolation.probe())
+        return records.sandbox(body)
 
     def _check(self) -> None:
         if not self._may_write():
@@ -336,6 +336,6 @@ class Gateway:
         return self._parse(record, await self._client.merge_patch(_path(record), body))
 
 
-def _path(record: SandboxRecord | PoolRecord) -> str:
-    resource = SANDBOXES if isinstance(record, SandboxRecord) else POOLS
+def _path(record: AnySandbox | PoolRecord) -> str:
+    resource = POOLS if isinstance(record, PoolRecord) else SANDBOXES
     return resource.path(record.namespace, record.name)

@@ -11,8 +11,8 @@ from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.refill import Refill
 from sandyard.engine.routing import Routing
-from sandyard.engine.sandboxes import Sandboxes
-from sandyard.engine.scrubbing import Scrubbing
+from sandyard.engine.sandboxes.reconcile import Sandboxes
+from sandyard.engine.sandboxes.reuse import Reuse
 
 __all__ = ["Intake"]
 
@@ -21,7 +21,7 @@ class Intake:
     """Events of the watches, and what lists have found."""
 
     def __init__(
-        self, parts: Parts, claims: Claims, routing: Routing, sandboxes: Sandboxes, refill: Refill, scrubbing: Scrubbing
+        self, parts: Parts, claims: Claims, routing: Routing, sandboxes: Sandboxes, refill: Refill, reuse: Reuse
     ) -> None:
         self._store = parts.store
         self._queues = parts.queues
@@ -32,7 +32,7 @@ class Intake:
         self._routing = routing
         self._sandboxes = sandboxes
         self._refill = refill
-        self._scrubbing = scrubbing
+        self._reuse = reuse
 
     def sandbox_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A Sandbox was added, modified or deleted. Only puts it on a queue."""
@@ -48,7 +48,7 @@ class Intake:
             return
         self.pool_found(records.pool(body, self._isolation.probe()))
 
-    def sandbox_found(self, record: records.SandboxRecord) -> None:
+    def sandbox_found(self, record: records.AnySandbox) -> None:
         """A Sandbox is there, in this version or a newer one."""
         if self._store.put_sandbox(record):
             self._queues.sandboxes.add(record.uid)
@@ -87,4 +87,4 @@ class Intake:
             uid = before.metadata.uid
             self._nudges.forget(uid)
             self._setups.forget(uid)
-            self._scrubbing.forget(uid)
+            self._reuse.forget(uid)

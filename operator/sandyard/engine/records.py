@@ -1,10 +1,10 @@
-"""What the engine remembers of each Sandbox and pool: parsed once, replaced by newer versions only."""
+"""Sandboxes and pools as the API server has sent them: parsed once, never changed, replaced by newer versions only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import pydantic
 
@@ -12,21 +12,15 @@ from sandyard.api import model, names
 from sandyard.api.pool import PoolSpec
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.podspec import pod
+from sandyard.sandbox import status as statuses
+from sandyard.sandbox.status import Status
 
-__all__ = ["PoolRecord", "SandboxRecord"]
+__all__ = ["AnySandbox", "PoolRecord", "SandboxRecord", "UnreadableSandbox", "changed_by_others"]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class _Record:
-    """The parts that both kinds share.
-
-    Attributes
-    ----------
-    stamp
-        When a client says that a Sandbox was last used: the annotation, as it stands.
-    seen_at
-        When this process first saw it; seconds of the monotonic clock, set by the store.
-    """
+    """The parts that all kinds share."""
 
     namespace: str
     name: str
@@ -36,71 +30,93 @@ class _Record:
     created_at: float
     deletion_timestamp: str | None
     finalizers: tuple[str, ...]
-    status: dict[str, Any]
-    invalid: str = ""
-    stamp: str = ""
-    seen_at: float = 0.0
 
     @property
     def deleting(self) -> bool:
         """Whether somebody has asked it to go."""
         return self.deletion_timestamp is not None
 
-    def merge_reply(self, newer: Self) -> bool:
-        """Become what a reply to our own write shows; says whether others have changed it too."""
-        if newer.uid != self.uid or newer.version <= self.version:
-            return False
-        others = newer.generation != self.generation or newer.deleting != self.deleting or newer.stamp != self.stamp
-        seen_at = self.seen_at
-        for item in fields(self):
-            setattr(self, item.name, getattr(newer, item.name))
-        self.seen_at = seen_at
-        return others
 
-
-@dataclass
-class SandboxRecord(_Record):
-    """A Sandbox; `spec` is None when it could not be parsed (`invalid` says why)."""
-
-    spec: SandboxSpec | None = None
-
-    @property
-    def pool_name(self) -> str | None:
-        """Name of the pool that it asks for."""
-        return self.spec.pool_ref.name if self.spec and self.spec.pool_ref else None
+@dataclass(frozen=True, kw_only=True)
+class _AnySandbox(_Record):
+    status: Status = field(default_factory=Status)
+    stamp: str = ""
 
     @property
     def owner(self) -> pod.Owner:
         """This Sandbox as an owner of pods."""
-        return pod.Owner("Sandbox", self.name, self.uid)
+        return pod.Owner(names.SANDBOX_KIND, self.name, self.uid)
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class SandboxRecord(_AnySandbox):
+    """A Sandbox.
+
+    Attributes
+    ----------
+    stamp
+        When a client says that it was last used: the annotation, as it stands.
+    """
+
+    spec: SandboxSpec
+
+    @property
+    def pool_name(self) -> str | None:
+        """Name of the pool that it asks for."""
+        return self.spec.pool_ref.name if self.spec.pool_ref else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadableSandbox(_AnySandbox):
+    """A Sandbox that makes no sense to this operator; it can only be told so, and torn down."""
+
+    invalid: str
+
+
+AnySandbox = SandboxRecord | UnreadableSandbox
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolRecord(_Record):
-    """A pool; `spec` is None when it could not be parsed."""
+    """A pool; `spec` is None when it could not be parsed (`invalid` says why)."""
 
+    status: dict[str, Any]
     spec: PoolSpec | None = None
+    invalid: str = ""
     template_hash: str = ""
 
     @property
     def owner(self) -> pod.Owner:
         """This pool as an owner of pods."""
-        return pod.Owner("SandboxPool", self.name, self.uid)
+        return pod.Owner(names.POOL_KIND, self.name, self.uid)
 
 
-def sandbox(body: Mapping[str, Any]) -> SandboxRecord:
+def changed_by_others(before: AnySandbox | PoolRecord, after: AnySandbox | PoolRecord) -> bool:
+    """Whether the reply to our own write shows a change of somebody else's.
+
+    It is no news any more when the watch shows it, so who has written wakes the object.
+    """
+    stamps = (getattr(before, "stamp", ""), getattr(after, "stamp", ""))
+    return before.generation != after.generation or before.deleting != after.deleting or stamps[0] != stamps[1]
+
+
+def sandbox(body: Mapping[str, Any]) -> AnySandbox:
     """Parse a Sandbox as the API server sent it."""
     common = _common(body)
     common["stamp"] = (body["metadata"].get("annotations") or {}).get(names.ANNOTATION_ACTIVITY, "")
     try:
+        common["status"] = statuses.read(body.get("status") or {})
+    except ValueError as error:
+        return UnreadableSandbox(**common, invalid=f"status: {error}")
+    try:
         return SandboxRecord(**common, spec=SandboxSpec.model_validate(body.get("spec") or {}))
     except pydantic.ValidationError as error:
-        return SandboxRecord(**common, invalid=_explain(error))
+        return UnreadableSandbox(**common, invalid=_explain(error))
 
 
 def pool(body: Mapping[str, Any], probe: pod.Probe) -> PoolRecord:
     """Parse a SandboxPool as the API server sent it."""
-    common = _common(body)
+    common = {**_common(body), "status": dict(body.get("status") or {})}
     try:
         spec = PoolSpec.model_validate(body.get("spec") or {})
     except pydantic.ValidationError as error:
@@ -120,7 +136,6 @@ def _common(body: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": model.seconds(metadata["creationTimestamp"]),
         "deletion_timestamp": metadata.get("deletionTimestamp"),
         "finalizers": tuple(metadata.get("finalizers") or ()),
-        "status": dict(body.get("status") or {}),
     }
 
 

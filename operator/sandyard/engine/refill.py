@@ -17,7 +17,7 @@ from sandyard.api import conditions, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
-from sandyard.engine import pool_view, setups
+from sandyard.engine import pool_view
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
 from sandyard.engine.pool_memory import PoolMemory
@@ -154,6 +154,7 @@ class Refill:
             return
         if not pool.deleting and names.FINALIZER not in pool.finalizers:
             self._merge(pool, await self._gateway.add_finalizer(pool))
+            pool = self._store.pools.get(pool_uid, pool)
         memory = self._memories.of(pool)
         try:
             if pool.spec is not None:
@@ -225,7 +226,7 @@ class Refill:
         now = self._clock.now()
         memory.fail(reason, message, now, pod_uid)
         self._parts.metrics.pod_starts.labels("failed").inc()
-        self._parts.recorder.tell(pool, Event.START_FAILED, f"{reason.value}: {message}")
+        self._parts.recorder.record(pool, Event.START_FAILED, f"{reason.value}: {message}")
         self._queues.pools.add_after(pool.uid, max(0.05, memory.backoff.until - now))
         self._routing.waiting_claims(pool.uid)
 
@@ -323,7 +324,7 @@ class Refill:
             return steps
         overdue = pods.setups.up_to(now - setup.timeout_seconds)
         for uid in [uid for uid in islice(pods.setups, overdue) if not pods.is_leaving(uid)]:
-            self._fail(pool, memory, Reason.SETUP_FAILED, setups.overdue(setup), uid)
+            self._fail(pool, memory, Reason.SETUP_FAILED, observe.setup_overdue(setup.timeout_seconds), uid)
             steps.append(self._delete(memory, uid))
         since = pods.setups.above(now - setup.timeout_seconds)
         if since is not None:
@@ -367,7 +368,7 @@ class Refill:
     def _merge(self, pool: PoolRecord, written: PoolRecord) -> None:
         """Take in the reply to our own write, and act on what others have changed."""
         if self._store.merge_pool(pool, written):
-            self._routing.pool_changed(None, pool)
+            self._routing.pool_changed(None, written)
 
     # Reporting
 
@@ -381,7 +382,7 @@ class Refill:
         before = conditions.find(pool.status.get("conditions"), Condition.READY)
         after = conditions.find(status["conditions"], Condition.READY)
         if after is not None and after["status"] == "True" and (before is None or before["status"] != "True"):
-            self._parts.recorder.tell(pool, Event.READY, str(after["message"]))
+            self._parts.recorder.record(pool, Event.READY, str(after["message"]))
 
 
 def refusal(error: errors.ApiError) -> tuple[Reason, str]:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
-from sandyard.api.template import Setup, Template
+from sandyard.api.template import Template
 from sandyard.engine.gateway import Gateway
 from sandyard.pod import observe
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 
-__all__ = ["Setups", "overdue", "seconds_left"]
-
-
-def seconds_left(pod: Pod, setup: Setup, now: float) -> float | None:
-    """Time that the setup of *pod* still has; None while it does not run."""
-    since = observe.setup_since(pod)
-    if since is None or pod.metadata.deletion_timestamp is not None:
-        return None
-    return since + setup.timeout_seconds - now
-
-
-def overdue(setup: Setup) -> str:
-    """What is said of a setup that takes too long."""
-    return f"template.setup.command has not ended within timeoutSeconds ({setup.timeout_seconds} s)"
+__all__ = ["Setups"]
 
 
 class Setups:

@@ -15,9 +15,10 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord, changed_by_others
 from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pool_pods import PoolPods
+from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.pod import observe
 from sandyard.podspec import containers
 from sandyard.podspec.network import Reach
@@ -32,7 +33,7 @@ class Store:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.sandboxes: dict[str, SandboxRecord] = {}
+        self.sandboxes: dict[str, SandboxEntry] = {}
         self.pools: dict[str, PoolRecord] = {}
         self.pods: dict[str, Pod] = {}
         self._sandbox_uids: dict[tuple[str, str], str] = {}
@@ -50,68 +51,65 @@ class Store:
 
     # Sandboxes and pools
 
-    def put_sandbox(self, record: SandboxRecord) -> bool:
+    def put_sandbox(self, record: AnySandbox) -> bool:
         """Take in *record* unless a newer version is known; says whether it was taken."""
-        known = self.sandboxes.get(record.uid)
-        if known is not None:
-            if known.version >= record.version:
-                return False
-            record.seen_at = known.seen_at
+        entry = self.sandboxes.get(record.uid)
+        if entry is None:
+            self.sandboxes[record.uid] = SandboxEntry(record, self._clock.monotonic())
+        elif entry.record.version >= record.version:
+            return False
         else:
-            record.seen_at = self._clock.monotonic()
-        self.sandboxes[record.uid] = record
+            entry.record = record
         self._sandbox_uids[record.namespace, record.name] = record.uid
         self._count_sandbox(record)
         return True
 
-    def merge_sandbox(self, record: SandboxRecord, reply: SandboxRecord) -> bool:
-        """Take in the reply to our own write of *record*; says whether others have changed it too.
-
-        Their change is no news any more when the watch shows it: who writes wakes the Sandbox.
-        """
-        changed_by_others = record.merge_reply(reply)
-        known = self.sandboxes.get(record.uid)
-        if known is not None and known is not record:
-            changed_by_others = known.merge_reply(reply)
-        if known is not None and changed_by_others:
-            self._count_sandbox(known)
-        return changed_by_others
+    def merge_sandbox(self, record: AnySandbox, reply: AnySandbox) -> bool:
+        """Take in the reply to our own write of *record*; says whether others have changed it too."""
+        entry = self.sandboxes.get(record.uid)
+        if entry is None or reply.uid != record.uid or reply.version <= entry.record.version:
+            return False
+        entry.record = reply
+        changed = changed_by_others(record, reply)
+        if changed:
+            self._count_sandbox(reply)
+        return changed
 
     def merge_pool(self, record: PoolRecord, reply: PoolRecord) -> bool:
         """Take in the reply to our own write of *record*; says whether others have changed it too."""
-        changed_by_others = record.merge_reply(reply)
         known = self.pools.get(record.uid)
-        if known is not None and known is not record:
-            changed_by_others = known.merge_reply(reply)
-        if known is not None and changed_by_others:
-            self._count_pool(known)
-        return changed_by_others
+        if known is None or reply.uid != record.uid or reply.version <= known.version:
+            return False
+        self.pools[record.uid] = reply
+        changed = changed_by_others(record, reply)
+        if changed:
+            self._count_pool(reply)
+        return changed
 
-    def remove_sandbox(self, uid: str) -> SandboxRecord | None:
+    def remove_sandbox(self, uid: str) -> AnySandbox | None:
         """Forget a Sandbox that is gone."""
-        record = self.sandboxes.pop(uid, None)
-        if record is not None and self._sandbox_uids.get((record.namespace, record.name)) == uid:
+        entry = self.sandboxes.pop(uid, None)
+        if entry is None:
+            return None
+        record = entry.record
+        if self._sandbox_uids.get((record.namespace, record.name)) == uid:
             del self._sandbox_uids[record.namespace, record.name]
-        if record is not None:
-            self.namespaces.drop(uid)
-            if record.pool_name:
-                self._discard(self._by_pool_name, (record.namespace, record.pool_name), uid)
+        self.stop_waiting_for_pool(record)
+        self.namespaces.drop(uid)
+        if isinstance(record, SandboxRecord) and record.pool_name:
+            self._discard(self._by_pool_name, (record.namespace, record.pool_name), uid)
         return record
 
     def namespace_of(self, sandbox_uid: str) -> str:
         """Namespace of a Sandbox; empty when it is not known."""
-        record = self.sandboxes.get(sandbox_uid)
-        return record.namespace if record is not None else ""
+        entry = self.sandboxes.get(sandbox_uid)
+        return entry.record.namespace if entry is not None else ""
 
     def put_pool(self, record: PoolRecord) -> bool:
         """Take in *record* unless a newer version is known; says whether it was taken."""
         known = self.pools.get(record.uid)
-        if known is not None:
-            if known.version >= record.version:
-                return False
-            record.seen_at = known.seen_at
-        else:
-            record.seen_at = self._clock.monotonic()
+        if known is not None and known.version >= record.version:
+            return False
         self.pools[record.uid] = record
         self._pool_uids[record.namespace, record.name] = record.uid
         if known is None or known.template_hash != record.template_hash:
@@ -129,17 +127,17 @@ class Store:
             self._count_own_networks(record)
         return record
 
-    def sandboxes_of_pool(self, pool: PoolRecord) -> list[SandboxRecord]:
+    def sandboxes_of_pool(self, pool: PoolRecord) -> list[AnySandbox]:
         """Sandboxes that name *pool*."""
         uids = self._by_pool_name.get((pool.namespace, pool.name), ())
-        return [self.sandboxes[uid] for uid in uids if uid in self.sandboxes]
+        return [self.sandboxes[uid].record for uid in uids if uid in self.sandboxes]
 
-    def _count_sandbox(self, record: SandboxRecord) -> None:
+    def _count_sandbox(self, record: AnySandbox) -> None:
         """Keep the networks that its namespace needs, and the Sandboxes of its pool."""
-        if record.pool_name:
+        if isinstance(record, SandboxRecord) and record.pool_name:
             self._by_pool_name[record.namespace, record.pool_name].add(record.uid)
         reach = self.own_reach(record)
-        own = record.spec.template if record.spec is not None else None
+        own = record.spec.template if isinstance(record, SandboxRecord) else None
         reaches = [*([reach] if reach is not None else []), *(containers.reaches(own) if own is not None else [])]
         self.namespaces.put(record.namespace, record.uid, reaches)
 
@@ -151,7 +149,7 @@ class Store:
 
     def _count_own_networks(self, pool: PoolRecord) -> None:
         for sandbox in self.sandboxes_of_pool(pool):
-            if sandbox.spec is not None and sandbox.spec.network is not None:
+            if isinstance(sandbox, SandboxRecord) and sandbox.spec.network is not None:
                 self._count_sandbox(sandbox)
 
     def pool_named(self, namespace: str, name: str) -> PoolRecord | None:
@@ -159,21 +157,22 @@ class Store:
         uid = self._pool_uids.get((namespace, name))
         return self.pools.get(uid) if uid else None
 
-    def pool_of(self, sandbox: SandboxRecord) -> PoolRecord | None:
+    def pool_of(self, sandbox: AnySandbox) -> PoolRecord | None:
         """The pool that *sandbox* names, if it is there and can be read."""
-        pool = self.pool_named(sandbox.namespace, sandbox.pool_name) if sandbox.pool_name else None
+        name = sandbox.pool_name if isinstance(sandbox, SandboxRecord) else None
+        pool = self.pool_named(sandbox.namespace, name) if name else None
         return pool if pool is not None and pool.spec is not None else None
 
-    def template_of(self, sandbox: SandboxRecord) -> Template | None:
+    def template_of(self, sandbox: AnySandbox) -> Template | None:
         """The Sandbox's own template, or that of its pool."""
-        if sandbox.spec is not None and sandbox.spec.template is not None:
+        if isinstance(sandbox, SandboxRecord) and sandbox.spec.template is not None:
             return sandbox.spec.template
         pool = self.pool_of(sandbox)
         return pool.spec.template if pool is not None and pool.spec is not None else None
 
-    def own_reach(self, sandbox: SandboxRecord) -> Reach | None:
+    def own_reach(self, sandbox: AnySandbox) -> Reach | None:
         """The network that *sandbox* asks for itself; None when it takes its pool's."""
-        if sandbox.spec is None:
+        if not isinstance(sandbox, SandboxRecord):
             return None
         template = self.template_of(sandbox)
         dns = template.dns if template is not None else None
@@ -182,21 +181,30 @@ class Store:
         own = sandbox.spec.template
         return Reach(own.network, own.dns) if own is not None else None
 
-    def wait_for_pool(self, sandbox: SandboxRecord) -> None:
+    def wait_for_pool(self, sandbox: AnySandbox) -> None:
         """Remember that *sandbox* waits for its pool to appear or be continued."""
-        assert sandbox.pool_name is not None
+        if not isinstance(sandbox, SandboxRecord) or sandbox.pool_name is None:
+            return
         self._waiting_for_pool[sandbox.namespace, sandbox.pool_name].add(sandbox.uid)
+        if (entry := self.sandboxes.get(sandbox.uid)) is not None:
+            entry.waits_for_pool = True
 
-    def stop_waiting_for_pool(self, sandbox: SandboxRecord) -> None:
+    def stop_waiting_for_pool(self, sandbox: AnySandbox) -> None:
         """*sandbox* no longer waits."""
-        if sandbox.pool_name:
+        if isinstance(sandbox, SandboxRecord) and sandbox.pool_name:
             waiting = self._waiting_for_pool.get((sandbox.namespace, sandbox.pool_name))
             if waiting is not None:
                 waiting.discard(sandbox.uid)
+        if (entry := self.sandboxes.get(sandbox.uid)) is not None:
+            entry.waits_for_pool = False
 
     def take_waiting_for_pool(self, namespace: str, pool_name: str) -> list[str]:
         """Sandboxes that wait for that pool; they are taken off the list."""
-        return list(self._waiting_for_pool.pop((namespace, pool_name), ()))
+        taken = list(self._waiting_for_pool.pop((namespace, pool_name), ()))
+        for uid in taken:
+            if (entry := self.sandboxes.get(uid)) is not None:
+                entry.waits_for_pool = False
+        return taken
 
     # Pods
 

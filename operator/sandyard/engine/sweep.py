@@ -69,8 +69,8 @@ class Sweep:
 
     async def resync(self) -> tuple[set[str], set[str]]:
         """Take in all Sandboxes and pools as they are; returns the UIDs of both."""
-        known_sandboxes = {uid: record.version for uid, record in self._store.sandboxes.items()}
-        known_pools = {uid: record.version for uid, record in self._store.pools.items()}
+        known_sandboxes = set(self._store.sandboxes)
+        known_pools = set(self._store.pools)
         namespaces = self._settings.namespaces
         probe = self._isolation.probe()
         pools = [records.pool(body, probe) for body in await self._gateway.list_objects(POOLS, namespaces)]
@@ -82,9 +82,9 @@ class Sweep:
         living_sandboxes = {record.uid for record in sandboxes}
         living_pools = {record.uid for record in pools}
         # Only what was known before the list was asked for can be missing from it.
-        for uid in known_sandboxes.keys() - living_sandboxes:
+        for uid in known_sandboxes - living_sandboxes:
             self._intake.sandbox_gone(uid)
-        for uid in known_pools.keys() - living_pools:
+        for uid in known_pools - living_pools:
             self._intake.pool_gone(uid)
         return living_sandboxes, living_pools
 

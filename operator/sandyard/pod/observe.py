@@ -11,7 +11,8 @@ from sandyard.api.reasons import Reason
 from sandyard.pod import proof
 
 __all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_ended", "proof_of", "ready_at",
-           "setup_ended", "setup_open", "setup_since", "sickness", "trouble"]  # fmt: skip
+           "setup_ended", "setup_open", "setup_overdue", "setup_seconds_left",
+           "setup_since", "sickness", "trouble"]  # fmt: skip
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
                   "ImageInspectError"}  # fmt: skip
@@ -137,6 +138,19 @@ def setup_since(pod: Pod) -> float | None:
         if status.name == names.SETUP_CONTAINER and running is not None and running.started_at:
             return model.seconds(running.started_at)
     return None
+
+
+def setup_seconds_left(pod: Pod, timeout_seconds: int, now: float) -> float | None:
+    """Time that the setup of *pod* still has; None while it does not run."""
+    since = setup_since(pod)
+    if since is None or pod.metadata.deletion_timestamp is not None:
+        return None
+    return since + timeout_seconds - now
+
+
+def setup_overdue(timeout_seconds: int) -> str:
+    """What is said of a setup that takes too long."""
+    return f"template.setup.command has not ended within timeoutSeconds ({timeout_seconds} s)"
 
 
 def _ended_before(pod: Pod, container: str) -> Terminated | None:

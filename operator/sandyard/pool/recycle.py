@@ -9,9 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sandyard import scrub
 from sandyard.api import model, names
@@ -55,8 +54,8 @@ def uses(pod: Pod) -> int:
     return (int(told) if told.isdigit() else 10**6) + 1
 
 
-def obstacle(pod: Pod, status: Mapping[str, Any], pool: PoolSpec, template_hash: str) -> str:
-    """Why *pod*, of a Sandbox with *status*, is not to be used again; empty if it may be cleaned."""
+def obstacle(pod: Pod, was_ready: bool, pool: PoolSpec, template_hash: str) -> str:
+    """Why *pod*, whose Sandbox was Ready or not, is not to be used again; empty if it may be cleaned."""
     if pool.recycle != "Scrub":
         return "the pool does not recycle"
     if pod.metadata.labels.get(names.LABEL_STATE) != names.STATE_CLAIMED:
@@ -69,7 +68,7 @@ def obstacle(pod: Pod, status: Mapping[str, Any], pool: PoolSpec, template_hash:
         return "its network was widened, and cannot be proven closed in time"
     if uses(pod) >= pool.scrub.max_uses:
         return f"it was handed out {uses(pod)} times (scrub.maxUses)"
-    if not status.get("readyAt") or pod.metadata.deletion_timestamp is not None or not observe.is_ready(pod):
+    if not was_ready or pod.metadata.deletion_timestamp is not None or not observe.is_ready(pod):
         return "it is not ready"
     if _since(pod) is None or any(item.restart_count for item in pod.status.container_statuses):
         return "its main process has ended"

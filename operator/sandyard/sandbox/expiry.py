@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ import pydantic
 
 from sandyard.api import model
 from sandyard.api.pool import PoolSpec, SandboxLifetime
-from sandyard.api.reasons import Reason
+from sandyard.api.reasons import Condition, Reason
 from sandyard.api.sandbox import Lifetime
+from sandyard.sandbox.status import Status
 
 __all__ = ["NEVER", "Expiry", "Terms", "activity", "deleted_at", "expiry", "terms_of"]
 
@@ -110,12 +110,12 @@ def activity(stamp: str, known: float | None, now: float) -> float | None:
     return stamped if known is None else max(stamped, known)
 
 
-def deleted_at(own: Lifetime | None, terms: Terms, status: Mapping[str, Any]) -> float | None:
+def deleted_at(own: Lifetime | None, terms: Terms, status: Status) -> float | None:
     """When an ended Sandbox is to be deleted (``secondsAfterFinished``); None: never, or it has not ended."""
     lifetime = terms.effective(own)
     if lifetime is None or lifetime.seconds_after_finished is None:
         return None
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "Finished" and condition["status"] == "True":
-            return model.seconds(condition["lastTransitionTime"]) + lifetime.seconds_after_finished
-    return None
+    finished = status.condition(Condition.FINISHED)
+    if finished is None or finished["status"] != "True":
+        return None
+    return model.seconds(finished["lastTransitionTime"]) + lifetime.seconds_after_finished

@@ -9,20 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from sandyard.api import conditions, model
 from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Phase, Reason, Start
 from sandyard.pod import proof as proofs
+from sandyard.sandbox.status import Status
 
 __all__ = [
     "Facts",
-    "being_suspended",
-    "ended",
     "expired",
     "failed",
     "finished",
-    "held",
     "not_ready",
     "paused",
     "pausing",
@@ -30,15 +30,11 @@ __all__ = [
     "ready",
     "refused_state",
     "resuming",
-    "running",
     "starting",
     "suspended",
-    "suspended_on_request",
     "suspending",
     "terminating",
 ]
-
-_PHASES_ENDED = (Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED)
 
 
 @dataclass(frozen=True)
@@ -52,36 +48,29 @@ class Facts:
     now
         Seconds since the epoch.
     fields
-        What every status says, whatever the phase (expiresAt, lastActivityAt); None removes a field.
+        What every status says, whatever the phase (expires_at); None removes a field.
     """
 
     generation: int
-    before: Mapping[str, Any]
+    before: Status
     now: float
     pool_name: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
-    def status(self, phase: Phase, findings: list[Finding], **fields: Any) -> dict[str, Any]:
+    def status(self, phase: Phase, findings: list[Finding], **fields: Any) -> Status:
         """The status in *phase*: what *fields* says, what was there before, and the conditions."""
-        kept = {key: value for key, value in self.before.items() if value is not None and key != "conditions"}
-        content = {**kept, "phase": phase.value, "observedGeneration": self.generation}
-        if self.pool_name is not None:
-            content["poolName"] = self.pool_name
-        content.update(self.fields)
-        content.update(fields)
-        merged = conditions.merge(self.before.get("conditions") or (), findings, self.generation, self.now)
+        before = self.before
+        merged = conditions.merge(before.conditions, findings, self.generation, self.now)
         named = {condition["type"] for condition in merged}
-        old = [dict(c) for c in self.before.get("conditions") or () if c["type"] not in named]
-        content["conditions"] = [*merged, *old]
-        return content
+        old = [condition for condition in before.conditions if condition["type"] not in named]
+        content: dict[str, Any] = {"phase": phase, "observed_generation": self.generation}
+        if self.pool_name is not None:
+            content["pool_name"] = self.pool_name
+        content |= {**self.fields, **fields, "conditions": (*merged, *old)}
+        return msgspec.structs.replace(before, **content)
 
 
-def ended(status: Mapping[str, Any]) -> bool:
-    """Whether the sandbox has ended for good."""
-    return status.get("phase") in _PHASES_ENDED
-
-
-def pending(facts: Facts, reason: Reason, message: str, *, stalled: bool) -> dict[str, Any]:
+def pending(facts: Facts, reason: Reason, message: str, *, stalled: bool) -> Status:
     """No pod yet: it waits for its pool. *stalled* when somebody has to do something."""
     return facts.status(
         Phase.PENDING,
@@ -94,7 +83,7 @@ def pending(facts: Facts, reason: Reason, message: str, *, stalled: bool) -> dic
     )
 
 
-def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bool) -> dict[str, Any]:
+def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bool) -> Status:
     """Its own pod is on the way."""
     return facts.status(
         Phase.STARTING,
@@ -110,17 +99,17 @@ def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: b
 
 def ready(
     facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, *, setup: bool = False
-) -> dict[str, Any]:  # fmt: skip
+) -> Status:  # fmt: skip
     """It can be used; *setup*: its setup has ended well."""
     moment = model.timestamp(facts.now)
     before = facts.before
     fields = _pod_fields(pod)
     fields.update(
-        start=before.get("start") or start.value,
+        start=before.start or start,
         runtime=proof.runtime,
-        claimedAt=before.get("claimedAt") or moment,
-        readyAt=before.get("readyAt") or moment,
-        restarts=before.get("restarts") or 0,
+        claimed_at=before.claimed_at or moment,
+        ready_at=before.ready_at or moment,
+        restarts=before.restarts or 0,
     )
     network = (
         Finding(Condition.NETWORK_ENFORCED, True, Reason.PROVEN,
@@ -150,7 +139,7 @@ def ready(
     )
 
 
-def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> dict[str, Any]:
+def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> Status:
     """It was Ready and is not at this moment; it may become so again."""
     return facts.status(
         Phase.STARTING,
@@ -159,9 +148,9 @@ def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> dict[str,
     )
 
 
-def pausing(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bool = False) -> dict[str, Any]:
+def pausing(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bool = False) -> Status:
     """Its processes are being stopped or continued; some may be one, some the other."""
-    kept = Phase(facts.before.get("phase") or Phase.READY)
+    kept = facts.before.phase or Phase.READY
     return facts.status(
         kept if kept is Phase.PAUSED else Phase.READY,
         _under_way(reason, message, stalled=stalled),
@@ -169,7 +158,7 @@ def pausing(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bo
     )
 
 
-def paused(facts: Facts, pod: Pod, count: int) -> dict[str, Any]:
+def paused(facts: Facts, pod: Pod, count: int) -> Status:
     """Every process is stopped, as was looked up."""
     message = f"{count} processes are stopped; set desiredState to Running to go on"
     return facts.status(
@@ -179,33 +168,33 @@ def paused(facts: Facts, pod: Pod, count: int) -> dict[str, Any]:
     )
 
 
-def suspending(facts: Facts, message: str) -> dict[str, Any]:
+def suspending(facts: Facts, message: str) -> Status:
     """Its pod goes; what is in its workspace stays."""
-    kept = Phase(facts.before.get("phase") or Phase.PENDING)
+    kept = facts.before.phase or Phase.PENDING
     return facts.status(
         kept,
         _under_way(Reason.SUSPENDING, message),
     )
 
 
-def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = False) -> dict[str, Any]:
+def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = False) -> Status:
     """It has no pod, but its workspace is kept. *stalled*: it should go on and could not."""
     return facts.status(
         Phase.SUSPENDED,
         [*_at_rest(reason, message, stalled=stalled), Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED)],
-        podName=None, podUID=None, podIP=None, nodeName=None, claimedAt=None,
+        pod_name=None, pod_uid=None, pod_ip=None, node_name=None, claimed_at=None,
     )  # fmt: skip
 
 
-def resuming(facts: Facts) -> dict[str, Any]:
+def resuming(facts: Facts) -> Status:
     """It goes on after it was suspended: a new pod is on the way."""
     message = "starting a new pod with its workspace"
     fields: dict[str, Any] = {}
-    if facts.before.get("workspaceClaim"):
-        fields["restarts"] = (facts.before.get("restarts") or 0) + 1
-    if facts.before.get("readyAt"):
+    if facts.before.workspace_claim:
+        fields["restarts"] = (facts.before.restarts or 0) + 1
+    if facts.before.ready_at:
         # Nobody could use it meanwhile: its idle time starts anew.
-        fields["lastActivityAt"] = model.timestamp(facts.now)
+        fields["last_activity_at"] = model.timestamp(facts.now)
     return facts.status(
         Phase.STARTING,
         _under_way(Reason.STARTING, message),
@@ -213,68 +202,41 @@ def resuming(facts: Facts) -> dict[str, Any]:
     )
 
 
-def suspended_on_request(status: Mapping[str, Any]) -> bool:
-    """Whether it is suspended because somebody asked for it, not because its time was over."""
-    found = conditions.find(status.get("conditions"), Condition.READY)
-    return status.get("phase") == Phase.SUSPENDED and found is not None and found.get("reason") == Reason.SUSPENDED
-
-
-def being_suspended(status: Mapping[str, Any]) -> bool:
-    """Whether its pod is on its way out, and only its pod."""
-    found = conditions.find(status.get("conditions"), Condition.READY)
-    return found is not None and found.get("reason") == Reason.SUSPENDING
-
-
-def running(status: Mapping[str, Any]) -> bool:
-    """Whether its present pod has been Ready."""
-    return bool(status.get("readyAt") and status.get("claimedAt"))
-
-
-def held(status: Mapping[str, Any]) -> bool:
-    """Whether some of its processes may be stopped: they must be continued before it is Ready."""
-    found = conditions.find(status.get("conditions"), Condition.READY)
-    return found is not None and found.get("reason") in (
-        Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.PAUSE_FAILED
-    )  # fmt: skip
-
-
-def refused_state(status: Mapping[str, Any], reason: Reason, message: str) -> dict[str, Any]:
+def refused_state(status: Status, reason: Reason, message: str) -> Status:
     """*status*, but what was asked for cannot be had."""
-    conditions_ = [dict(condition) for condition in status["conditions"]]
-    for condition in conditions_:
-        if condition["type"] == Condition.STALLED:
-            condition.update(status="True", reason=reason.value, message=message)
-    return {**status, "conditions": conditions_}
+    refused = {"status": "True", "reason": reason.value, "message": message}
+    found = tuple({**item, **refused} if item["type"] == Condition.STALLED else item for item in status.conditions)
+    return msgspec.structs.replace(status, conditions=found)
 
 
-def expired(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
+def expired(facts: Facts, reason: Reason, message: str) -> Status:
     """Its time is over and it is kept (``onExpiry: Stop``); its pod goes."""
     termination = {"reason": Reason.EXPIRED.value, "message": message, "finishedAt": model.timestamp(facts.now)}
     return facts.status(
         Phase.EXPIRED,
         _end_findings(reason, message, stalled=False),
-        lastTermination=termination,
-        podIP=None,
-        expiresAt=None,
+        last_termination=termination,
+        pod_ip=None,
+        expires_at=None,
     )
 
 
-def finished(facts: Facts, pod: Pod, termination: Mapping[str, Any]) -> dict[str, Any]:
+def finished(facts: Facts, pod: Pod, termination: Mapping[str, Any]) -> Status:
     """The main process has ended by itself."""
     reason = Reason(termination["reason"])
     well = reason is Reason.COMPLETED
     phase = Phase.SUCCEEDED if well else Phase.FAILED
     message = termination.get("message") or f"the main process ended with exit code {termination.get('exitCode')}"
     return facts.status(
-        phase, _end_findings(reason, message, stalled=not well), lastTermination=dict(termination), **_pod_fields(pod)
+        phase, _end_findings(reason, message, stalled=not well), last_termination=dict(termination), **_pod_fields(pod)
     )
 
 
-def failed(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
+def failed(facts: Facts, reason: Reason, message: str) -> Status:
     """It could not be started in time, or its pod is lost. It does not come back."""
     fields: dict[str, Any] = {}
     if reason in (Reason.POD_LOST, Reason.EVICTED, Reason.OOM_KILLED):
-        fields["lastTermination"] = {
+        fields["last_termination"] = {
             "reason": reason.value,
             "message": conditions.printable(message),
             "finishedAt": model.timestamp(facts.now),
@@ -285,7 +247,7 @@ def failed(facts: Facts, reason: Reason, message: str) -> dict[str, Any]:
     return facts.status(Phase.FAILED, findings, **fields)
 
 
-def terminating(facts: Facts, stuck: str, doing: str = "deleting its pod") -> dict[str, Any]:
+def terminating(facts: Facts, stuck: str, doing: str = "deleting its pod") -> Status:
     """It is being torn down."""
     message = stuck or doing
     return facts.status(
@@ -323,9 +285,9 @@ def _end_findings(reason: Reason, message: str, *, stalled: bool) -> list[Findin
 
 
 def _pod_fields(pod: Pod) -> dict[str, Any]:
-    fields: dict[str, Any] = {"podName": pod.metadata.name, "podUID": pod.metadata.uid}
+    fields: dict[str, Any] = {"pod_name": pod.metadata.name, "pod_uid": pod.metadata.uid}
     if pod.status.pod_ip:
-        fields["podIP"] = pod.status.pod_ip
+        fields["pod_ip"] = pod.status.pod_ip
     if pod.spec.node_name:
-        fields["nodeName"] = pod.spec.node_name
+        fields["node_name"] = pod.spec.node_name
     return fields

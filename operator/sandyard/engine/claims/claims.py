@@ -18,7 +18,7 @@ from sandyard.engine.claims.claim import Claim, Event, State
 from sandyard.engine.claims.queue import ClaimQueue
 from sandyard.engine.claims.write import Outcome, write
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
 
 __all__ = ["Claims"]
 
@@ -141,7 +141,7 @@ class Claims:
         for claim in self._grant(pool):
             self._queues.sandboxes.add(claim.sandbox_uid)
 
-    async def settle(self, sandbox: SandboxRecord) -> Pod | None:
+    async def settle(self, sandbox: AnySandbox) -> Pod | None:
         """Find out what became of a claim that was cut off; its pod, if it took place."""
         claim = self._claims.get(sandbox.uid)
         if claim is None or claim.state is not State.UNSURE:

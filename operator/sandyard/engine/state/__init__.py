@@ -1,1 +1,1 @@
-"""One entry per object: what the engine knows, kept up to date as changes arrive."""
+"""One entry for each object: what is known of it, kept up to date as changes arrive, and dropped whole."""

@@ -14,18 +14,18 @@ from sandyard.api import names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import PoolRecord, SandboxRecord
+from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.engine.refill import Refill
 from sandyard.kube import errors
 from sandyard.pool import recycle
 from sandyard.pool.recycle import Report
 
-__all__ = ["Scrubbing"]
+__all__ = ["Reuse"]
 
 _log = logging.getLogger(__name__)
 
 
-class Scrubbing:
+class Reuse:
     """The way back of pods to their pools."""
 
     def __init__(self, parts: Parts, refill: Refill) -> None:
@@ -38,22 +38,22 @@ class Scrubbing:
         # Pods that are given back, though the watch has yet to show it, and whose they were.
         self._given_back: dict[str, str] = {}
 
-    def left_of(self, sandbox: SandboxRecord) -> list[Pod]:
+    def left_of(self, sandbox: AnySandbox) -> list[Pod]:
         """Pods that are still the Sandbox's."""
         pods = self._store.pods_of_sandbox(sandbox.uid)
         return [pod for pod in pods if self._given_back.get(pod.metadata.uid) != sandbox.uid]
 
-    def wanted(self, sandbox: SandboxRecord, pod: Pod) -> PoolRecord | None:
+    def wanted(self, sandbox: AnySandbox, pod: Pod) -> PoolRecord | None:
         """The pool that *pod* may go back to, once it is clean."""
         pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
         if not self._enabled or pool is None or pool.spec is None or pool.deleting or pool.spec.paused:
             return None
-        if sandbox.spec is None or sandbox.spec.network is not None:
+        if not isinstance(sandbox, SandboxRecord) or sandbox.spec.network is not None:
             # Its network was another once, though it may be the pool's again: that is not proven.
             return None
-        return None if recycle.obstacle(pod, sandbox.status, pool.spec, pool.template_hash) else pool
+        return None if recycle.obstacle(pod, bool(sandbox.status.ready_at), pool.spec, pool.template_hash) else pool
 
-    async def give_back(self, sandbox: SandboxRecord, pod: Pod, pool: PoolRecord) -> bool:
+    async def give_back(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> bool:
         """Clean *pod* and make it warm again; False: it has to be deleted."""
         assert pool.spec is not None
         report = await self._clean(pod, pool.spec.scrub.timeout_seconds)
@@ -62,12 +62,12 @@ class Scrubbing:
         if not report.clean:
             self._metrics.scrubs.labels("failed").inc()
             self._metrics.scrub_leftovers.inc(report.leftovers)
-            self._recorder.tell(pool, Event.SCRUB_FAILED, f"pod {pod.metadata.name} is deleted: {report.why}")
+            self._recorder.record(pool, Event.SCRUB_FAILED, f"pod {pod.metadata.name} is deleted: {report.why}")
             _log.info("scrub failed", extra={"pod": pod.metadata.name, "why": report.why})
             return False
         self._given_back[pod.metadata.uid] = sandbox.uid
         self._metrics.scrubs.labels("clean").inc()
-        self._recorder.tell(pool, Event.SCRUBBED, f"pod {pod.metadata.name} is warm again")
+        self._recorder.record(pool, Event.SCRUBBED, f"pod {pod.metadata.name} is warm again")
         self._refill.scrubbed(pool)
         return True
 
@@ -89,7 +89,7 @@ class Scrubbing:
                 return report
         return Report(False, f"the image has no Python to clean with ({report.why})")
 
-    async def _return(self, sandbox: SandboxRecord, pod: Pod, pool: PoolRecord) -> Report:
+    async def _return(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> Report:
         """Look at the pod once more, as it is now, and change exactly that."""
         assert pool.spec is not None
         found = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name)
@@ -98,7 +98,7 @@ class Scrubbing:
         now = msgspec.convert(found, Pod)
         if now.metadata.labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
             return Report(False, "it is no longer its Sandbox's")
-        why = recycle.obstacle(now, sandbox.status, pool.spec, pool.template_hash)
+        why = recycle.obstacle(now, bool(sandbox.status.ready_at), pool.spec, pool.template_hash)
         if why:
             return Report(False, why)
         try:

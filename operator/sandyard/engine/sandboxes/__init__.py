@@ -1,0 +1,1 @@
+"""What `sandyard.sandbox` decides is prepared and carried out here."""

@@ -1,0 +1,89 @@
+"""The life of a Sandbox: look at what there is, decide, carry it out.
+
+``reconcile`` is level-triggered: it makes no difference whether it is called by an event, after
+a crash, or twice.  What is decided, and in which order, stands in `sandyard.sandbox.decide`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sandyard.api.reasons import Start
+from sandyard.engine.claims.claims import Claims
+from sandyard.engine.loops.timers import Timers
+from sandyard.engine.parts import Parts
+from sandyard.engine.records import AnySandbox
+from sandyard.engine.refill import Refill
+from sandyard.engine.sandboxes.acquire import Acquire
+from sandyard.engine.sandboxes.execute import Execute
+from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.sandboxes.view import Views
+from sandyard.sandbox import decide
+from sandyard.sandbox.view import SandboxView
+
+__all__ = ["Sandboxes"]
+
+_log = logging.getLogger(__name__)
+# A decision asks a handful of questions at most before it has an answer.
+_MOST_STEPS = 16
+_NO_ANSWER_SECONDS = 1.0
+
+
+class Sandboxes:
+    """All Sandboxes of this operator."""
+
+    def __init__(
+        self, parts: Parts, views: Views, execute: Execute, claims: Claims, refill: Refill, acquire: Acquire,
+        timers: Timers,
+    ) -> None:  # fmt: skip
+        self._store = parts.store
+        self._queue = parts.queues.sandboxes
+        self._views = views
+        self._execute = execute
+        self._claims = claims
+        self._refill = refill
+        self._acquire = acquire
+        self._timers = timers
+
+    def forget(self, sandbox: AnySandbox) -> None:
+        """The Sandbox is gone."""
+        self._claims.forget(sandbox.uid)
+        self._acquire.forget(sandbox)
+        self._timers.set(sandbox.uid, None)
+
+    async def reconcile(self, uid: str) -> None:
+        """Do what is to be done for one Sandbox."""
+        entry = self._store.sandboxes.get(uid)
+        if entry is None:
+            return
+        run = Run(entry)
+        before = _mark(run)
+        try:
+            await self._steps(run)
+        finally:
+            if run.served is not None:
+                # Not before the Sandbox is Ready: the substitute's start must not get in its way.
+                self._refill.claimed(run.served, warm=run.answers.start is Start.WARM)
+        if _mark(run) != before:
+            # What it now lives by (its lifetime from Ready, its time after the end) was not known
+            # before, and our own write comes back as no news.
+            self._queue.add(uid)
+
+    async def _steps(self, run: Run) -> None:
+        uid = run.sandbox.uid
+        for _ in range(_MOST_STEPS):
+            if self._store.sandboxes.get(uid) is not run.entry:
+                return
+            view = self._views.of(run)
+            step = decide.decide(view)
+            if isinstance(view, SandboxView):
+                self._timers.set(uid, decide.wake_at(view))
+            await self._execute.step(run, step)
+            if not step.again:
+                return
+        _log.error("no decision", extra={"sandbox": run.sandbox.name, "rule": step.reason})
+        self._queue.add_after(uid, _NO_ANSWER_SECONDS)
+
+
+def _mark(run: Run) -> tuple[bool, bool]:
+    return run.sandbox.status.ended, run.sandbox.status.running

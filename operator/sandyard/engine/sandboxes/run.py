@@ -1,0 +1,37 @@
+"""One pass over one Sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from sandyard.engine.records import AnySandbox, PoolRecord
+from sandyard.engine.state.sandboxes import SandboxEntry
+from sandyard.sandbox.view import Answers
+
+__all__ = ["Run"]
+
+
+@dataclass
+class Run:
+    """What a pass has found out and done so far.
+
+    Attributes
+    ----------
+    served
+        The pool that has given it a warm pod in this pass.
+    """
+
+    entry: SandboxEntry
+    answers: Answers = Answers()
+    served: PoolRecord | None = None
+
+    @property
+    def sandbox(self) -> AnySandbox:
+        """The Sandbox in its newest version."""
+        return self.entry.record
+
+    def learn(self, **answers: Any) -> None:
+        """Keep what an action has found out."""
+        self.answers = dataclasses.replace(self.answers, **answers)

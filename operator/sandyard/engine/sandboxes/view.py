@@ -1,0 +1,100 @@
+"""Gathers what the decision about a Sandbox goes by."""
+
+from __future__ import annotations
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.claims.claims import Claims
+from sandyard.engine.parts import Parts
+from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.refill import Refill
+from sandyard.engine.sandboxes.run import Run
+from sandyard.sandbox import expiry
+from sandyard.sandbox.expiry import Terms
+from sandyard.sandbox.view import Claim, PoolFacts, SandboxView, UnreadableView
+
+__all__ = ["Views"]
+
+
+class Views:
+    """Makes views of Sandboxes as they are at this moment."""
+
+    def __init__(self, parts: Parts, claims: Claims, refill: Refill) -> None:
+        self._clock = parts.clock
+        self._store = parts.store
+        self._pausing = parts.settings.pausing
+        self._busy_cores = parts.settings.idle_cpu_cores
+        self._claims = claims
+        self._refill = refill
+
+    def of(self, run: Run) -> SandboxView | UnreadableView:
+        """The Sandbox of *run*, with what the run has found out."""
+        sandbox, entry = run.sandbox, run.entry
+        claim = self._claim(run)
+        waits = claim.open or entry.waits_for_pool or entry.waits_for_room
+        guarded = names.FINALIZER in sandbox.finalizers
+        if not isinstance(sandbox, SandboxRecord):
+            return UnreadableView(
+                now=self._clock.now(), generation=sandbox.generation, status=sandbox.status,
+                deleting=sandbox.deleting, guarded=guarded, claim=claim, waits=waits, answers=run.answers,
+                invalid=sandbox.invalid,
+            )  # fmt: skip
+        pool = self._store.pool_of(sandbox)
+        return SandboxView(
+            now=self._clock.now(),
+            generation=sandbox.generation,
+            status=sandbox.status,
+            deleting=sandbox.deleting,
+            guarded=guarded,
+            claim=claim,
+            waits=waits,
+            pods=tuple(self._pods(sandbox)),
+            answers=run.answers,
+            pool_name=sandbox.pool_name,
+            namespace=sandbox.namespace,
+            created_at=sandbox.created_at,
+            spec=sandbox.spec,
+            pool=self._pool(run, pool),
+            terms=self._terms(sandbox, pool),
+            stamp=sandbox.stamp,
+            noted_stamp=entry.noted_stamp,
+            waited_seconds=self._clock.monotonic() - entry.seen_at,
+            last_refusal=entry.start_refused,
+            pausing=self._pausing,
+            busy_cores=self._busy_cores,
+        )
+
+    def _pods(self, sandbox: AnySandbox) -> list[Pod]:
+        """Its pods, the one that its status names first."""
+        # A pod that is set aside for a claim under way is not the Sandbox's yet.
+        pods = [pod for pod in self._store.pods_of_sandbox(sandbox.uid) if not self._store.under_way(pod.metadata.uid)]
+        named = sandbox.status.pod_uid
+        return sorted(
+            pods, key=lambda pod: (pod.metadata.uid != named, pod.metadata.creation_timestamp, pod.metadata.uid)
+        )  # fmt: skip
+
+    def _claim(self, run: Run) -> Claim:
+        uid = run.sandbox.uid
+        claim = self._claims.of(uid)
+        if claim is None:
+            return Claim()
+        # Its place is asked for only where it is told.
+        ahead = self._claims.place(uid) if run.answers.claim_tried else 0
+        return Claim(self._clock.monotonic() - claim.since, ahead, open=True)
+
+    def _pool(self, run: Run, pool: PoolRecord | None) -> PoolFacts | None:
+        if pool is None or pool.spec is None:
+            return None
+        if not run.answers.claim_tried or run.answers.start is not None:
+            return PoolFacts(pool.name, pool.spec, pool.deleting)
+        failure = self._refill.failure(pool)
+        told = (failure.reason, failure.message) if failure is not None else None
+        return PoolFacts(pool.name, pool.spec, pool.deleting, self._refill.at_maximum(pool), told)
+
+    def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None) -> Terms:
+        """What its pool says about lifetimes; of the time of the claim when the pool is gone."""
+        if pool is not None:
+            return expiry.terms_of(pool.spec)
+        pods = self._store.pods_of_sandbox(sandbox.uid)
+        annotation = pods[0].metadata.annotations.get(names.ANNOTATION_TERMS, "") if pods else ""
+        return expiry.terms_of(None, annotation)

@@ -1,0 +1,137 @@
+"""How a Sandbox gets its pod: a warm one of its pool, one that starts for it, or a place in the queue."""
+
+from __future__ import annotations
+
+from sandyard.api.events import Event
+from sandyard.api.network import Network
+from sandyard.api.reasons import Reason
+from sandyard.api.template import Template
+from sandyard.podspec import network
+from sandyard.podspec.network import Reach
+from sandyard.sandbox import follow, phase, queue, steps
+from sandyard.sandbox.steps import Step
+from sandyard.sandbox.view import PoolFacts, SandboxView
+
+__all__ = ["decide"]
+
+# A claim that waits says so, but not before it has had a chance to be served at once.
+_TELL_AFTER_SECONDS = 0.5
+_REFRESH_SECONDS = 5.0
+
+
+def decide(view: SandboxView) -> Step:
+    """One step towards a pod."""
+    spec, pool, pool_name = view.spec, view.pool, view.pool_name or ""
+    if spec.template is not None:
+        return _start(view, _with_network(spec.template, spec.network), None)
+    if pool is None or pool.deleting:
+        message = f"there is no SandboxPool {pool_name!r} in namespace {view.namespace!r} (yet)"
+        return _wait_for_pool(view, Reason.POOL_NOT_FOUND, message, spec.wait_seconds)
+    if pool.spec.paused:
+        message = f"SandboxPool {pool_name!r} is paused (spec.paused)"
+        return _wait_for_pool(view, Reason.PAUSED, message, _patience(view, pool))
+    template, own = pool.spec.template, spec.network
+    refused = view.not_allowed(own)
+    if refused:
+        return follow.give_up(view, Reason.EGRESS_NOT_ALLOWED, refused)
+    resumed = bool(view.status.workspace_claim)
+    if resumed or spec.env or (own is not None and not network.widens(template.network, own)):
+        return _start_from_pool(view, pool, _with_network(template, own))
+    return _claim(view, pool)
+
+
+def _claim(view: SandboxView, pool: PoolFacts) -> Step:
+    action = pool.spec.when_empty.action
+    if not view.answers.claim_tried:
+        own = view.spec.network
+        reach = Reach(own, pool.spec.template.dns) if own is not None else None
+        claim = steps.ClaimWarmPod(reach, cold=action == "ColdStart", wait=action != "Reject")
+        return Step("claims", actions=(claim,), again=True)
+    if action == "Reject":
+        return _reject(view, f"no warm sandbox in SandboxPool {pool.name!r}")
+    waited = view.claim.waited_seconds
+    if waited is None:
+        # Taken off the queue meanwhile: try again.
+        return Step("claims again", requeue_after=0.01)
+    if waited < _TELL_AFTER_SECONDS and not view.status.conditions:
+        return Step("waits", requeue_after=_TELL_AFTER_SECONDS - waited)
+    place = queue.place(view.claim.ahead)
+    if pool.failure is not None:
+        return _wait(view, pool, *pool.failure, waited, stalled=True)
+    if pool.at_maximum:
+        message = f"SandboxPool {pool.name!r} has reached maxSandboxes; waiting for one to be deleted ({place})"
+        return _wait(view, pool, Reason.MAX_SANDBOXES, message, waited)
+    message = f"no warm sandbox in SandboxPool {pool.name!r}; waiting for one to turn ready ({place})"
+    return _wait(view, pool, Reason.WAITING, message, waited)
+
+
+def _start_from_pool(view: SandboxView, pool: PoolFacts, template: Template) -> Step:
+    if view.claim.open:
+        # It asked for a warm one before its network was changed.
+        return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
+    if not view.answers.no_room:
+        return _start(view, template, pool)
+    message = f"SandboxPool {pool.name!r} has reached maxSandboxes"
+    if pool.spec.when_empty.action == "Reject":
+        return _reject(view, message)
+    return _wait(view, pool, Reason.MAX_SANDBOXES, message, view.waited_seconds)
+
+
+def _start(view: SandboxView, template: Template, pool: PoolFacts | None) -> Step:
+    """Start a pod for this Sandbox alone."""
+    waited, patience = view.waited_seconds, view.start_patience_seconds
+    if not view.answers.start_tried:
+        if waited >= patience:
+            reason, why = view.last_refusal or (Reason.START_TIMEOUT, "no pod could be made")
+            return follow.give_up(view, reason, f"not started within {patience} s: {why}")
+        return Step("starts", actions=(steps.StartPod(template, from_pool=pool is not None),), again=True)
+    refused = view.answers.start_refused
+    if refused is None:
+        return Step("started")
+    if refused.final:
+        return follow.give_up(view, refused.reason, refused.message)
+    return Step(
+        "start refused", status=phase.pending(view.facts(), refused.reason, refused.message, stalled=True),
+        event=(Event.WAITING, f"{refused.reason.value}: {refused.message}"),
+        requeue_after=min(_REFRESH_SECONDS, max(0.1, patience - waited)),
+    )  # fmt: skip
+
+
+def _wait_for_pool(view: SandboxView, reason: Reason, message: str, patience: int | None) -> Step:
+    """Wait until the pool appears or is continued, or give up when its time is over."""
+    if view.claim.open:
+        return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
+    waited = view.waited_seconds
+    if patience is not None and waited >= patience:
+        return follow.give_up(view, reason, f"no sandbox within {patience} s (waitSeconds): {message}")
+    return Step(
+        "waits for its pool", status=phase.pending(view.facts(), reason, message, stalled=True),
+        event=(Event.WAITING, f"{reason.value}: {message}"), actions=(steps.WaitForPool(),),
+        requeue_after=patience - waited if patience is not None else None,
+    )  # fmt: skip
+
+
+def _wait(
+    view: SandboxView, pool: PoolFacts, reason: Reason, message: str, waited: float, *, stalled: bool = False
+) -> Step:
+    """Say why it waits, or give up when its time is over."""
+    patience = _patience(view, pool)
+    if waited >= patience:
+        ended = reason if stalled else Reason.POOL_EXHAUSTED
+        return follow.give_up(view, ended, f"no sandbox within {patience} s (waitSeconds): {message}")
+    return Step(
+        "waits", status=phase.pending(view.facts(), reason, message, stalled=stalled),
+        requeue_after=min(patience - waited, _REFRESH_SECONDS),
+    )  # fmt: skip
+
+
+def _reject(view: SandboxView, message: str) -> Step:
+    return follow.give_up(view, Reason.POOL_EXHAUSTED, f"{message}, and whenEmpty.action is Reject")
+
+
+def _patience(view: SandboxView, pool: PoolFacts) -> int:
+    return view.spec.wait_seconds or pool.spec.when_empty.wait_seconds
+
+
+def _with_network(template: Template, own: Network | None) -> Template:
+    return template if own is None else template.model_copy(update={"network": own})

@@ -1,0 +1,298 @@
+"""What is done next for a Sandbox that has a pod: rules again, by what the pod shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import msgspec
+
+from sandyard.api import model, names
+from sandyard.api.events import Event
+from sandyard.api.objects import Pod
+from sandyard.api.reasons import Phase, Reason, Start
+from sandyard.pod import observe, termination
+from sandyard.podspec import network
+from sandyard.podspec.network import Reach
+from sandyard.sandbox import phase, steps
+from sandyard.sandbox.steps import Count, Step
+from sandyard.sandbox.view import SandboxView
+
+__all__ = ["RULES", "decide", "give_up", "kept", "lost", "workspace_to_adopt"]
+
+_FREEZE_RETRY_SECONDS = 5.0
+
+
+def decide(view: SandboxView, pod: Pod, surplus: Sequence[Pod]) -> Step:
+    """The next step for the Sandbox of *pod*; should it have two (a claim cut off and repeated), one is kept."""
+    step = next(step for step in (rule(view, pod) for rule in RULES) if step is not None)
+    going = tuple(steps.DeletePod(other) for other in surplus)
+    return dataclasses.replace(step, actions=(*going, *step.actions))
+
+
+# The rules
+
+
+def ended(view: SandboxView, pod: Pod) -> Step | None:
+    """It has ended: its pod goes once nobody can use it, or its time is over."""
+    if not view.status.ended:
+        return None
+    step = kept(view)
+    return dataclasses.replace(step, actions=(steps.DeletePod(pod),)) if _useless(view) else step
+
+
+def main_process_ended(view: SandboxView, pod: Pod) -> Step | None:
+    """Its main process has ended by itself."""
+    found = termination.of(pod) if view.status.running or _main_ended(pod) else None
+    if found is None:
+        return None
+    return Step(
+        "finished", status=phase.finished(view.facts(), pod, found),
+        event=(Event.FINISHED, f"{found['reason']}, exit code {found.get('exitCode')}"),
+        counts=(Count("ended", (found["reason"],)),),
+    )  # fmt: skip
+
+
+def deleted_by_others(view: SandboxView, pod: Pod) -> Step | None:
+    """Its pod is being deleted, and not by us."""
+    if pod.metadata.deletion_timestamp is None:
+        return None
+    return lost(view, f"pod {pod.metadata.name} is being deleted, not by Sandyard")
+
+
+def still_starting(view: SandboxView, pod: Pod) -> Step | None:
+    """Its pod is not ready and proven yet, or never will be."""
+    if view.status.running or (observe.is_ready(pod) and observe.proof_of(pod) is not None):
+        return None
+    setup = _setting_up(view, pod)
+    if isinstance(setup, Step):
+        return setup
+    patience = view.start_patience_seconds
+    age = view.now - model.seconds(pod.metadata.creation_timestamp)
+    trouble = observe.trouble(pod)
+    if trouble is not None and pod.status.phase == "Failed":
+        return give_up(view, trouble.reason, trouble.message)
+    if age >= patience:
+        reason = trouble.reason if trouble else Reason.START_TIMEOUT
+        why = f": {trouble.message}" if trouble else ""
+        return give_up(view, reason, f"not ready within {patience} s{why}")
+    reason = trouble.reason if trouble else Reason.STARTING
+    message = trouble.message if trouble else f"starting pod {pod.metadata.name}"
+    status = phase.starting(view.facts(), pod, reason, message, stalled=trouble is not None)
+    left = min(patience - age, setup if setup is not None else patience)
+    resync = (steps.ResyncKubelet(pod),)
+    return Step("starting", status=status, actions=resync, requeue_after=max(0.1, left))
+
+
+def network_to_switch(view: SandboxView, pod: Pod) -> Step | None:
+    """Its network is not the one that it asks for.
+
+    A pod that starts for its Sandbox alone is opened before that is Ready. One that runs is
+    switched when its Sandbox's own network has changed, and never because of its pool.
+    """
+    if view.answers.switched_generation == view.generation:
+        return None
+    wanted = _wanted_reach(view, pod)
+    if wanted is None or _as_wanted(pod, wanted) or _network_refused(view, pod):
+        return None
+    switch = steps.SwitchNetwork(pod, wanted, view.generation, tell=view.status.running)
+    return Step("network to switch", actions=(switch,), again=True)
+
+
+def workspace_to_adopt(view: SandboxView, pod: Pod) -> Step | None:
+    """Its workspace is its pod's alone, and would go with it."""
+    name = pod.metadata.annotations.get(names.ANNOTATION_WORKSPACE, "")
+    if not view.status.running or not name or view.status.workspace_claim == name or view.answers.workspace_gone:
+        return None
+    return Step("workspace to adopt", actions=(steps.AdoptWorkspace(name),), again=True)
+
+
+def paused(view: SandboxView, pod: Pod) -> Step | None:
+    """It is paused, or to be."""
+    status = view.status
+    if not status.running or view.spec.desired_state != "Paused" or not view.pausing:
+        return None
+    if status.phase is Phase.PAUSED:
+        return kept(view)
+    if view.answers.frozen is not True:
+        message = "stopping its processes"
+        pausing = phase.pausing(view.facts(), pod, Reason.PAUSING, message)
+        return Step("pausing", status=pausing, actions=(steps.Freeze(pod, stopped=True),), again=True)
+    report = view.answers.report
+    if not report.done:
+        return _not_frozen(view, pod)
+    event = (Event.PAUSED, f"{report.count} processes are stopped")
+    return Step("paused", status=phase.paused(view.facts(), pod, report.count), event=event)
+
+
+def resumed(view: SandboxView, pod: Pod) -> Step | None:
+    """Some of its processes may be stopped, and are to run."""
+    status = view.status
+    refused = view.spec.desired_state == "Paused" and not view.pausing
+    if not status.running or not status.held or refused:
+        return None
+    if view.answers.frozen is not False:
+        message = "continuing its processes"
+        resuming = phase.pausing(view.facts(), pod, Reason.RESUMING, message)
+        return Step("resuming", status=resuming, actions=(steps.Freeze(pod, stopped=False),), again=True)
+    if not view.answers.report.done:
+        return _not_frozen(view, pod)
+    step = not_ready(view, pod) or ready(view, pod)
+    return dataclasses.replace(step, event=(Event.RESUMED, f"{view.answers.report.count} processes go on"))
+
+
+def not_ready(view: SandboxView, pod: Pod) -> Step | None:
+    """It was Ready and is not at this moment."""
+    if observe.is_ready(pod):
+        return None
+    why = observe.sickness(pod)
+    status = phase.not_ready(view.facts(), pod, why.reason, why.message)
+    return Step("not ready", status=status, event=(Event.NOT_READY, f"{why.reason.value}: {why.message}"))
+
+
+def ready(view: SandboxView, pod: Pod) -> Step:
+    """It can be used: for the first time this is the second write of its claim."""
+    proof = observe.proof_of(pod)
+    if proof is None:
+        return Step("not proven")
+    before = view.status
+    born_at = model.seconds(pod.metadata.creation_timestamp)
+    start = view.answers.start or (Start.WARM if born_at < view.created_at else Start.COLD)
+    facts = view.facts(ready_at=view.now)
+    status = phase.ready(facts, pod, start, proof, setup=observe.setup_ended(pod))
+    refused = _refused(view, pod)
+    if refused is not None:
+        status = phase.refused_state(status, *refused)
+    if not before.ready_at:
+        kind = (before.start or start).value
+        # A pod that was claimed warm tells nothing about how long starts take.
+        took = None if view.answers.start is not None else max(0.0, view.now - born_at)
+        return Step(
+            "ready", status=status, event=(Event.READY, f"{kind} start: pod {pod.metadata.name}"),
+            counts=(Count("claims", ("ready", kind)),), actions=(steps.ObserveStart(kind, took),),
+        )  # fmt: skip
+    if before.claimed_at:
+        return Step("ready", status=status)
+    told = f"in a new pod, {pod.metadata.name}, with its workspace"
+    return Step("ready", status=status, event=(Event.RESUMED, told))
+
+
+RULES = (
+    ended,
+    main_process_ended,
+    deleted_by_others,
+    still_starting,
+    network_to_switch,
+    workspace_to_adopt,
+    paused,
+    resumed,
+    not_ready,
+    ready,
+)
+
+
+# Steps that several rules take
+
+
+def kept(view: SandboxView) -> Step:
+    """It stays as it is; only a changed spec is acknowledged."""
+    if view.status.observed_generation == view.generation:
+        return Step("kept")
+    return Step("kept", status=msgspec.structs.replace(view.status, observed_generation=view.generation))
+
+
+def lost(view: SandboxView, message: str) -> Step:
+    """Its pod is lost, and it does not come back."""
+    return Step(
+        "pod lost", status=phase.failed(view.facts(), Reason.POD_LOST, message), event=(Event.POD_LOST, message),
+        counts=(Count("ended", (Reason.POD_LOST.value,)),),
+    )  # fmt: skip
+
+
+def give_up(view: SandboxView, reason: Reason, message: str) -> Step:
+    """It could not be started: it ends as Failed; one that has a workspace to lose is suspended."""
+    told = f"{reason.value}: {message}"
+    if view.status.workspace_claim:
+        status = phase.suspended(view.facts(), reason, message, stalled=True)
+        return Step("given up", status=status, event=(Event.RESUME_FAILED, told), requeue_after=0.01)
+    return Step(
+        "given up", status=phase.failed(view.facts(), reason, message), event=(Event.FAILED, told),
+        counts=(Count("claims", (reason.value, "none")),), requeue_after=0.01,
+    )  # fmt: skip
+
+
+# What is asked for and cannot be had
+
+
+def _refused(view: SandboxView, pod: Pod) -> tuple[Reason, str] | None:
+    if view.spec.desired_state == "Paused" and not view.pausing:
+        message = "pausing is switched off in this installation (pausing.enabled of the chart)"
+        return Reason.PAUSING_DISABLED, message
+    if view.spec.desired_state == "Suspended":
+        message = "desiredState Suspended: its pool's template has no workspace.persistent, nothing would be kept"
+        return Reason.NOT_PERSISTENT, message
+    message = _network_refused(view, pod)
+    return (Reason.EGRESS_NOT_ALLOWED, message) if message else None
+
+
+def _network_refused(view: SandboxView, pod: Pod) -> str:
+    wanted = view.own_reach() if view.spec.network is not None else None
+    if wanted is None or _as_wanted(pod, wanted):
+        return ""
+    return view.not_allowed(wanted.network)
+
+
+def _wanted_reach(view: SandboxView, pod: Pod) -> Reach | None:
+    if view.status.running:
+        changed = view.status.observed_generation != view.generation
+        return view.own_reach() if changed and view.spec.network is not None else None
+    if pod.metadata.labels.get(names.LABEL_STATE) != names.STATE_COLD:
+        return None
+    template = view.template
+    return view.own_reach() or (Reach(template.network, template.dns) if template is not None else None)
+
+
+def _as_wanted(pod: Pod, wanted: Reach) -> bool:
+    labels, have = network.labels(wanted), pod.metadata.labels
+    keys = (names.LABEL_EGRESS, names.LABEL_ALLOW, names.LABEL_INGRESS)
+    return all(labels.get(key) == have.get(key) for key in keys)
+
+
+# Details
+
+
+def _not_frozen(view: SandboxView, pod: Pod) -> Step:
+    why = view.answers.report.why
+    status = phase.pausing(view.facts(), pod, Reason.PAUSE_FAILED, why, stalled=True)
+    return Step(
+        "not frozen", status=status, event=(Event.PAUSE_FAILED, why), requeue_after=_FREEZE_RETRY_SECONDS
+    )  # fmt: skip
+
+
+def _setting_up(view: SandboxView, pod: Pod) -> Step | float | None:
+    """Seconds that its setup still has; a step if that is over, or its network is to be closed."""
+    template = view.template
+    if template is None or template.setup is None:
+        return None
+    if observe.setup_open(pod) and not view.answers.setup_closed:
+        return Step("setup ended", actions=(steps.CloseSetupNetwork(pod, template),), again=True)
+    left = observe.setup_seconds_left(pod, template.setup.timeout_seconds, view.now)
+    if left is None or left > 0:
+        return left
+    return give_up(view, Reason.SETUP_FAILED, observe.setup_overdue(template.setup.timeout_seconds))
+
+
+def _useless(view: SandboxView) -> bool:
+    """Whether the pod of an ended Sandbox has to go: nobody can use it, or its time is over."""
+    status = view.status
+    if status.phase is Phase.EXPIRED or (not status.ready_at and not status.last_termination):
+        return True
+    at = view.expiry().at
+    return at is not None and at <= view.now
+
+
+def _main_ended(pod: Pod) -> bool:
+    return observe.proof_of(pod) is not None and any(
+        status.name == names.CONTAINER and status.state.terminated is not None
+        for status in pod.status.container_statuses
+    )

@@ -1,0 +1,111 @@
+"""``status`` of a Sandbox as one typed value: read once from the object, and written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sandyard.api import conditions, model
+from sandyard.api.reasons import Condition, Phase, Reason, Start
+
+__all__ = ["Status", "read"]
+
+_ENDED = (Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED)
+_HELD = (Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.PAUSE_FAILED)
+
+
+class Status(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """What has been said of a Sandbox; the fields are those of `sandyard.api.sandbox.SandboxStatus`.
+
+    Times are kept as they are written, so that one that does not change is not written anew.
+    """
+
+    phase: Phase | None = None
+    observed_generation: int | None = None
+    start: Start | None = None
+    pool_name: str | None = None
+    pod_name: str | None = None
+    pod_uid: str | None = msgspec.field(name="podUID", default=None)
+    pod_ip: str | None = msgspec.field(name="podIP", default=None)
+    node_name: str | None = None
+    runtime: str | None = None
+    claimed_at: str | None = None
+    ready_at: str | None = None
+    expires_at: str | None = None
+    last_activity_at: str | None = None
+    activity_source: str | None = None
+    workspace_claim: str | None = None
+    restarts: int | None = None
+    last_termination: dict[str, Any] | None = None
+    conditions: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the sandbox has ended for good."""
+        return self.phase in _ENDED
+
+    @property
+    def running(self) -> bool:
+        """Whether its present pod has been Ready."""
+        return bool(self.ready_at and self.claimed_at)
+
+    @property
+    def held(self) -> bool:
+        """Whether some of its processes may be stopped: they must be continued before it is Ready."""
+        found = self.condition(Condition.READY)
+        return found is not None and found.get("reason") in _HELD
+
+    @property
+    def being_suspended(self) -> bool:
+        """Whether its pod is on its way out, and only its pod."""
+        found = self.condition(Condition.READY)
+        return found is not None and found.get("reason") == Reason.SUSPENDING
+
+    @property
+    def suspended_on_request(self) -> bool:
+        """Whether it is suspended because somebody asked for it, not because its time was over."""
+        found = self.condition(Condition.READY)
+        return self.phase is Phase.SUSPENDED and found is not None and found.get("reason") == Reason.SUSPENDED
+
+    @property
+    def ready_seconds(self) -> float | None:
+        """When it became Ready, in seconds since the epoch."""
+        return model.seconds(self.ready_at) if self.ready_at else None
+
+    @property
+    def active_seconds(self) -> float | None:
+        """When it was last used, in seconds since the epoch."""
+        return model.seconds(self.last_activity_at) if self.last_activity_at else None
+
+    def condition(self, kind: Condition) -> Mapping[str, Any] | None:
+        """The condition of type *kind*, if it is there."""
+        return conditions.find(self.conditions, kind)
+
+    def same(self, other: Status) -> bool:
+        """Whether both say the same; nothing needs to be written then."""
+        return conditions.same(msgspec.to_builtins(self), msgspec.to_builtins(other))
+
+    def dump(self, before: Status | None = None) -> dict[str, Any]:
+        """As it is written over *before*: what that had and this has not is removed."""
+        content = {key: value for key, value in msgspec.to_builtins(self).items() if value is not None}
+        if before is not None:
+            old = msgspec.to_builtins(before)
+            content |= {key: None for key, value in old.items() if value is not None and key not in content}
+        content["conditions"] = list(self.conditions)
+        return content
+
+
+def read(content: Mapping[str, Any]) -> Status:
+    """The status in an object.
+
+    Raises
+    ------
+    ValueError
+        It is none that an operator has written.
+    """
+    try:
+        return msgspec.convert(content, Status)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
