@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from localcluster import paths
-from sandyard.engine import settings
+from sandyard.engine.process import settings
 from tests.support import chart
 
 Rules = set[tuple[str, str, str]]

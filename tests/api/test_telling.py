@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any
 
-from sandyard.engine.metrics import Metrics
+from sandyard.engine.process.metrics import Metrics
 from tests.api.conftest import OPERATOR_USER, render
 from tests.api.lives import TEMPLATE, claim, end_pod, patch, pool
 from tests.support import manifests

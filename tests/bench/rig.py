@@ -21,8 +21,8 @@ from sandyard.api.objects import EndpointSlice, Generic, Metadata, Pod
 from sandyard.engine import compose
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
-from sandyard.engine.metrics import Metrics
-from sandyard.engine.settings import Settings
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.process.settings import Settings
 from sandyard.kube.client import Client
 
 __all__ = ["NAMESPACE", "Rig", "StillLoop"]

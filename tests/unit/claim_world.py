@@ -13,11 +13,11 @@ from typing import Any
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
-from sandyard.engine import records
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.gateway import NotLeader
+from sandyard.engine.cluster.gateway import NotLeader
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.store import Store
+from sandyard.engine.state import records
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from tests.unit import objects
 

@@ -11,11 +11,12 @@ import orjson
 
 from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic, Pod
-from sandyard.engine import compose, settings
-from sandyard.engine.gateway import NotLeader
+from sandyard.engine import compose
+from sandyard.engine.cluster.gateway import NotLeader
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Handler
-from sandyard.engine.metrics import Metrics
+from sandyard.engine.process import settings
+from sandyard.engine.process.metrics import Metrics
 from sandyard.kube import errors
 from sandyard.kube.client import Client
 from sandyard.kube.lease import Lease

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from sandyard.api import names
-from sandyard.engine import records, settings
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.loops.workqueue import WorkQueue
-from sandyard.engine.pool_memory import Memories
-from sandyard.engine.store import Store
+from sandyard.engine.process import settings
+from sandyard.engine.state import records
+from sandyard.engine.state.pool_memory import Memories
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
 from tests.unit import objects

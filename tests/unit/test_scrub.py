@@ -15,10 +15,10 @@ import pytest
 from sandyard import scrub
 from sandyard.api import names
 from sandyard.api.pool import PoolSpec
-from sandyard.engine import records
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.sandboxes.reuse import Reuse
-from sandyard.engine.store import Store
+from sandyard.engine.state import records
+from sandyard.engine.state.store import Store
 from sandyard.pool import recycle
 from tests.unit import objects
 

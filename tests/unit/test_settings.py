@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandyard.engine import settings
+from sandyard.engine.process import settings
 
 
 @pytest.mark.parametrize(

@@ -12,22 +12,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandyard.engine.claims.claims import Claims
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.cluster.gateway import Gateway, RunInPod
+from sandyard.engine.cluster.isolation import ApiServers, Isolation
+from sandyard.engine.cluster.kubelet_resync import KubeletResync
+from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.cluster.setup_network import SetupNetwork
 from sandyard.engine.engine import Engine
-from sandyard.engine.events import Recorder
-from sandyard.engine.gateway import Gateway, RunInPod
 from sandyard.engine.intake import Intake
-from sandyard.engine.isolation import ApiServers, Isolation
-from sandyard.engine.leadership import Leadership
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import QueueFactory, Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.loops.workqueue import WorkQueue
-from sandyard.engine.metrics import Metrics
-from sandyard.engine.nudges import Nudges
 from sandyard.engine.parts import Parts
-from sandyard.engine.policies import Policies
-from sandyard.engine.pool_memory import Memories
-from sandyard.engine.refill import Refill
+from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.process.leadership import Leadership
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.process.settings import Settings
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.execute import Execute
@@ -39,9 +40,8 @@ from sandyard.engine.sandboxes.status import StatusWriter
 from sandyard.engine.sandboxes.suspend import Workspaces
 from sandyard.engine.sandboxes.teardown import Teardown
 from sandyard.engine.sandboxes.view import Views
-from sandyard.engine.settings import Settings
-from sandyard.engine.setups import Setups
-from sandyard.engine.store import Store
+from sandyard.engine.state.pool_memory import Memories
+from sandyard.engine.state.store import Store
 from sandyard.engine.sweep import Sweep
 from sandyard.kube import remotecommand
 from sandyard.kube.client import Client
@@ -109,8 +109,8 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         recorder=Recorder(gateway, settings.identity, clock),
         metrics=metrics,
         isolation=isolation,
-        nudges=Nudges(gateway, clock),
-        setups=Setups(gateway),
+        kubelet_resync=KubeletResync(gateway, clock),
+        setup_network=SetupNetwork(gateway),
     )
     claims = Claims(parts)
     routing = Routing(store, queues, claims)

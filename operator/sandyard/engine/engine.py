@@ -18,13 +18,13 @@ from aiohttp import web
 from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic, Pod
 from sandyard.api.reasons import Phase
-from sandyard.engine import http
-from sandyard.engine.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS
+from sandyard.engine.cluster.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS
 from sandyard.engine.intake import Intake
-from sandyard.engine.leadership import Leadership
 from sandyard.engine.loops.queues import Handler, Queue
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.parts import Parts
+from sandyard.engine.process import http
+from sandyard.engine.process.leadership import Leadership
 from sandyard.engine.sweep import Sweep
 from sandyard.kube import errors
 from sandyard.kube.client import Client

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sandyard.api.objects import Pod
-from sandyard.engine import records
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
-from sandyard.engine.refill import Refill
+from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.reconcile import Sandboxes
 from sandyard.engine.sandboxes.reuse import Reuse
+from sandyard.engine.state import records
 
 __all__ = ["Intake"]
 
@@ -26,8 +26,8 @@ class Intake:
         self._store = parts.store
         self._queues = parts.queues
         self._isolation = parts.isolation
-        self._nudges = parts.nudges
-        self._setups = parts.setups
+        self._kubelet_resync = parts.kubelet_resync
+        self._setup_network = parts.setup_network
         self._claims = claims
         self._routing = routing
         self._sandboxes = sandboxes
@@ -85,6 +85,6 @@ class Intake:
         if after is None:
             assert before is not None
             uid = before.metadata.uid
-            self._nudges.forget(uid)
-            self._setups.forget(uid)
+            self._kubelet_resync.forget(uid)
+            self._setup_network.forget(uid)
             self._reuse.forget(uid)

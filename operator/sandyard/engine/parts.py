@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sandyard.engine.events import Recorder
-from sandyard.engine.gateway import Gateway
-from sandyard.engine.isolation import Isolation
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.cluster.kubelet_resync import KubeletResync
+from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.cluster.setup_network import SetupNetwork
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
-from sandyard.engine.metrics import Metrics
-from sandyard.engine.nudges import Nudges
-from sandyard.engine.policies import Policies
-from sandyard.engine.pool_memory import Memories
-from sandyard.engine.settings import Settings
-from sandyard.engine.setups import Setups
-from sandyard.engine.store import Store
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.process.settings import Settings
+from sandyard.engine.state.pool_memory import Memories
+from sandyard.engine.state.store import Store
 
 __all__ = ["Parts"]
 
@@ -34,5 +34,5 @@ class Parts:
     recorder: Recorder
     metrics: Metrics
     isolation: Isolation
-    nudges: Nudges
-    setups: Setups
+    kubelet_resync: KubeletResync
+    setup_network: SetupNetwork

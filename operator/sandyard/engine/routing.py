@@ -6,8 +6,8 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.queues import Queues
-from sandyard.engine.records import PoolRecord
-from sandyard.engine.store import Store
+from sandyard.engine.state.records import PoolRecord
+from sandyard.engine.state.store import Store
 from sandyard.sandbox import expiry
 
 __all__ = ["Routing"]

@@ -11,10 +11,10 @@ import logging
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
-from sandyard.engine import records
-from sandyard.engine.gateway import CLAIMS, POOLS, SANDBOXES
+from sandyard.engine.cluster.gateway import CLAIMS, POOLS, SANDBOXES
 from sandyard.engine.intake import Intake
 from sandyard.engine.parts import Parts
+from sandyard.engine.state import records
 from sandyard.kube import errors
 
 __all__ = ["Sweep"]

@@ -13,8 +13,8 @@ import kopf
 import uvloop
 
 from sandyard.engine import compose
-from sandyard.engine import settings as engine_settings
 from sandyard.engine.engine import Engine
+from sandyard.engine.process import settings as engine_settings
 from sandyard.handlers import logs, registry
 from sandyard.handlers import settings as kopf_settings
 from sandyard.kube import config as kube_config

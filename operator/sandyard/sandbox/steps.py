@@ -190,7 +190,7 @@ Action = (
 
 @dataclass(frozen=True)
 class Count:
-    """One more in a counter of `sandyard.engine.metrics`.
+    """One more in a counter of `sandyard.engine.process.metrics`.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ from sandyard.engine.claims.claim import Claim, Event, State
 from sandyard.engine.claims.queue import ClaimQueue
 from sandyard.engine.claims.write import Outcome, write
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 
 __all__ = ["Claims"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sandyard.api.objects import Pod
-from sandyard.engine.gateway import Gateway, NotLeader
-from sandyard.engine.records import SandboxRecord
+from sandyard.engine.cluster.gateway import Gateway, NotLeader
+from sandyard.engine.state.records import SandboxRecord
 from sandyard.kube import errors
 
 __all__ = ["Outcome", "Written", "write"]

@@ -8,9 +8,9 @@ from sandyard.api import names
 from sandyard.api.reasons import Reason, Start
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
-from sandyard.engine.refill import Refill, refusal
+from sandyard.engine.pools.reconcile import Refill, refusal
 from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.kube import errors
 from sandyard.podspec import containers, network, rules
 from sandyard.podspec import pod as podspec
@@ -88,7 +88,7 @@ class Acquire:
             await self._start(run, sandbox, action, None)
             return
         name = _name(sandbox)
-        run.entry.waits_for_room = not self._refill.take_room(pool, sandbox.uid, name)
+        run.entry.waits_for_room = not self._refill.reserve_room(pool, sandbox.uid, name)
         if run.entry.waits_for_room:
             run.learn(no_room=True)
             return

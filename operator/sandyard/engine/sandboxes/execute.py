@@ -29,7 +29,7 @@ class Execute:
         self._gateway = parts.gateway
         self._recorder = parts.recorder
         self._metrics = parts.metrics
-        self._nudges = parts.nudges
+        self._kubelet_resync = parts.kubelet_resync
         self._queue = parts.queues.sandboxes
         self._statuses = statuses
         self._acquire = acquire
@@ -82,7 +82,7 @@ class Execute:
             case steps.CloseSetupNetwork():
                 await self._networks.close_setup(run, action)
             case steps.ResyncKubelet():
-                wait = await self._nudges.consider(action.pod)
+                wait = await self._kubelet_resync.consider(action.pod)
                 if wait is not None:
                     self._queue.add_after(run.sandbox.uid, max(0.1, wait))
             case steps.AskCpuUse():

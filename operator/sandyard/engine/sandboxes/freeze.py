@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from sandyard.engine.gateway import Gateway
+from sandyard.engine.cluster.gateway import Gateway
 from sandyard.engine.sandboxes.run import Run
 from sandyard.kube import errors
 from sandyard.sandbox import freeze

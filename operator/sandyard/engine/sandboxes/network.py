@@ -19,7 +19,7 @@ class Networks:
         self._gateway = parts.gateway
         self._policies = parts.policies
         self._recorder = parts.recorder
-        self._setups = parts.setups
+        self._setup_network = parts.setup_network
 
     async def switch(self, run: Run, action: SwitchNetwork) -> None:
         """Change the labels of the pod once the policies that they choose stand."""
@@ -32,5 +32,5 @@ class Networks:
 
     async def close_setup(self, run: Run, action: CloseSetupNetwork) -> None:
         """Close the network of a setup that has ended."""
-        await self._setups.close(action.pod, action.template)
+        await self._setup_network.close(action.pod, action.template)
         run.learn(setup_closed=True)

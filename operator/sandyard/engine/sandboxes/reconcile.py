@@ -12,12 +12,12 @@ from sandyard.api.reasons import Start
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import AnySandbox
-from sandyard.engine.refill import Refill
+from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.view import Views
+from sandyard.engine.state.records import AnySandbox
 from sandyard.sandbox import decide
 from sandyard.sandbox.view import SandboxView
 

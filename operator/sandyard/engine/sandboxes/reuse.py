@@ -14,8 +14,8 @@ from sandyard.api import names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
-from sandyard.engine.refill import Refill
+from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.kube import errors
 from sandyard.pool import recycle
 from sandyard.pool.recycle import Report

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from sandyard.engine.records import AnySandbox, PoolRecord
+from sandyard.engine.state.records import AnySandbox, PoolRecord
 from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.sandbox.view import Answers
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sandyard.engine.gateway import Gateway
+from sandyard.engine.cluster.gateway import Gateway
 from sandyard.engine.loops.queues import Queue
-from sandyard.engine.records import AnySandbox
-from sandyard.engine.store import Store
+from sandyard.engine.state.records import AnySandbox
+from sandyard.engine.state.store import Store
 from sandyard.sandbox.status import Status
 
 __all__ = ["StatusWriter"]

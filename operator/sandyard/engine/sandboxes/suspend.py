@@ -11,7 +11,7 @@ import logging
 
 import msgspec
 
-from sandyard.engine.gateway import Gateway
+from sandyard.engine.cluster.gateway import Gateway
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.status import StatusWriter
 from sandyard.sandbox.steps import AdoptWorkspace

@@ -9,11 +9,11 @@ import logging
 from sandyard.api import names
 from sandyard.api.events import Event
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import AnySandbox, SandboxRecord
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.status import StatusWriter
+from sandyard.engine.state.records import AnySandbox, SandboxRecord
 from sandyard.kube import errors
 from sandyard.sandbox import phase, teardown
 

@@ -6,9 +6,9 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
-from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord
-from sandyard.engine.refill import Refill
+from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.sandbox import expiry
 from sandyard.sandbox.expiry import Terms
 from sandyard.sandbox.view import Claim, PoolFacts, SandboxView, UnreadableView

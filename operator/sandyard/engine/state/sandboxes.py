@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sandyard.api.reasons import Reason
-from sandyard.engine.records import AnySandbox
+from sandyard.engine.state.records import AnySandbox
 
 __all__ = ["SandboxEntry"]
 

@@ -9,12 +9,12 @@ from collections import defaultdict
 import msgspec
 
 from sandyard.api.objects import EndpointSlice, Generic
-from sandyard.engine.gateway import Gateway
-from sandyard.engine.isolation import ApiServers
+from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.isolation import ApiServers
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
-from sandyard.engine.settings import Settings
-from sandyard.engine.store import Store
+from sandyard.engine.process.settings import Settings
+from sandyard.engine.state.store import Store
 from sandyard.podspec import policy
 from sandyard.podspec.network import Reach
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sandyard.api.objects import EndpointSlice
-from sandyard.engine.settings import Settings
+from sandyard.engine.process.settings import Settings
 from sandyard.podspec.containers import Probe
 
 __all__ = ["ApiServers", "Isolation"]

@@ -14,9 +14,9 @@ import msgspec
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
-from sandyard.engine import records
-from sandyard.engine.isolation import Isolation
-from sandyard.engine.records import AnySandbox, PoolRecord
+from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.state import records
+from sandyard.engine.state.records import AnySandbox, PoolRecord
 from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client, Resource
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import prometheus_client
 from aiohttp import web
 
-from sandyard.engine.metrics import Metrics
+from sandyard.engine.process.metrics import Metrics
 
 __all__ = ["serve"]
 

@@ -17,13 +17,13 @@ from sandyard.api import conditions, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
-from sandyard.engine import pool_view
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.parts import Parts
-from sandyard.engine.pool_memory import PoolMemory
-from sandyard.engine.records import PoolRecord
+from sandyard.engine.pools import view as pool_view
 from sandyard.engine.routing import Routing
+from sandyard.engine.state.pool_memory import PoolMemory
 from sandyard.engine.state.pool_pods import PoolPods
+from sandyard.engine.state.records import PoolRecord
 from sandyard.kube import errors
 from sandyard.pod import observe
 from sandyard.pod.observe import Trouble
@@ -111,7 +111,7 @@ class Refill:
             found = Trouble(memory.backoff.reason, memory.backoff.message)
         return found
 
-    def take_room(self, pool: PoolRecord, sandbox_uid: str, pod_name: str) -> bool:
+    def reserve_room(self, pool: PoolRecord, sandbox_uid: str, pod_name: str) -> bool:
         """Whether ``maxSandboxes`` leaves room for the pod that the Sandbox starts itself; if so, it is taken.
 
         If not, the Sandbox waits in a line of its own, and a warm pod is given up for it.
@@ -120,7 +120,7 @@ class Refill:
         now = self._clock.monotonic()
         if memory.expectations.creating(pod_name, now):
             return True
-        room, line = self._room(pool, memory), memory.own_starts
+        room, line = self._room(pool, memory), memory.waiting_for_room
         if len(line) < room or (room > 0 and sandbox_uid in islice(line, int(room))):
             self._memories.stop_waiting_for_room(sandbox_uid)
             memory.expectations.expect_create(pod_name, now)
@@ -188,8 +188,8 @@ class Refill:
         self._learn(pool, memory, pods)
         if not pool.deleting and not pool.spec.paused:
             self._claims.serve(pool)
-        if memory.own_starts and (room := self._room(pool, memory)) > 0:
-            for uid in islice(memory.own_starts, int(min(room, len(memory.own_starts)))):
+        if memory.waiting_for_room and (room := self._room(pool, memory)) > 0:
+            for uid in islice(memory.waiting_for_room, int(min(room, len(memory.waiting_for_room)))):
                 self._queues.sandboxes.add(uid)
         now = self._clock.now()
         decision = arithmetic.decide(pool_view.view(self._store, self._claims, pool, memory, self._clock), now)
@@ -200,7 +200,7 @@ class Refill:
         if decision.create:
             steps.append(self._create(pool, memory, decision.create))
         steps += self._overdue_setups(pool, memory, pods, now)
-        await asyncio.gather(*steps, self._open_networks(pool, memory, pods), self._nudge(pool, pods))
+        await asyncio.gather(*steps, self._open_networks(pool, memory, pods), self._resync_kubelets(pool, pods))
         if pool.spec.autoscale is not None and not memory.demand.idle(now):
             # The load of the past is forgotten with time, without an event.
             self._queues.pools.add_after(pool.uid, _DEMAND_INTERVAL_SECONDS)
@@ -336,7 +336,7 @@ class Refill:
         assert pool.spec is not None
         egress = pool.spec.template.network.egress
         for pod in [self._store.pods[uid] for uid in pods.setups_ended]:
-            await self._parts.setups.close(pod, pool.spec.template)
+            await self._parts.setup_network.close(pod, pool.spec.template)
         for pod in [self._store.pods[uid] for uid in pods.closed if uid not in memory.opening]:
             uid = pod.metadata.uid
             if uid in memory.opening:
@@ -348,9 +348,9 @@ class Refill:
                 memory.opening.discard(uid)
                 raise
 
-    async def _nudge(self, pool: PoolRecord, pods: PoolPods) -> None:
+    async def _resync_kubelets(self, pool: PoolRecord, pods: PoolPods) -> None:
         for pod in [self._store.pods[uid] for uid in pods.unready]:
-            wait = await self._parts.nudges.consider(pod)
+            wait = await self._parts.kubelet_resync.consider(pod)
             if wait is not None:
                 self._queues.pools.add_after(pool.uid, wait)
 

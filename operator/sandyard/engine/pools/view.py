@@ -9,9 +9,9 @@ from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.pool_memory import PoolMemory
-from sandyard.engine.records import PoolRecord
-from sandyard.engine.store import Store
+from sandyard.engine.state.pool_memory import PoolMemory
+from sandyard.engine.state.records import PoolRecord
+from sandyard.engine.state.store import Store
 from sandyard.pod.observe import Trouble
 from sandyard.pool import arithmetic, report
 from sandyard.pool.arithmetic import PoolView
@@ -33,7 +33,7 @@ def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clo
         deleting=pool.deleting,
         pending_creates=memory.expectations.pending_creates(clock.monotonic()),
         waiting=claims.waiting_cold(pool.uid),
-        reserved=len(memory.own_starts),
+        reserved=len(memory.waiting_for_room),
         proven=memory.proven,
         failures=memory.backoff.failures,
         held_until=memory.backoff.until,

@@ -9,9 +9,9 @@ from typing import Any
 
 from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
-from sandyard.engine.gateway import Gateway, NotLeader
+from sandyard.engine.cluster.gateway import Gateway, NotLeader
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.records import AnySandbox, PoolRecord
+from sandyard.engine.state.records import AnySandbox, PoolRecord
 from sandyard.kube import errors
 
 __all__ = ["Recorder"]

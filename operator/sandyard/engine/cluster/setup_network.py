@@ -5,15 +5,15 @@ from __future__ import annotations
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
-from sandyard.engine.gateway import Gateway
+from sandyard.engine.cluster.gateway import Gateway
 from sandyard.pod import observe
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 
-__all__ = ["Setups"]
+__all__ = ["SetupNetwork"]
 
 
-class Setups:
+class SetupNetwork:
     """The network of setups."""
 
     def __init__(self, gateway: Gateway) -> None:

@@ -12,7 +12,7 @@ from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.records import PoolRecord
+from sandyard.engine.state.records import PoolRecord
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
@@ -41,7 +41,7 @@ class PoolMemory:
         What ``spec.autoscale`` goes by.
     opening
         Pods whose network is being opened.
-    own_starts
+    waiting_for_room
         Sandboxes that wait for room to start a pod of their own, the oldest first.
     """
 
@@ -59,7 +59,7 @@ class PoolMemory:
     network: Finding | None = None
     demand: Demand = Demand()
     opening: set[str] = field(default_factory=set)
-    own_starts: dict[str, None] = field(default_factory=dict)
+    waiting_for_room: dict[str, None] = field(default_factory=dict)
     written_at: float = float("-inf")
     _failed_pods: set[str] = field(default_factory=set)
     _timed_pods: set[str] = field(default_factory=set)
@@ -192,7 +192,7 @@ class Memories:
         if self._room_wanted.get(sandbox_uid) != pool.uid:
             self.stop_waiting_for_room(sandbox_uid)
             self._room_wanted[sandbox_uid] = pool.uid
-        self.of(pool).own_starts[sandbox_uid] = None
+        self.of(pool).waiting_for_room[sandbox_uid] = None
 
     def stop_waiting_for_room(self, sandbox_uid: str) -> str | None:
         """The Sandbox no longer waits for room; the pool in which it did, if it did."""
@@ -200,7 +200,7 @@ class Memories:
         memory = self._by_pool.get(pool_uid) if pool_uid is not None else None
         if memory is None:
             return None
-        memory.own_starts.pop(sandbox_uid, None)
+        memory.waiting_for_room.pop(sandbox_uid, None)
         return pool_uid
 
     def forget(self, pool_uid: str) -> None:

@@ -15,9 +15,9 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.records import AnySandbox, PoolRecord, SandboxRecord, changed_by_others
 from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pool_pods import PoolPods
+from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord, changed_by_others
 from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.pod import observe
 from sandyard.podspec import containers

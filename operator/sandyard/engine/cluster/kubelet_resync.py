@@ -9,16 +9,16 @@ probe has ended is touched, once.
 from __future__ import annotations
 
 from sandyard.api.objects import Pod
-from sandyard.engine.gateway import Gateway
+from sandyard.engine.cluster.gateway import Gateway
 from sandyard.engine.loops.clock import Clock
 from sandyard.pod import observe
 
-__all__ = ["Nudges"]
+__all__ = ["KubeletResync"]
 
 _OVERDUE_SECONDS = 1.0
 
 
-class Nudges:
+class KubeletResync:
     """Which pods have been waited for, and which have been touched."""
 
     def __init__(self, gateway: Gateway, clock: Clock) -> None:

@@ -1,0 +1,1 @@
+"""Pools: one look at one, and what is done about it."""
