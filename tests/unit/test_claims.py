@@ -26,6 +26,7 @@ OPENINGS: dict[str, list[Move]] = {
     "one looks": [("pod ready",), ("work", "s1"), ("reply", "s1", "lost"), ("work", "s1")],
     "both write": [("pod ready",), ("pod ready",), ("work", "s1"), ("work", "s2")],
 }
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(soak.rounds(short=600, long=3600))]
 DEPTH = soak.rounds(short=2, long=4)
 
 

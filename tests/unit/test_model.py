@@ -19,6 +19,8 @@ HISTORIES = 40
 STEPS = 60
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(soak.rounds(short=600, long=3600))
 @pytest.mark.parametrize("choices", ["the same in each run", "others in each run"])
 def test_whatever_goes_wrong_nothing_is_doubled_lost_harmed_or_left(choices: str) -> None:
     same = choices == "the same in each run"

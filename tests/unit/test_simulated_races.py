@@ -10,6 +10,7 @@ from sandyard.api import names
 from tests.support import soak
 from tests.unit.simulation import World
 
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(soak.rounds(short=600, long=3600))]
 ROUNDS = soak.rounds(short=100, long=500)
 FAULTS = ["ok", "ok", "ok", "ok", "conflict", "failing", "unconnected", "lost", "unanswered"]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from localcluster import paths
 from tests.support import soak
 
 
@@ -22,3 +25,10 @@ def test_a_seed_changes_from_run_to_run_and_the_printed_one_repeats_it(
     printed = capsys.readouterr().out.splitlines()[0].split()[0]
     monkeypatch.setenv(*printed.split("="))
     assert soak.seed() == seeds[0]
+
+
+def test_every_test_with_a_long_form_is_part_of_the_soak() -> None:
+    files = [path for path in (paths.REPOSITORY / "tests").rglob("test_*.py") if path.name != "test_soak.py"]
+    long = [path for path in files if re.search(r"soak\.(rounds|seconds)\(", path.read_text())]
+    assert len(long) >= 10
+    assert [path.name for path in long if "mark.soak" not in path.read_text()] == []
