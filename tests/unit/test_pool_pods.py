@@ -144,6 +144,8 @@ def test_a_warm_pod_makes_room_for_a_sandbox_that_cannot_use_it() -> None:
     assert decision.create == 0
     after = decide(PoolView(replicas=3, pods=Census(warm[:2]), max_sandboxes=3, reserved=1), NOW)
     assert (after.create, after.delete) == (0, ())
+    outdated = [PoolPod("o", PodState.WARM, 0, 1, current=False)]
+    assert decide(PoolView(replicas=3, pods=Census(outdated), max_sandboxes=3, reserved=1), NOW).create == 1
 
 
 def test_what_is_being_deleted_still_takes_its_place() -> None:
