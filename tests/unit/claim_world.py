@@ -14,7 +14,7 @@ from typing import Any
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.cluster.gateway import NotLeader
+from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state import records
 from sandyard.engine.state.store import Store
@@ -81,18 +81,18 @@ class ClaimWorld:
         self.store = Store(Clock())
         self.queues = SimpleNamespace(sandboxes=Wakes(), pools=Wakes())
         metrics = SimpleNamespace(claim_conflicts=SimpleNamespace(inc=lambda: None))
-        parts: Any = SimpleNamespace(store=self.store, gateway=self, metrics=metrics, queues=self.queues, clock=Clock())
+        parts: Any = SimpleNamespace(store=self.store, pods=self, metrics=metrics, queues=self.queues, clock=Clock())
         self.claims = Claims(parts)
         self.record = _POOL
         self.store.put_pool(self.record)
         self.queues.sandboxes.keys |= self.living
 
-    # The gateway
+    # The API server's answers about pods
 
-    async def claim_pod(self, pod: Any, _sandbox: Any, _labels: Any, _terms: str) -> None:
+    async def claim(self, pod: Any, _sandbox: Any, _labels: Any, _terms: str) -> None:
         await Request("claim", pod.metadata.uid, int(pod.metadata.resource_version))
 
-    async def get_pod(self, _namespace: str, name: str) -> Any:
+    async def read(self, _namespace: str, name: str) -> Any:
         return await Request("get", name.removeprefix("name-"))
 
     # Moves

@@ -12,7 +12,7 @@ import orjson
 from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic, Pod
 from sandyard.engine import compose
-from sandyard.engine.cluster.gateway import NotLeader
+from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Handler
 from sandyard.engine.process import settings

@@ -37,12 +37,12 @@ def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
     return records.pool(body, objects.PROBE)
 
 
-def parts_of(store: Store, gateway: Any) -> Any:
+def parts_of(store: Store, pods: Any) -> Any:
     """What claims work with, with queues that nobody runs."""
     clock = Clock()
     queues = Queues.make(WorkQueue, store.namespace_of)
     memories = Memories(clock)
-    return SimpleNamespace(store=store, gateway=gateway, metrics=None, queues=queues, memories=memories, clock=clock)
+    return SimpleNamespace(store=store, pods=pods, metrics=None, queues=queues, memories=memories, clock=clock)
 
 
 def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:
@@ -298,14 +298,14 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
     """It still stands in its pool's queue while the write is under way."""
     store, under_way, go_on = Store(Clock()), asyncio.Event(), asyncio.Event()
 
-    class SlowGateway:
-        async def claim_pod(self, *_claim: Any) -> None:
+    class SlowPods:
+        async def claim(self, *_claim: Any) -> None:
             under_way.set()
             await go_on.wait()
 
     record = pool()
     store.put_pool(record)
-    parts = parts_of(store, SlowGateway())
+    parts = parts_of(store, SlowPods())
     claims = Claims(parts)
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record, cold=True) is None
@@ -326,13 +326,13 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
 async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out() -> None:
     store, written = Store(Clock()), []
 
-    class Gateway:
-        async def claim_pod(self, pod: Any, *_claim: Any) -> None:
+    class RecordingPods:
+        async def claim(self, pod: Any, *_claim: Any) -> None:
             written.append(pod.metadata.uid)
 
     record = pool()
     store.put_pool(record)
-    parts = parts_of(store, Gateway())
+    parts = parts_of(store, RecordingPods())
     claims = Claims(parts)
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record) is None

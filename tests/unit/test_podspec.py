@@ -131,7 +131,7 @@ def test_a_sandbox_that_goes_on_takes_its_workspace_along() -> None:
     template = objects.template(workspace={"persistent": {"size": "1Gi"}})
     first = build(template, name="a")
     assert first["metadata"]["annotations"][names.ANNOTATION_WORKSPACE] == "a-workspace"
-    again = build(template, name="b", owner=SANDBOX, sandbox=SANDBOX, claim="a-workspace")
+    again = build(template, name="b", owner=SANDBOX, sandbox=SANDBOX, workspace="a-workspace")
     assert again["metadata"]["annotations"][names.ANNOTATION_WORKSPACE] == "a-workspace"
     assert again["spec"]["volumes"][0] == {
         "name": "workspace", "persistentVolumeClaim": {"claimName": "a-workspace"},

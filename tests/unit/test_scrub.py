@@ -159,7 +159,7 @@ def test_only_an_open_pool_gets_its_pods_back(
     store.put_pool(record)
     pod = objects.pod(labels={**CLAIMED, names.LABEL_TEMPLATE_HASH: record.template_hash}, containers=RUNNING)
     store.pod_changed(None, pod)
-    parts: Any = SimpleNamespace(store=store, gateway=None, recorder=None, metrics=None,
+    parts: Any = SimpleNamespace(store=store, pods=None, recorder=None, metrics=None,
                                  settings=SimpleNamespace(scrubbing=enabled))  # fmt: skip
     refill: Any = None
     whose = records.sandbox({"metadata": {"name": "s", "uid": "s", **times}, "status": READY,

@@ -13,11 +13,14 @@ from typing import Any
 
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.events import Recorder
-from sandyard.engine.cluster.gateway import Gateway, RunInPod
 from sandyard.engine.cluster.isolation import ApiServers, Isolation
 from sandyard.engine.cluster.kubelet_resync import KubeletResync
+from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.setup_network import SetupNetwork
+from sandyard.engine.cluster.workspaces import Workspaces
+from sandyard.engine.cluster.writer import RunInPod, Writer
 from sandyard.engine.engine import Engine
 from sandyard.engine.intake import Intake
 from sandyard.engine.loops.clock import Clock
@@ -31,13 +34,13 @@ from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.process.settings import Settings
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.acquire import Acquire
+from sandyard.engine.sandboxes.adopt import Adoption
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.freeze import Freezing
 from sandyard.engine.sandboxes.network import Networks
 from sandyard.engine.sandboxes.reconcile import Sandboxes
 from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.sandboxes.status import StatusWriter
-from sandyard.engine.sandboxes.suspend import Workspaces
 from sandyard.engine.sandboxes.teardown import Teardown
 from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.state.pool_memory import Memories
@@ -97,25 +100,28 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     leadership = Leadership(outside.lease)
     api_servers = ApiServers()
     isolation = Isolation(settings, api_servers)
-    gateway = Gateway(outside.client, leadership.may_write, isolation, outside.run_in_pod)
+    writer = Writer(outside.client, leadership.may_write, outside.run_in_pod)
+    pods, objects, workspaces = Pods(writer), Objects(writer, isolation), Workspaces(writer)
     parts = Parts(
         settings=settings,
         clock=clock,
         queues=queues,
         store=store,
         memories=memories,
-        gateway=gateway,
-        policies=Policies(store, gateway, settings, api_servers, queues.policies, clock),
-        recorder=Recorder(gateway, settings.identity, clock),
+        pods=pods,
+        objects=objects,
+        workspaces=workspaces,
+        policies=Policies(store, writer, settings, api_servers, queues.policies, clock),
+        recorder=Recorder(writer, settings.identity, clock),
         metrics=metrics,
         isolation=isolation,
-        kubelet_resync=KubeletResync(gateway, clock),
-        setup_network=SetupNetwork(gateway),
+        kubelet_resync=KubeletResync(pods, clock),
+        setup_network=SetupNetwork(pods),
     )
     claims = Claims(parts)
     routing = Routing(store, queues, claims)
     refill = Refill(parts, claims, routing)
-    statuses = StatusWriter(store, gateway, queues.sandboxes)
+    statuses = StatusWriter(store, objects, queues.sandboxes)
     acquire = Acquire(parts, claims, refill)
     reuse = Reuse(parts, refill)
     execute = Execute(
@@ -123,8 +129,8 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         statuses,
         acquire,
         Networks(parts),
-        Freezing(gateway),
-        Workspaces(gateway, statuses),
+        Freezing(pods),
+        Adoption(workspaces, statuses),
         Teardown(parts, statuses, acquire, reuse),
     )
     sandboxes = Sandboxes(parts, Views(parts, claims, refill), execute, claims, refill, acquire, timers)

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from sandyard.api import names
-from sandyard.engine.cluster.gateway import POOLS, SANDBOXES
+from sandyard.engine.cluster.resources import POOLS, SANDBOXES
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors
 from sandyard.kube.client import Client

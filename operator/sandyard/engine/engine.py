@@ -18,7 +18,7 @@ from aiohttp import web
 from sandyard.api import names
 from sandyard.api.objects import EndpointSlice, Generic, Pod
 from sandyard.api.reasons import Phase
-from sandyard.engine.cluster.gateway import ENDPOINT_SLICES, NETWORK_POLICIES, PODS
+from sandyard.engine.cluster.resources import ENDPOINT_SLICES, NETWORK_POLICIES, PODS
 from sandyard.engine.intake import Intake
 from sandyard.engine.loops.queues import Handler, Queue
 from sandyard.engine.loops.timers import Timers

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sandyard.engine.cluster.events import Recorder
-from sandyard.engine.cluster.gateway import Gateway
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.cluster.kubelet_resync import KubeletResync
+from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.setup_network import SetupNetwork
+from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.process.metrics import Metrics
@@ -29,7 +31,9 @@ class Parts:
     queues: Queues
     store: Store
     memories: Memories
-    gateway: Gateway
+    pods: Pods
+    objects: Objects
+    workspaces: Workspaces
     policies: Policies
     recorder: Recorder
     metrics: Metrics

@@ -11,10 +11,8 @@ import logging
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
-from sandyard.engine.cluster.gateway import CLAIMS, POOLS, SANDBOXES
 from sandyard.engine.intake import Intake
 from sandyard.engine.parts import Parts
-from sandyard.engine.state import records
 from sandyard.kube import errors
 
 __all__ = ["Sweep"]
@@ -29,11 +27,12 @@ class Sweep:
 
     def __init__(self, parts: Parts, intake: Intake) -> None:
         self._store = parts.store
-        self._gateway = parts.gateway
+        self._pods = parts.pods
+        self._objects = parts.objects
+        self._workspaces = parts.workspaces
         self._policies = parts.policies
         self._metrics = parts.metrics
         self._settings = parts.settings
-        self._isolation = parts.isolation
         self._clock = parts.clock
         self._intake = intake
 
@@ -43,7 +42,7 @@ class Sweep:
         sandboxes, pools = await self.resync()
         for pod in pods_before:
             await self._check(pod, sandboxes, pools)
-        await self._check_claims(sandboxes)
+        await self._check_workspaces(sandboxes)
         for namespace in self._policies.namespaces():
             if not self._policies.needed(namespace):
                 await self._policies.reconcile(namespace)
@@ -57,7 +56,7 @@ class Sweep:
         delay = 0.2
         while True:
             try:
-                if await self._gateway.discoverable():
+                if await self._objects.discoverable():
                     await self.resync()
                     return
                 problem = "discovery does not name them yet"
@@ -72,9 +71,8 @@ class Sweep:
         known_sandboxes = set(self._store.sandboxes)
         known_pools = set(self._store.pools)
         namespaces = self._settings.namespaces
-        probe = self._isolation.probe()
-        pools = [records.pool(body, probe) for body in await self._gateway.list_objects(POOLS, namespaces)]
-        sandboxes = [records.sandbox(body) for body in await self._gateway.list_objects(SANDBOXES, namespaces)]
+        pools = await self._objects.pools(namespaces)
+        sandboxes = await self._objects.sandboxes(namespaces)
         for pool in pools:
             self._intake.pool_found(pool)
         for sandbox in sandboxes:
@@ -88,21 +86,20 @@ class Sweep:
             self._intake.pool_gone(uid)
         return living_sandboxes, living_pools
 
-    async def _check_claims(self, sandboxes: set[str]) -> None:
+    async def _check_workspaces(self, sandboxes: set[str]) -> None:
         """Workspaces whose Sandbox is gone, and no pod of theirs left either."""
-        adopted = {"labelSelector": names.LABEL_SANDBOX_UID}
-        for claim in await self._gateway.list_objects(CLAIMS, self._settings.namespaces, adopted):
-            metadata = claim["metadata"]
+        for workspace in await self._workspaces.adopted(self._settings.namespaces):
+            metadata = workspace["metadata"]
             owner = metadata["labels"][names.LABEL_SANDBOX_UID]
             young = self._clock.now() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
             if young or "deletionTimestamp" in metadata or owner in sandboxes or owner in self._store.sandboxes:
                 continue
-            current = await self._gateway.get_claim(metadata["namespace"], metadata["name"])
+            current = await self._workspaces.read(metadata["namespace"], metadata["name"])
             if current is None or current["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) != owner:
                 continue
-            _log.warning("removing a workspace that belongs to nobody", extra={"claim": metadata["name"]})
-            await self._gateway.delete_claim(current)
-            self._metrics.sweep_removed.labels("claims").inc()
+            _log.warning("removing a workspace that belongs to nobody", extra={"workspace": metadata["name"]})
+            await self._workspaces.delete(current)
+            self._metrics.sweep_removed.labels("workspaces").inc()
 
     async def _check(self, pod: Pod, sandboxes: set[str], pools: set[str]) -> None:
         labels = pod.metadata.labels
@@ -118,12 +115,12 @@ class Sweep:
             orphan = pool_uid not in pools and pool_uid not in self._store.pools
         if not orphan:
             return
-        current = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name)
+        current = await self._pods.read(pod.metadata.namespace, pod.metadata.name)
         if current is None or current["metadata"]["uid"] != pod.metadata.uid:
             return
         now_labels = current["metadata"].get("labels") or {}
         if any(now_labels.get(key) != labels.get(key) for key in (names.LABEL_SANDBOX_UID, names.LABEL_POOL_UID)):
             return
         _log.warning("removing a pod that belongs to nobody", extra={"pod": pod.metadata.name})
-        await self._gateway.delete_pod(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+        await self._pods.delete(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
         self._metrics.sweep_removed.labels("pods").inc()

@@ -88,7 +88,7 @@ def build(
     env: Sequence[EnvVar] = (),
     health: WarmProbe | None = None,
     terms: str = "",
-    claim: str = "",
+    workspace: str = "",
 ) -> dict[str, Any]:
     """The pod of one sandbox.
 
@@ -106,8 +106,8 @@ def build(
         Command that tells whether the sandbox is well (the pool's ``warm.probe``).
     terms
         The pool's terms for a Sandbox that gets the pod at once.
-    claim
-        PersistentVolumeClaim with the workspace that the Sandbox had before.
+    workspace
+        Name of the PersistentVolumeClaim that the Sandbox had before.
 
     Returns
     -------
@@ -134,8 +134,8 @@ def build(
         annotations[names.ANNOTATION_TERMS] = terms
     if containers.opened_for_setup(template) is not None:
         annotations[names.ANNOTATION_SETUP] = names.SETUP_OPEN
-    if claim or template.workspace.persistent is not None:
-        annotations[names.ANNOTATION_WORKSPACE] = claim or f"{name}-{names.WORKSPACE_VOLUME}"
+    if workspace or template.workspace.persistent is not None:
+        annotations[names.ANNOTATION_WORKSPACE] = workspace or f"{name}-{names.WORKSPACE_VOLUME}"
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -146,7 +146,7 @@ def build(
             "annotations": annotations,
             "ownerReferences": [owner.reference()],
         },
-        "spec": _spec(template, probe, env, health, _workspace(template, labels, claim)),
+        "spec": _spec(template, probe, env, health, _workspace(template, labels, workspace)),
     }
 
 
@@ -199,10 +199,10 @@ def _before(template: Template, probe: Probe, env: Sequence[EnvVar]) -> list[dic
     return found
 
 
-def _workspace(template: Template, labels: Mapping[str, str], claim: str) -> dict[str, Any]:
+def _workspace(template: Template, labels: Mapping[str, str], kept: str) -> dict[str, Any]:
     persistent = template.workspace.persistent
-    if claim:
-        return {"name": names.WORKSPACE_VOLUME, "persistentVolumeClaim": {"claimName": claim}}
+    if kept:
+        return {"name": names.WORKSPACE_VOLUME, "persistentVolumeClaim": {"claimName": kept}}
     if persistent is None:
         return {"name": names.WORKSPACE_VOLUME, "emptyDir": _empty_dir(template.workspace)}
     # Made and, until a Sandbox has become its owner, collected with the pod by Kubernetes itself.

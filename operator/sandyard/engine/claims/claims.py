@@ -30,7 +30,7 @@ class Claims:
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
-        self._gateway = parts.gateway
+        self._pods = parts.pods
         self._metrics = parts.metrics
         self._queues = parts.queues
         self._clock = parts.clock
@@ -149,7 +149,7 @@ class Claims:
         pod_uid = claim.pod_uid
         assert pod_uid is not None
         pod = self._store.pods.get(pod_uid)
-        found = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name) if pod is not None else None
+        found = await self._pods.read(pod.metadata.namespace, pod.metadata.name) if pod is not None else None
         if claim.state is not State.UNSURE:
             # The watch was faster than the answer.
             return self._store.pods.get(pod_uid) if claim.state is State.WRITTEN else None
@@ -217,7 +217,7 @@ class Claims:
         """Send the claim; says whether the Sandbox has the pod now. Raises what keeps it from trying another."""
         self._take(claim, Event.SEND)
         try:
-            written = await write(self._gateway, pod, sandbox, labels, terms)
+            written = await write(self._pods, pod, sandbox, labels, terms)
         except BaseException:
             # Cut off by our own end: nobody knows.
             self._take(claim, Event.LOSE)

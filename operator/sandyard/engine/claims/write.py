@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sandyard.api.objects import Pod
-from sandyard.engine.cluster.gateway import Gateway, NotLeader
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.state.records import SandboxRecord
 from sandyard.kube import errors
 
@@ -35,10 +36,10 @@ class Written:
     error: Exception | None = None
 
 
-async def write(gateway: Gateway, pod: Pod, sandbox: SandboxRecord, labels: Mapping[str, str], terms: str) -> Written:
+async def write(pods: Pods, pod: Pod, sandbox: SandboxRecord, labels: Mapping[str, str], terms: str) -> Written:
     """Make *pod* the Sandbox's; errors of the connection and the API server are outcomes."""
     try:
-        await gateway.claim_pod(pod, sandbox, labels, terms)
+        await pods.claim(pod, sandbox, labels, terms)
     except errors.ApiError as error:
         if error.conflict or error.not_found:
             return Written(Outcome.CHANGED, error)

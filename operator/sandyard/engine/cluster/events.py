@@ -9,7 +9,8 @@ from typing import Any
 
 from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
-from sandyard.engine.cluster.gateway import Gateway, NotLeader
+from sandyard.engine.cluster.resources import EVENTS
+from sandyard.engine.cluster.writer import NotLeader, Writer
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.records import AnySandbox, PoolRecord
 from sandyard.kube import errors
@@ -25,8 +26,8 @@ _SAME_AGAIN_SECONDS = 60.0
 class Recorder:
     """Queues Events and posts them one by one."""
 
-    def __init__(self, gateway: Gateway, identity: str, clock: Clock) -> None:
-        self._gateway = gateway
+    def __init__(self, writer: Writer, identity: str, clock: Clock) -> None:
+        self._writer = writer
         self._clock = clock
         self._identity = identity
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_QUEUE_LIMIT)
@@ -45,7 +46,7 @@ class Recorder:
         while True:
             event = await self._queue.get()
             try:
-                await self._gateway.create_event(event)
+                await self._writer.create(EVENTS.path(event["metadata"]["namespace"]), event)
             except NotLeader:
                 continue
             except (errors.ApiError, errors.TransportError) as error:

@@ -9,7 +9,7 @@ probe has ended is touched, once.
 from __future__ import annotations
 
 from sandyard.api.objects import Pod
-from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.loops.clock import Clock
 from sandyard.pod import observe
 
@@ -21,8 +21,8 @@ _OVERDUE_SECONDS = 1.0
 class KubeletResync:
     """Which pods have been waited for, and which have been touched."""
 
-    def __init__(self, gateway: Gateway, clock: Clock) -> None:
-        self._gateway = gateway
+    def __init__(self, pods: Pods, clock: Clock) -> None:
+        self._pods = pods
         self._clock = clock
         self._since: dict[str, float] = {}
         self._touched: set[str] = set()
@@ -38,7 +38,7 @@ class KubeletResync:
         if wait > 0:
             return wait
         self._touched.add(uid)
-        await self._gateway.touch_pod(pod)
+        await self._pods.touch(pod)
         return None
 
     def forget(self, uid: str) -> None:

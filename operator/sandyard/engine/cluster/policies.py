@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from sandyard.api.objects import EndpointSlice, Generic
-from sandyard.engine.cluster.gateway import Gateway
 from sandyard.engine.cluster.isolation import ApiServers
+from sandyard.engine.cluster.resources import NETWORK_POLICIES
+from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.process.settings import Settings
 from sandyard.engine.state.store import Store
+from sandyard.kube import errors
 from sandyard.podspec import policy
 from sandyard.podspec.network import Reach
 
@@ -29,10 +33,10 @@ class Policies:
     """What stands in each namespace, what should, and how to get there."""
 
     def __init__(
-        self, store: Store, gateway: Gateway, settings: Settings, api_servers: ApiServers, queue: Queue, clock: Clock
+        self, store: Store, writer: Writer, settings: Settings, api_servers: ApiServers, queue: Queue, clock: Clock
     ) -> None:
         self._store = store
-        self._gateway = gateway
+        self._writer = writer
         self._settings = settings
         self._seen: dict[str, dict[str, Generic]] = defaultdict(dict)
         self._api_servers = api_servers
@@ -94,8 +98,7 @@ class Policies:
                 known = seen.get(name)
                 if known is not None and msgspec.json.decode(known.spec) == _defaulted(body["spec"]):
                     continue
-                await self._gateway.apply_policy(body, exists=known is not None)
-                _log.info("network policy applied", extra={"namespace": namespace, "policy": name})
+                await self._apply(body, exists=known is not None)
             self._settled.add(namespace)
             if self._asked.get(namespace):
                 self._queue.add_after(namespace, _ASKED_SECONDS + 1)
@@ -117,9 +120,30 @@ class Policies:
             await self._delete(item)
         self._asked.pop(namespace, None)
 
+    async def _apply(self, wanted: Mapping[str, Any], *, exists: bool) -> None:
+        """Create a NetworkPolicy, or give it the spec and labels that it should have."""
+        namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
+        if exists or not await self._create(namespace, wanted):
+            operations = [
+                {"op": "add", "path": "/metadata/labels", "value": wanted["metadata"]["labels"]},
+                {"op": "replace", "path": "/spec", "value": wanted["spec"]},
+            ]
+            await self._writer.json_patch(NETWORK_POLICIES.path(namespace, name), operations)
+        _log.info("network policy applied", extra={"namespace": namespace, "policy": name})
+
+    async def _create(self, namespace: str, wanted: Mapping[str, Any]) -> bool:
+        """Create a NetworkPolicy; False if one of its name is there already."""
+        try:
+            await self._writer.create(NETWORK_POLICIES.path(namespace), wanted)
+        except errors.ApiError as error:
+            if not error.already_exists:
+                raise
+            return False
+        return True
+
     async def _delete(self, item: Generic) -> None:
         namespace, name = item.metadata.namespace, item.metadata.name
-        await self._gateway.delete_policy(namespace, name, item.metadata.uid)
+        await self._writer.delete(NETWORK_POLICIES.path(namespace, name), item.metadata.uid)
         _log.info("network policy deleted", extra={"namespace": namespace, "policy": name})
 
     def _reaches(self, namespace: str) -> list[Reach]:

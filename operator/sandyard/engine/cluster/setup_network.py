@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
-from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.pods import Pods
 from sandyard.pod import observe
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
@@ -16,8 +16,8 @@ __all__ = ["SetupNetwork"]
 class SetupNetwork:
     """The network of setups."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, pods: Pods) -> None:
+        self._pods = pods
         self._closing: set[str] = set()
 
     async def close(self, pod: Pod, template: Template) -> None:
@@ -35,9 +35,9 @@ class SetupNetwork:
             wanted = network.labels(Reach(template.network, template.dns))
             labels: dict[str, str | None] = {names.LABEL_ALLOW: wanted.get(names.LABEL_ALLOW)}
             labels[names.LABEL_EGRESS] = names.EGRESS_NONE
-            reply = await self._gateway.relabel_network(pod, labels, {names.ANNOTATION_SETUP: names.SETUP_CLOSING})
+            reply = await self._pods.relabel_network(pod, labels, {names.ANNOTATION_SETUP: names.SETUP_CLOSING})
             if not observe.proof_ended(reply):
-                await self._gateway.relabel_network(reply, {}, {names.ANNOTATION_SETUP: names.SETUP_CLOSED})
+                await self._pods.relabel_network(reply, {}, {names.ANNOTATION_SETUP: names.SETUP_CLOSED})
         except BaseException:
             self._closing.discard(uid)
             raise

@@ -54,7 +54,8 @@ class Refill:
     def __init__(self, parts: Parts, claims: Claims, routing: Routing) -> None:
         self._parts = parts
         self._store = parts.store
-        self._gateway = parts.gateway
+        self._pods = parts.pods
+        self._objects = parts.objects
         self._claims = claims
         self._routing = routing
         self._memories = parts.memories
@@ -153,7 +154,7 @@ class Refill:
         if pool is None:
             return
         if not pool.deleting and names.FINALIZER not in pool.finalizers:
-            self._merge(pool, await self._gateway.add_finalizer(pool))
+            self._merge(pool, await self._objects.add_finalizer(pool))
             pool = self._store.pools.get(pool_uid, pool)
         memory = self._memories.of(pool)
         try:
@@ -178,7 +179,7 @@ class Refill:
             return
         memory.written_at = self._clock.monotonic()
         self._tell(pool, status)
-        self._merge(pool, await self._gateway.write_pool_status(pool, status))
+        self._merge(pool, await self._objects.write_pool_status(pool, status))
 
     async def _step(self, pool: PoolRecord, memory: PoolMemory) -> None:
         assert pool.spec is not None
@@ -278,7 +279,7 @@ class Refill:
     async def _create_one(self, pool: PoolRecord, memory: PoolMemory, body: dict[str, Any]) -> errors.ApiError | None:
         name = body["metadata"]["name"]
         try:
-            await self._gateway.create_pod(body)
+            await self._pods.create(body)
         except errors.ApiError as error:
             if error.already_exists:
                 return None
@@ -303,7 +304,7 @@ class Refill:
         memory.expectations.expect_delete(uid, self._clock.monotonic())
         self._store.leaving(uid)
         try:
-            if not await self._gateway.delete_free_pod(pod):
+            if not await self._pods.delete_free(pod):
                 # Gone, or changed: the watch shows which, and then it is decided anew.
                 memory.expectations.delete_failed(uid)
                 self._store.staying(uid)
@@ -343,7 +344,7 @@ class Refill:
                 continue
             memory.opening.add(uid)
             try:
-                await self._gateway.relabel_network(pod, {names.LABEL_EGRESS: egress})
+                await self._pods.relabel_network(pod, {names.LABEL_EGRESS: egress})
             except BaseException:
                 memory.opening.discard(uid)
                 raise
@@ -359,7 +360,7 @@ class Refill:
         if names.FINALIZER not in pool.finalizers or memory.expectations.pending_creates(self._clock.monotonic()):
             return
         if not self._store.unowned_pods(pool.uid):
-            written = await self._gateway.remove_finalizer(pool)
+            written = await self._objects.remove_finalizer(pool)
             if written is not None:
                 self._merge(pool, written)
                 if names.FINALIZER in written.finalizers:

@@ -26,7 +26,7 @@ class Acquire:
 
     def __init__(self, parts: Parts, claims: Claims, refill: Refill) -> None:
         self._store = parts.store
-        self._gateway = parts.gateway
+        self._pods = parts.pods
         self._policies = parts.policies
         self._isolation = parts.isolation
         self._metrics = parts.metrics
@@ -118,7 +118,7 @@ class Acquire:
             env=sandbox.spec.env or (),
             health=pool.spec.warm.probe if pool and pool.spec else None,
             terms=expiry.terms_of(pool.spec).dump() if pool else "",
-            claim=sandbox.status.workspace_claim or "",
+            workspace=sandbox.status.workspace_claim or "",
         )
         wrong = rules.violations(body, allow_root=self._allow_root)
         if wrong:
@@ -126,7 +126,7 @@ class Acquire:
             run.learn(start_tried=True, start_refused=refused)
             return False
         try:
-            await self._gateway.create_pod(body)
+            await self._pods.create(body)
         except errors.ApiError as error:
             if error.already_exists and await self._is_ours(sandbox, body):
                 run.learn(start_tried=True)
@@ -142,7 +142,7 @@ class Acquire:
         return True
 
     async def _is_ours(self, sandbox: SandboxRecord, body: dict[str, Any]) -> bool:
-        found = await self._gateway.get_pod(sandbox.namespace, body["metadata"]["name"])
+        found = await self._pods.read(sandbox.namespace, body["metadata"]["name"])
         labels = (found or {}).get("metadata", {}).get("labels") or {}
         return bool(labels.get(names.LABEL_SANDBOX_UID) == sandbox.uid)
 
@@ -155,11 +155,11 @@ class Acquire:
         if sandbox.status.pod_uid or _only_claims(sandbox):
             return False
         name = _name(sandbox)
-        found = await self._gateway.get_pod(sandbox.namespace, name)
+        found = await self._pods.read(sandbox.namespace, name)
         labels = (found or {}).get("metadata", {}).get("labels") or {}
         if found is None or labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
             return False
-        await self._gateway.delete_pod(sandbox.namespace, name, found["metadata"]["uid"])
+        await self._pods.delete(sandbox.namespace, name, found["metadata"]["uid"])
         return True
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from sandyard.engine.parts import Parts
 from sandyard.engine.sandboxes.acquire import Acquire
+from sandyard.engine.sandboxes.adopt import Adoption
 from sandyard.engine.sandboxes.freeze import Freezing
 from sandyard.engine.sandboxes.network import Networks
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.status import StatusWriter
-from sandyard.engine.sandboxes.suspend import Workspaces
 from sandyard.engine.sandboxes.teardown import Teardown
 from sandyard.kube import errors
 from sandyard.sandbox import steps, usage
@@ -22,11 +22,12 @@ class Execute:
 
     def __init__(
         self, parts: Parts, statuses: StatusWriter, acquire: Acquire, networks: Networks, freezing: Freezing,
-        workspaces: Workspaces, teardown: Teardown,
+        adoption: Adoption, teardown: Teardown,
     ) -> None:  # fmt: skip
         self._store = parts.store
         self._clock = parts.clock
-        self._gateway = parts.gateway
+        self._pods = parts.pods
+        self._objects = parts.objects
         self._recorder = parts.recorder
         self._metrics = parts.metrics
         self._kubelet_resync = parts.kubelet_resync
@@ -35,7 +36,7 @@ class Execute:
         self._acquire = acquire
         self._networks = networks
         self._freezing = freezing
-        self._workspaces = workspaces
+        self._adoption = adoption
         self._teardown = teardown
 
     async def step(self, run: Run, step: Step) -> None:
@@ -63,18 +64,18 @@ class Execute:
             case steps.LookForUnseenPod():
                 run.learn(unseen_pod=await self._acquire.unseen_pod(run.sandbox))
             case steps.LookUpPod():
-                found = await self._gateway.get_pod(run.sandbox.namespace, action.name)
+                found = await self._pods.read(run.sandbox.namespace, action.name)
                 run.learn(pod_seen=found is not None and found["metadata"]["uid"] == action.uid)
             case steps.DeletePod():
                 await self._delete_pod(action)
             case steps.DeleteSandbox():
-                await self._gateway.delete_sandbox(run.sandbox)
+                await self._objects.delete_sandbox(run.sandbox)
             case steps.AddFinalizer():
-                self._statuses.merge(run.sandbox, await self._gateway.add_finalizer(run.sandbox))
+                self._statuses.merge(run.sandbox, await self._objects.add_finalizer(run.sandbox))
             case steps.TearDown():
                 await self._teardown.reconcile(run)
             case steps.AdoptWorkspace():
-                await self._workspaces.adopt(run, action)
+                await self._adoption.adopt(run, action)
             case steps.Freeze():
                 await self._freezing.freeze(run, action)
             case steps.SwitchNetwork():
@@ -97,11 +98,11 @@ class Execute:
     async def _delete_pod(self, action: steps.DeletePod) -> None:
         metadata = action.pod.metadata
         if metadata.deletion_timestamp is None:
-            await self._gateway.delete_pod(metadata.namespace, metadata.name, metadata.uid)
+            await self._pods.delete(metadata.namespace, metadata.name, metadata.uid)
 
     async def _ask_cpu_use(self, run: Run, action: steps.AskCpuUse) -> None:
         try:
-            used = usage.read(await self._gateway.pod_metrics(action.pod))
+            used = usage.read(await self._pods.metrics(action.pod))
         except (errors.ApiError, errors.TransportError):
             run.learn(cpu_asked=True, cpu_unknown=True)
             return

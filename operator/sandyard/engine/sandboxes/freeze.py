@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.sandboxes.run import Run
 from sandyard.kube import errors
 from sandyard.sandbox import freeze
@@ -23,14 +23,14 @@ _TIMEOUT_SECONDS = 20.0
 class Freezing:
     """The processes of Sandboxes."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, pods: Pods) -> None:
+        self._pods = pods
 
     async def freeze(self, run: Run, action: Freeze) -> None:
         """Stop or continue all processes, and find out whether all are."""
         script = freeze.script(stopped=action.stopped)
         try:
-            done = await self._gateway.exec(action.pod, freeze.COMMAND, script, _TIMEOUT_SECONDS)
+            done = await self._pods.exec(action.pod, freeze.COMMAND, script, _TIMEOUT_SECONDS)
             report = freeze.read(done.exit.code, done.stdout, done.exit.message)
         except (errors.ApiError, errors.TransportError) as error:
             extra = {"pod": action.pod.metadata.name, "error": str(error)}

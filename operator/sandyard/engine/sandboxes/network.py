@@ -16,7 +16,7 @@ class Networks:
     """The networks of Sandboxes that have a pod."""
 
     def __init__(self, parts: Parts) -> None:
-        self._gateway = parts.gateway
+        self._pods = parts.pods
         self._policies = parts.policies
         self._recorder = parts.recorder
         self._setup_network = parts.setup_network
@@ -25,7 +25,7 @@ class Networks:
         """Change the labels of the pod once the policies that they choose stand."""
         await self._policies.ensure(run.sandbox.namespace, action.reach)
         labels = {names.LABEL_ALLOW: None, names.LABEL_INGRESS: None, **network.labels(action.reach)}
-        await self._gateway.relabel_network(action.pod, labels)
+        await self._pods.relabel_network(action.pod, labels)
         if action.tell:
             self._recorder.record(run.sandbox, Event.NETWORK_CHANGED, f"egress {action.reach.network.egress}")
         run.learn(switched_generation=action.generation)

@@ -30,7 +30,7 @@ class Reuse:
 
     def __init__(self, parts: Parts, refill: Refill) -> None:
         self._store = parts.store
-        self._gateway = parts.gateway
+        self._pods = parts.pods
         self._recorder = parts.recorder
         self._metrics = parts.metrics
         self._enabled = parts.settings.scrubbing
@@ -79,7 +79,7 @@ class Reuse:
         report = Report(False)
         for command in recycle.COMMANDS:
             try:
-                done = await self._gateway.exec(pod, command, recycle.script(pod), timeout_seconds)
+                done = await self._pods.exec(pod, command, recycle.script(pod), timeout_seconds)
             except (errors.ApiError, errors.TransportError) as error:
                 return Report(False, f"cleaning was cut off: {error}")
             report = recycle.read(
@@ -92,7 +92,7 @@ class Reuse:
     async def _return(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> Report:
         """Look at the pod once more, as it is now, and change exactly that."""
         assert pool.spec is not None
-        found = await self._gateway.get_pod(pod.metadata.namespace, pod.metadata.name)
+        found = await self._pods.read(pod.metadata.namespace, pod.metadata.name)
         if found is None or found["metadata"]["uid"] != pod.metadata.uid:
             return Report(False, "it is gone")
         now = msgspec.convert(found, Pod)
@@ -102,7 +102,7 @@ class Reuse:
         if why:
             return Report(False, why)
         try:
-            await self._gateway.return_pod(now, pool, recycle.uses(now))
+            await self._pods.give_back(now, pool, recycle.uses(now))
         except errors.ApiError as error:
             if not (error.conflict or error.not_found):
                 raise

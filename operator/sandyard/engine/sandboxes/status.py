@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.objects import Objects
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.state.records import AnySandbox
 from sandyard.engine.state.store import Store
@@ -14,16 +14,16 @@ __all__ = ["StatusWriter"]
 class StatusWriter:
     """The write, and what its reply shows."""
 
-    def __init__(self, store: Store, gateway: Gateway, queue: Queue) -> None:
+    def __init__(self, store: Store, objects: Objects, queue: Queue) -> None:
         self._store = store
-        self._gateway = gateway
+        self._objects = objects
         self._queue = queue
 
     async def write(self, sandbox: AnySandbox, status: Status) -> bool:
         """Write *status* if it says something new; says whether it did."""
         if status.same(sandbox.status):
             return False
-        self.merge(sandbox, await self._gateway.write_sandbox_status(sandbox, status.dump(sandbox.status)))
+        self.merge(sandbox, await self._objects.write_sandbox_status(sandbox, status.dump(sandbox.status)))
         return True
 
     def merge(self, sandbox: AnySandbox, written: AnySandbox) -> None:

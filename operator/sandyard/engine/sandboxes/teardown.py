@@ -21,8 +21,8 @@ __all__ = ["Teardown"]
 
 _log = logging.getLogger(__name__)
 _DEFAULT_GRACE_SECONDS = 10.0
-# There is no watch on claims: few Sandboxes have one.
-_CLAIM_SECONDS = 0.5
+# There is no watch on workspaces: few Sandboxes have one.
+_WORKSPACE_SECONDS = 0.5
 # Others have changed the object meanwhile: the next attempt goes by what they made of it.
 _CONFLICT_SECONDS = 0.05
 
@@ -35,7 +35,9 @@ class Teardown:
         self._acquire = acquire
         self._reuse = reuse
         self._store = parts.store
-        self._gateway = parts.gateway
+        self._pods = parts.pods
+        self._objects = parts.objects
+        self._workspaces = parts.workspaces
         self._recorder = parts.recorder
         self._metrics = parts.metrics
         self._queues = parts.queues
@@ -57,7 +59,7 @@ class Teardown:
             await self._release(run)
             return
         going = [pod.metadata for pod in step.delete]
-        await asyncio.gather(*(self._gateway.delete_pod(pod.namespace, pod.name, pod.uid) for pod in going))
+        await asyncio.gather(*(self._pods.delete(pod.namespace, pod.name, pod.uid) for pod in going))
         await self._tell(run, step.stuck)
         if step.again_in_seconds is not None:
             self._queues.sandboxes.add_after(sandbox.uid, step.again_in_seconds)
@@ -69,7 +71,7 @@ class Teardown:
             return
         if not await self._workspace_gone(run):
             return
-        written = await self._gateway.remove_finalizer(run.sandbox)
+        written = await self._objects.remove_finalizer(run.sandbox)
         if written is not None:
             self._store.merge_sandbox(run.sandbox, written)
             if names.FINALIZER in written.finalizers:
@@ -84,15 +86,15 @@ class Teardown:
         """Whether nothing is left of its persistent workspace; what is, is deleted."""
         sandbox = run.sandbox
         name = sandbox.status.workspace_claim
-        claim = await self._gateway.get_claim(sandbox.namespace, name) if name else None
-        if claim is None:
+        workspace = await self._workspaces.read(sandbox.namespace, name) if name else None
+        if workspace is None:
             return True
         late = self._asked_seconds_ago(sandbox) > self._grace_seconds(sandbox) + teardown.STUCK_AFTER_SECONDS
-        if "deletionTimestamp" not in claim["metadata"]:
-            await self._gateway.delete_claim(claim)
+        if "deletionTimestamp" not in workspace["metadata"]:
+            await self._workspaces.delete(workspace)
         elif late:
             await self._tell(run, f"PersistentVolumeClaim {name} is still terminating")
-        wait = _CLAIM_SECONDS if not late else teardown.STUCK_AFTER_SECONDS
+        wait = _WORKSPACE_SECONDS if not late else teardown.STUCK_AFTER_SECONDS
         self._queues.sandboxes.add_after(sandbox.uid, wait)
         return False
 

@@ -11,31 +11,31 @@ import logging
 
 import msgspec
 
-from sandyard.engine.cluster.gateway import Gateway
+from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.status import StatusWriter
 from sandyard.sandbox.steps import AdoptWorkspace
 
-__all__ = ["Workspaces"]
+__all__ = ["Adoption"]
 
 _log = logging.getLogger(__name__)
 
 
-class Workspaces:
-    """The persistent workspaces of Sandboxes."""
+class Adoption:
+    """Makes workspaces the Sandboxes' own."""
 
-    def __init__(self, gateway: Gateway, statuses: StatusWriter) -> None:
-        self._gateway = gateway
+    def __init__(self, workspaces: Workspaces, statuses: StatusWriter) -> None:
+        self._workspaces = workspaces
         self._statuses = statuses
 
     async def adopt(self, run: Run, action: AdoptWorkspace) -> None:
         """Make the workspace the Sandbox's own."""
         sandbox, name = run.sandbox, action.name
-        claim = await self._gateway.get_claim(sandbox.namespace, name)
-        if claim is None or "deletionTimestamp" in claim["metadata"]:
-            _log.warning("the workspace is gone", extra={"sandbox": sandbox.name, "claim": name})
+        workspace = await self._workspaces.read(sandbox.namespace, name)
+        if workspace is None or "deletionTimestamp" in workspace["metadata"]:
+            _log.warning("the workspace is gone", extra={"sandbox": sandbox.name, "workspace": name})
             run.learn(workspace_gone=True)
             return
-        await self._gateway.adopt_claim(claim, sandbox)
+        await self._workspaces.adopt(workspace, sandbox)
         sandbox = run.sandbox
         await self._statuses.write(sandbox, msgspec.structs.replace(sandbox.status, workspace_claim=name))

@@ -1,0 +1,102 @@
+"""The operator's requests about its own two kinds: Sandboxes and pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sandyard.api import names
+from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.cluster.resources import POOLS, SANDBOXES
+from sandyard.engine.cluster.writer import Writer
+from sandyard.engine.state import records
+from sandyard.engine.state.records import AnySandbox, PoolRecord
+from sandyard.kube import errors
+
+__all__ = ["Objects"]
+
+Record = TypeVar("Record", AnySandbox, PoolRecord)
+
+
+class Objects:
+    """Sandboxes and pools, as the API server has them; each write names the very object."""
+
+    def __init__(self, writer: Writer, isolation: Isolation) -> None:
+        self._writer = writer
+        self._isolation = isolation
+
+    async def discoverable(self) -> bool:
+        """Whether discovery names both of our kinds: kopf looks there once, and serves what it finds."""
+        listed = await self._writer.read("/apis")
+        if listed is None or not any(group["name"] == names.GROUP for group in listed["groups"]):
+            return False
+        found = await self._writer.read(f"/apis/{names.GROUP}/{names.VERSION}")
+        served = {resource["name"] for resource in found["resources"]} if found is not None else set()
+        return {names.SANDBOXES, names.POOLS} <= served
+
+    async def sandboxes(self, namespaces: Sequence[str]) -> list[AnySandbox]:
+        """All Sandboxes in *namespaces*, or everywhere when that is empty."""
+        return [records.sandbox(body) for body in await self._writer.items(SANDBOXES, namespaces)]
+
+    async def pools(self, namespaces: Sequence[str]) -> list[PoolRecord]:
+        """All pools in *namespaces*, or everywhere when that is empty."""
+        bodies = await self._writer.items(POOLS, namespaces)
+        probe = self._isolation.probe()
+        return [records.pool(body, probe) for body in bodies]
+
+    async def write_sandbox_status(self, sandbox: AnySandbox, status: Mapping[str, Any]) -> AnySandbox:
+        """Write the whole status of *sandbox*; returns it as it is then."""
+        reply = await self._writer.patch(
+            SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
+            {"metadata": {"uid": sandbox.uid}, "status": status},
+        )
+        return records.sandbox(reply)
+
+    async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> PoolRecord:
+        """Write the whole status of *pool*; returns it as it is then."""
+        reply = await self._writer.patch(
+            POOLS.path(pool.namespace, pool.name, "status"), {"metadata": {"uid": pool.uid}, "status": status}
+        )
+        return self._parse(pool, reply)
+
+    async def add_finalizer(self, record: Record) -> Record:
+        """Put our finalizer on, where admission has not done so; returns the object as it is then."""
+        return await self._set_finalizers(record, [*record.finalizers, names.FINALIZER])
+
+    async def remove_finalizer(self, record: Record) -> Record | None:
+        """Take our finalizer off: nothing is left.
+
+        Returns
+        -------
+        Record or None
+            The object as it is then; None when it is gone. When others have changed it since it
+            was read, the finalizer is still there, and the next attempt goes by what is returned.
+        """
+        try:
+            return await self._set_finalizers(record, [name for name in record.finalizers if name != names.FINALIZER])
+        except errors.ApiError as error:
+            if error.not_found:
+                return None
+            if not error.conflict:
+                raise
+        current = await self._writer.read(_path(record))
+        return self._parse(record, current) if current and current["metadata"]["uid"] == record.uid else None
+
+    async def delete_sandbox(self, sandbox: AnySandbox) -> None:
+        """Delete that very Sandbox (it has expired)."""
+        await self._writer.delete(_path(sandbox), sandbox.uid)
+
+    async def _set_finalizers(self, record: Record, wanted: list[str]) -> Record:
+        body = {"metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}}
+        return self._parse(record, await self._writer.patch(_path(record), body))
+
+    def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
+        """*body* as a record of the same kind as *like*."""
+        if isinstance(like, PoolRecord):
+            return records.pool(body, self._isolation.probe())
+        return records.sandbox(body)
+
+
+def _path(record: AnySandbox | PoolRecord) -> str:
+    resource = POOLS if isinstance(record, PoolRecord) else SANDBOXES
+    return resource.path(record.namespace, record.name)

@@ -1,0 +1,89 @@
+"""The one way by which the engine writes, and reads what no watch shows.
+
+Each write first asks whether this process may still act (`NotLeader`): a leader that was
+stopped and continued must find out before it writes, not after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from sandyard.kube import errors, remotecommand
+from sandyard.kube.client import Client, Resource
+
+__all__ = ["NotLeader", "RunInPod", "Writer"]
+
+# What `sandyard.kube.remotecommand.run` is.
+RunInPod = Callable[..., Awaitable[remotecommand.Completed]]
+
+
+class NotLeader(Exception):
+    """This process is not, or no longer, the one that acts."""
+
+
+class Writer:
+    """Requests by path. Each write raises `NotLeader` when another process may be the active one."""
+
+    def __init__(self, client: Client, may_write: Callable[[], bool], run_in_pod: RunInPod) -> None:
+        self._client = client
+        self._may_write = may_write
+        self._run_in_pod = run_in_pod
+
+    async def read(self, path: str) -> dict[str, Any] | None:
+        """Read an object from the API server itself; None if it is not there."""
+        try:
+            return await self._client.get(path)
+        except errors.ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def items(
+        self, resource: Resource, namespaces: Sequence[str], params: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """All objects of a kind in *namespaces*, or everywhere when that is empty."""
+        found = []
+        for namespace in namespaces or (None,):
+            found += await self._client.items(resource.path(namespace), params)
+        return found
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST an object to the collection at *path*."""
+        self._check()
+        return await self._client.create(path, body)
+
+    async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge *body* into the object at *path*; returns it as it is then."""
+        self._check()
+        return await self._client.merge_patch(path, body)
+
+    async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Carry out *operations* on the object at *path*; returns it as it is then."""
+        self._check()
+        return await self._client.json_patch(path, operations)
+
+    async def delete(self, path: str, uid: str, version: str | None = None) -> bool:
+        """Delete that very object; False if it is gone already, or no longer of that *version*."""
+        self._check()
+        try:
+            await self._client.delete(path, uid=uid, version=version)
+        except errors.ApiError as error:
+            # 409: another object has that name by now, so this one is gone; or it has changed.
+            if error.not_found or error.conflict:
+                return False
+            raise
+        return True
+
+    async def exec(
+        self, path: str, command: Sequence[str], *, container: str, stdin: bytes, timeout_seconds: float
+    ) -> remotecommand.Completed:
+        """Run *command* in a container of the pod at *path*."""
+        self._check()
+        return await self._run_in_pod(
+            self._client, path, command, container=container, stdin=stdin, timeout_seconds=timeout_seconds
+        )
+
+    def _check(self) -> None:
+        if not self._may_write():
+            raise NotLeader("another operator may be the active one by now")
