@@ -16,7 +16,7 @@ from typing import Any
 from sandyard.api import model
 from tests.unit import model_promises
 from tests.unit import simulated_node as node
-from tests.unit.simulated_wire import FAULTS, WRITES
+from tests.unit.simulated_wire import FAULTS, WRITES, Sent
 from tests.unit.simulation import SHAPES, World
 
 __all__ = ["MAXIMUM", "run"]
@@ -41,8 +41,14 @@ def rule(weight: int) -> Callable[[_Rule], _Rule]:
     return add
 
 
-def run(seed: int, number: int, steps: int, seen: Counter[str]) -> None:
-    """History *number* of those of *seed*, of *steps* steps; what it has met is added to *seen*."""
+def run(seed: int, number: int, steps: int, seen: Counter[str]) -> list[Sent]:
+    """History *number* of those of *seed*, of *steps* steps; what it has met is added to *seen*.
+
+    Returns
+    -------
+    list of Sent
+        Every write of the operator; the same in each process that runs this history.
+    """
     cluster = Cluster(random.Random(f"{seed} {number}"), number, seen)
     try:
         for _ in range(steps):
@@ -54,6 +60,7 @@ def run(seed: int, number: int, steps: int, seen: Counter[str]) -> None:
         raise AssertionError(f"{error}\n\nin history {number} of seed {seed}:\n{history}\n\n{cluster.world}") from error
     finally:
         cluster.close()
+    return cluster.world.api.sent
 
 
 class Cluster:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 
 from sandyard.api import model
 from sandyard.kube import errors
-from tests.unit.simulated_wire import Sent
+from tests.unit.simulated_wire import Sent, copied
 from tests.unit.simulated_witness import Witness
 
 __all__ = ["NAMESPACE", "ApiServer", "Event", "Key"]
@@ -97,7 +96,7 @@ class ApiServer:
 
     def put(self, resource: str, body: dict[str, Any]) -> dict[str, Any]:
         """Create an object."""
-        body = copy.deepcopy(body)
+        body = copied(body)
         metadata = body["metadata"]
         self._version += 1
         metadata.update(uid=f"{resource}-{self._version}", resourceVersion=str(self._version), generation=1,
@@ -108,7 +107,7 @@ class ApiServer:
         self._show("ADDED", resource, body)
         if resource == "pods":
             self._make_claims(body)
-        return copy.deepcopy(body)
+        return copied(body)
 
     def change(self, resource: str, name: str, changes: dict[str, Any]) -> None:
         """Merge *changes* into an object, as its controller or a user."""
@@ -124,14 +123,14 @@ class ApiServer:
         if version is not None and body["metadata"]["resourceVersion"] != version:
             raise errors.ApiError(409, {"reason": "Conflict", "message": "version"})
         if "deletionTimestamp" in body["metadata"]:
-            return copy.deepcopy(body)
+            return copied(body)
         self.witness.deleted(key[0], body, by)
         if key[0] == "pods" or body["metadata"].get("finalizers"):
             body["metadata"]["deletionTimestamp"] = model.timestamp(self.now())[:19] + "Z"
             self._bump(key[0], body)
         else:
             self._drop(key)
-        return copy.deepcopy(body)
+        return copied(body)
 
     def remove_namespace(self) -> None:
         """Delete the namespace: everything in it is asked to go."""
@@ -168,7 +167,7 @@ class ApiServer:
         version = wanted.get("resourceVersion")
         if version is not None and version != found["metadata"]["resourceVersion"]:
             raise errors.ApiError(409, {"reason": "Conflict", "message": "version"})
-        before = copy.deepcopy(found)
+        before = copied(found)
         if status:
             _merge(found["status"], body["status"])
         else:
@@ -176,14 +175,14 @@ class ApiServer:
             if "spec" in body:
                 _merge(found["spec"], body["spec"])
         if found == before:
-            return copy.deepcopy(found)
+            return copied(found)
         if found.get("spec") != before.get("spec"):
             found["metadata"]["generation"] += 1
         self.witness.changed(key[0], before, found, by)
         self._bump(key[0], found)
         if "deletionTimestamp" in found["metadata"] and not found["metadata"].get("finalizers") and key[0] != "pods":
             self._drop(key)
-        return copy.deepcopy(found)
+        return copied(found)
 
     # What Kubernetes does by itself
 
@@ -224,7 +223,7 @@ class ApiServer:
             self._collect_garbage(body["metadata"]["uid"])
 
     def _show(self, kind: str, resource: str, body: dict[str, Any]) -> None:
-        self.events[resource].append(Event(kind, resource, copy.deepcopy(body)))
+        self.events[resource].append(Event(kind, resource, copied(body)))
 
 
 def _merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -234,4 +233,4 @@ def _merge(target: dict[str, Any], changes: dict[str, Any]) -> None:
         elif isinstance(value, dict) and isinstance(target.get(key), dict):
             _merge(target[key], value)
         else:
-            target[key] = copy.deepcopy(value)
+            target[key] = copied(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
 
 from sandyard import scrub
 from sandyard.api import names
@@ -16,7 +17,9 @@ from sandyard.kube import errors, remotecommand
 if TYPE_CHECKING:
     from tests.unit.simulated_api import ApiServer, Key
 
-__all__ = ["FAULTS", "WRITES", "Connection", "Sent"]
+__all__ = ["FAULTS", "WRITES", "Connection", "Sent", "copied"]
+
+Json = TypeVar("Json")
 
 _REFUSALS = {
     "conflict": (409, "Conflict", "somebody else was faster"),
@@ -64,13 +67,13 @@ class Connection:
 
     async def get(self, path: str, _params: Any = None) -> dict[str, Any]:
         await self._turns()
-        return copy.deepcopy(self._server.find(_key(path)))
+        return copied(self._server.find(_key(path)))
 
     async def items(self, path: str, params: Any = None) -> list[dict[str, Any]]:
         await self._turns()
         wanted = (params or {}).get("labelSelector")
         return [
-            copy.deepcopy(body)
+            copied(body)
             for body in self._server.all(path.rpartition("/")[2])
             if wanted is None or wanted in (body["metadata"].get("labels") or {})
         ]
@@ -181,3 +184,10 @@ def _meaning(key: Key, body: dict[str, Any]) -> str:
 def _key(path: str) -> Key:
     parts = path.split("/")
     return (parts[-3], parts[-2]) if parts[-1] == "status" else (parts[-2], parts[-1])
+
+
+def copied(body: Json) -> Json:
+    """*body* as it comes over a wire: what the receiver does to it changes nothing at the sender."""
+    # `copy.deepcopy` would take half of the time of these tests.
+    made: Json = orjson.loads(orjson.dumps(body))
+    return made

@@ -7,10 +7,14 @@ run counts what it has met, and fails where that is not enough.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
+from localcluster import paths
 from tests.support import soak
 from tests.unit import model
 from tests.unit.simulated_wire import FAULTS
@@ -31,6 +35,22 @@ def test_whatever_goes_wrong_nothing_is_doubled_lost_harmed_or_left(choices: str
     for number in range(HISTORIES if same else soak.rounds(short=HISTORIES, long=50 * HISTORIES)):
         model.run(seed, number, STEPS, seen)
     assert not missing(seen), f"it looked the other way: {table(seen)}"
+
+
+def test_a_seed_repeats_its_histories_in_another_process() -> None:
+    """Nothing depends on the order of a set, which each process has its own: a failure could not be repeated."""
+    play = (
+        "from collections import Counter; from tests.unit import model\n"
+        "for number in range(6): print(model.run(3, number, 60, Counter()))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", play], cwd=paths.REPOSITORY, check=True, capture_output=True, text=True,
+            env={**os.environ, "PYTHONHASHSEED": hashes, "PYTHONPATH": os.pathsep.join(sys.path)},
+        ).stdout
+        for hashes in ("1", "2")
+    }  # fmt: skip
+    assert len(told) == 1
 
 
 def missing(seen: Counter[str]) -> list[str]:

@@ -68,8 +68,8 @@ class Sweep:
 
     async def resync(self) -> tuple[set[str], set[str]]:
         """Take in all Sandboxes and pools as they are; returns the UIDs of both."""
-        known_sandboxes = set(self._store.sandboxes)
-        known_pools = set(self._store.pools)
+        known_sandboxes = list(self._store.sandboxes)
+        known_pools = list(self._store.pools)
         namespaces = self._settings.namespaces
         pools = await self._objects.pools(namespaces)
         sandboxes = await self._objects.sandboxes(namespaces)
@@ -80,10 +80,12 @@ class Sweep:
         living_sandboxes = {record.uid for record in sandboxes}
         living_pools = {record.uid for record in pools}
         # Only what was known before the list was asked for can be missing from it.
-        for uid in known_sandboxes - living_sandboxes:
-            self._intake.sandbox_gone(uid)
-        for uid in known_pools - living_pools:
-            self._intake.pool_gone(uid)
+        for uid in known_sandboxes:
+            if uid not in living_sandboxes:
+                self._intake.sandbox_gone(uid)
+        for uid in known_pools:
+            if uid not in living_pools:
+                self._intake.pool_gone(uid)
         return living_sandboxes, living_pools
 
     async def _check_workspaces(self, sandboxes: set[str]) -> None:

@@ -38,16 +38,17 @@ class Store:
         self.pods: dict[str, Pod] = {}
         self._sandbox_uids: dict[tuple[str, str], str] = {}
         self._pool_uids: dict[tuple[str, str], str] = {}
-        self._by_pool: dict[str, set[str]] = defaultdict(set)
-        self._by_sandbox: dict[str, set[str]] = defaultdict(set)
+        # Sets in the order of arrival: who came first is woken first, in every process alike.
+        self._by_pool: dict[str, dict[str, None]] = defaultdict(dict)
+        self._by_sandbox: dict[str, dict[str, None]] = defaultdict(dict)
         self._reserved: dict[str, str] = {}
         self._committed: set[str] = set()
         self._pool_pods: dict[str, PoolPods] = {}
         self.namespaces = Namespaces()
         # Sandboxes of each pool, by its namespace and name.
-        self._by_pool_name: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._by_pool_name: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         # Sandboxes that wait for a pool to appear or be continued, by its namespace and name.
-        self._waiting_for_pool: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._waiting_for_pool: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
 
     # Sandboxes and pools
 
@@ -135,7 +136,7 @@ class Store:
     def _count_sandbox(self, record: AnySandbox) -> None:
         """Keep the networks that its namespace needs, and the Sandboxes of its pool."""
         if isinstance(record, SandboxRecord) and record.pool_name:
-            self._by_pool_name[record.namespace, record.pool_name].add(record.uid)
+            self._by_pool_name[record.namespace, record.pool_name][record.uid] = None
         reach = self.own_reach(record)
         own = record.spec.template if isinstance(record, SandboxRecord) else None
         reaches = [*([reach] if reach is not None else []), *(containers.reaches(own) if own is not None else [])]
@@ -185,7 +186,7 @@ class Store:
         """Remember that *sandbox* waits for its pool to appear or be continued."""
         if not isinstance(sandbox, SandboxRecord) or sandbox.pool_name is None:
             return
-        self._waiting_for_pool[sandbox.namespace, sandbox.pool_name].add(sandbox.uid)
+        self._waiting_for_pool[sandbox.namespace, sandbox.pool_name][sandbox.uid] = None
         if (entry := self.sandboxes.get(sandbox.uid)) is not None:
             entry.waits_for_pool = True
 
@@ -194,7 +195,7 @@ class Store:
         if isinstance(sandbox, SandboxRecord) and sandbox.pool_name:
             waiting = self._waiting_for_pool.get((sandbox.namespace, sandbox.pool_name))
             if waiting is not None:
-                waiting.discard(sandbox.uid)
+                waiting.pop(sandbox.uid, None)
         if (entry := self.sandboxes.get(sandbox.uid)) is not None:
             entry.waits_for_pool = False
 
@@ -227,11 +228,11 @@ class Store:
         labels = after.metadata.labels
         self.namespaces.put(after.metadata.namespace, uid, labels=labels)
         if pool_uid := labels.get(names.LABEL_POOL_UID):
-            self._by_pool[pool_uid].add(uid)
+            self._by_pool[pool_uid][uid] = None
         if pool_pods is not None:
             pool_pods.put(after)
         if sandbox_uid := labels.get(names.LABEL_SANDBOX_UID):
-            self._by_sandbox[sandbox_uid].add(uid)
+            self._by_sandbox[sandbox_uid][uid] = None
             if self._reserved.get(uid) == sandbox_uid:
                 del self._reserved[uid]
                 self._committed.discard(uid)
@@ -288,7 +289,7 @@ class Store:
     def reserve(self, pod_uid: str, sandbox_uid: str) -> None:
         """Set a pod aside for a Sandbox: from now on it is nobody else's."""
         self._reserved[pod_uid] = sandbox_uid
-        self._by_sandbox[sandbox_uid].add(pod_uid)
+        self._by_sandbox[sandbox_uid][pod_uid] = None
         pool_pods = self._pool_pods_of(self.pods.get(pod_uid))
         if pool_pods is not None:
             pool_pods.set_aside(pod_uid)
@@ -349,9 +350,9 @@ class Store:
             self._discard(self._by_sandbox, sandbox_uid, uid)
 
     @staticmethod
-    def _discard(index: dict[K, set[str]], key: K, uid: str) -> None:
+    def _discard(index: dict[K, dict[str, None]], key: K, uid: str) -> None:
         members = index.get(key)
         if members is not None:
-            members.discard(uid)
+            members.pop(uid, None)
             if not members:
                 del index[key]
