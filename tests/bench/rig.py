@@ -23,6 +23,7 @@ from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.process.settings import Settings
+from sandyard.engine.state.records import PoolRecord
 from sandyard.kube.client import Client
 
 __all__ = ["NAMESPACE", "Rig", "StillLoop"]
@@ -216,6 +217,7 @@ class Rig:
         """A pod of *pool*; *body* is what was created, if the operator has created it."""
         number = next(self._numbers)
         record = self.operator.store.pools[f"uid-{pool}"]
+        assert isinstance(record, PoolRecord)
         labels = {names.LABEL_STATE: names.STATE_WARM, names.LABEL_EGRESS: names.EGRESS_NONE,
                   names.LABEL_POOL_UID: record.uid, names.LABEL_TEMPLATE_HASH: record.template_hash}  # fmt: skip
         if sandbox:

@@ -28,11 +28,13 @@ Move = tuple[str, ...]
 OUTCOMES = ("200", "409", "403", "422", "500", "500 written", "lost", "lost written", "unconnected", "fenced")
 SANDBOXES = ("s1", "s2")
 PODS = ("p1", "p2")
-_POOL = records.pool({
+_PARSED = records.pool({
     "metadata": {"name": "pool", "namespace": "ns", "uid": "pool", "resourceVersion": "1",
                  "creationTimestamp": "2026-01-01T00:00:00Z"},
     "spec": {"template": {"image": "python:3.11"}},
 }, objects.PROBE)  # fmt: skip
+assert isinstance(_PARSED, records.PoolRecord)
+_POOL = _PARSED
 
 
 @dataclass

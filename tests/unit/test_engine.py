@@ -28,13 +28,19 @@ from tests.unit import objects
 HASH = podspec.template_hash(objects.template(), objects.PROBE)
 
 
-def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
+def parsed(version: int = 1, **spec: Any) -> records.AnyPool:
     body = {
         "metadata": {"name": "python", "namespace": "ns", "uid": "pool", "resourceVersion": str(version),
                      "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"template": {"image": "python:3.11"}, **spec},
     }  # fmt: skip
     return records.pool(body, objects.PROBE)
+
+
+def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
+    record = parsed(version, **spec)
+    assert isinstance(record, records.PoolRecord)
+    return record
 
 
 def parts_of(store: Store, pods: Any) -> Any:
@@ -289,8 +295,8 @@ def test_settings_say_which_variable_makes_no_sense() -> None:
 
 
 def test_a_spec_that_cannot_be_parsed_is_told_by_its_field() -> None:
-    broken = pool(template={"image": "x", "resources": {"cpu": "lots"}})
-    assert broken.spec is None
+    broken = parsed(template={"image": "x", "resources": {"cpu": "lots"}})
+    assert isinstance(broken, records.UnreadablePool)
     assert "spec.template.resources.cpu" in broken.invalid
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from sandyard.api import conditions
 from sandyard.api.reasons import Condition, Reason
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool import report
+from sandyard.pool import status as statuses
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.census import Census, PoolPod
+from sandyard.pool.status import AutoscaleFigures, PoolStatus
 
 PODS = [
     PoolPod("w1", PodState.WARM), PoolPod("w2", PodState.WARM), PoolPod("w3", PodState.WARM, current=False),
@@ -23,15 +24,15 @@ PODS = [
 IMAGE = Trouble(Reason.IMAGE_PULL, "no such image")
 
 
-def made(before: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+def made(before: PoolStatus | None = None, **fields: Any) -> PoolStatus:
     content = {"uid": "u", "generation": 3, "replicas": 2, "template_hash": "h", "pods": PODS[:2],
                "pending_creates": 0, "waiting": 0, "warm_hits": 5, "cold_starts": 1, **fields}  # fmt: skip
     facts = report.PoolFacts(**{**content, "pods": Census(content["pods"])})
-    return report.status(facts, before or {}, 1000.0)
+    return report.status(facts, before or PoolStatus(), 1000.0)
 
 
-def said(status: dict[str, Any], kind: Condition) -> tuple[str, str]:
-    found = conditions.find(status["conditions"], kind)
+def said(status: PoolStatus, kind: Condition) -> tuple[str, str]:
+    found = status.condition(kind)
     assert found is not None
     assert found["observedGeneration"] == 3
     return found["status"], found["reason"]
@@ -39,7 +40,9 @@ def said(status: dict[str, Any], kind: Condition) -> tuple[str, str]:
 
 def test_each_pod_is_counted_once_and_under_its_own_name() -> None:
     status = made(pods=PODS, pending_creates=4)
-    numbers = {key: status[key] for key in ("replicas", "starting", "claimed", "terminating", "unhealthy", "outdated")}
+    numbers = {
+        key: getattr(status, key) for key in ("replicas", "starting", "claimed", "terminating", "unhealthy", "outdated")
+    }
     assert numbers == {
         "replicas": 2,  # warm, and of the present template
         "starting": 6,  # one that starts, one that is proven, four that are not seen yet
@@ -47,9 +50,9 @@ def test_each_pod_is_counted_once_and_under_its_own_name() -> None:
         "outdated": 3,
     }  # fmt: skip
     assert sum(numbers.values()) == len(PODS) + 4
-    assert (status["warmHits"], status["coldStarts"], status["templateHash"]) == (5, 1, "h")
-    assert status["selector"] == "sandyard.dev/pool-uid=u,sandyard.dev/state=warm"
-    assert status["observedGeneration"] == 3
+    assert (status.warm_hits, status.cold_starts, status.template_hash) == (5, 1, "h")
+    assert status.selector == "sandyard.dev/pool-uid=u,sandyard.dev/state=warm"
+    assert status.observed_generation == 3
 
 
 @pytest.mark.parametrize(
@@ -88,13 +91,36 @@ def test_a_pool_says_that_it_waits_after_failures_only_while_it_does() -> None:
 
 def test_the_last_failure_is_remembered_after_the_operator_has_forgotten_it() -> None:
     failed = made(backoff=Backoff(1, 0.0, Reason.PROBE_FAILED, "bad\x1b[2J", 500.0))
-    assert failed["lastFailure"] == {
+    assert failed.dump()["lastFailure"] == {
         "reason": "ProbeFailed", "message": "bad [2J", "time": "1970-01-01T00:08:20.000000Z",
     }  # fmt: skip
-    assert made(failed)["lastFailure"] == failed["lastFailure"]
-    assert "lastFailure" not in made()
+    assert made(failed).last_failure == failed.last_failure
+    assert "lastFailure" not in made().dump()
 
 
 def test_isolation_is_unknown_until_a_sandbox_has_proven_it() -> None:
     for kind in (Condition.RUNTIME_ISOLATED, Condition.NETWORK_ENFORCED):
         assert said(made(), kind) == ("Unknown", "NotProvenYet")
+
+
+def test_a_pools_status_is_read_as_it_was_written_and_one_that_makes_no_sense_counts_as_none() -> None:
+    status = made(autoscale=AutoscaleFigures(claims_per_second="2", warm_up_seconds="1.5", replicas=9))
+    assert statuses.read(status.dump()) == status
+    assert status.dump()["autoscale"] == {"claimsPerSecond": "2", "warmUpSeconds": "1.5", "replicas": 9}
+    assert statuses.read({**status.dump(), "ofANewerVersion": 1}) == status
+    assert statuses.read({**status.dump(), "warmHits": "many"}) == PoolStatus()
+
+
+def test_what_a_pool_no_longer_says_is_removed() -> None:
+    before = made(scrubbed=3)
+    after = made(before)
+    assert after.dump(before)["scrubbed"] is None, "what is left out of a merge patch stays"
+    assert "scrubbed" not in after.dump(after)
+
+
+def test_a_pool_that_cannot_be_read_keeps_what_was_said_and_says_why_it_stands_still() -> None:
+    status = report.unreadable(made(), "spec.replicas: no number", 3, 1000.0)
+    assert (status.replicas, status.warm_hits) == (2, 5)
+    assert said(status, Condition.READY) == ("False", "InvalidSpec")
+    assert said(status, Condition.STALLED) == ("True", "InvalidSpec")
+    assert report.unreadable(status, "spec.replicas: no number", 3, 2000.0).same(status)

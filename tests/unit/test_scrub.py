@@ -155,6 +155,7 @@ def test_only_an_open_pool_gets_its_pods_back(
     body = {"metadata": {"name": "python", "uid": "pool", **times},
             "spec": {"recycle": "Scrub", "scrub": {"maxUses": 3}, "template": {"image": "a"}, **pool}}  # fmt: skip
     record = records.pool(body, objects.PROBE)
+    assert isinstance(record, records.PoolRecord)
     store = Store(Clock())
     store.put_pool(record)
     pod = objects.pod(labels={**CLAIMED, names.LABEL_TEMPLATE_HASH: record.template_hash}, containers=RUNNING)

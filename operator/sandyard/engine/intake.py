@@ -61,7 +61,7 @@ class Intake:
         self._sandboxes.forget(record)
         self._routing.sandbox_gone(record.namespace, uid)
 
-    def pool_found(self, record: records.PoolRecord) -> None:
+    def pool_found(self, record: records.AnyPool) -> None:
         """A pool is there, in this version or a newer one."""
         known = self._store.pools.get(record.uid)
         if not self._store.put_pool(record):

@@ -6,7 +6,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.queues import Queues
-from sandyard.engine.state.records import PoolRecord
+from sandyard.engine.state.records import AnyPool, spec_of
 from sandyard.engine.state.store import Store
 from sandyard.sandbox import expiry
 
@@ -53,15 +53,16 @@ class Routing:
         for pod in self._store.pods_of_sandbox(uid):
             self.pool_of_pod(pod)
 
-    def pool_changed(self, known: PoolRecord | None, record: PoolRecord) -> None:
+    def pool_changed(self, known: AnyPool | None, record: AnyPool) -> None:
         """A pool concerns itself, who lives by its terms, and who waits for it; *known* None: anything may be new."""
         self._queues.pools.add(record.uid)
-        if known is None or expiry.terms_of(known.spec) != expiry.terms_of(record.spec):
+        spec = spec_of(record)
+        if known is None or expiry.terms_of(spec_of(known)) != expiry.terms_of(spec):
             for sandbox in self._store.sandboxes_of_pool(record):
                 self._queues.sandboxes.add(sandbox.uid)
         for uid in self._store.take_waiting_for_pool(record.namespace, record.name):
             self._queues.sandboxes.add(uid)
-        if record.deleting or (record.spec is not None and record.spec.paused):
+        if record.deleting or (spec is not None and spec.paused):
             self.waiting_claims(record.uid)
 
     def pool_gone(self, namespace: str, uid: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
@@ -12,8 +12,9 @@ from sandyard.api.reasons import Condition, Reason
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.census import Census
+from sandyard.pool.status import AutoscaleFigures, LastFailure, PoolStatus
 
-__all__ = ["PoolFacts", "status"]
+__all__ = ["PoolFacts", "status", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -49,42 +50,50 @@ class PoolFacts:
     runtime: Finding | None = None
     network: Finding | None = None
     refused: str = ""
-    autoscale: Mapping[str, Any] | None = None
+    autoscale: AutoscaleFigures | None = None
     scrubbed: int = 0
 
 
-def status(facts: PoolFacts, before: Mapping[str, Any], now: float) -> dict[str, Any]:
+def status(facts: PoolFacts, before: PoolStatus, now: float) -> PoolStatus:
     """The status as it should be written; *before* is the last one, *now* seconds since the epoch."""
     pods = facts.pods
     warm = pods.count(PodState.WARM, current=True)
-    outdated = pods.count(PodState.WARM, PodState.PROVEN, PodState.STARTING, current=False)
     starting = pods.count(PodState.STARTING, PodState.PROVEN, current=True)
-    content: dict[str, Any] = {
-        "observedGeneration": facts.generation,
-        "replicas": warm,
-        "starting": starting + facts.pending_creates,
-        "claimed": pods.count(PodState.CLAIMED),
-        "terminating": pods.count(PodState.TERMINATING),
-        "unhealthy": pods.count(PodState.FAILED, PodState.UNHEALTHY),
-        "outdated": outdated,
-        "warmHits": facts.warm_hits,
-        "coldStarts": facts.cold_starts,
-        "scrubbed": facts.scrubbed or None,
-        "selector": f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
-        "templateHash": facts.template_hash,
-        "autoscale": facts.autoscale,
-    }
-    if facts.backoff.reason is not None:
-        content["lastFailure"] = {
-            "reason": facts.backoff.reason.value,
-            "message": conditions.printable(facts.backoff.message),
-            "time": model.timestamp(facts.backoff.at),
-        }
-    elif before.get("lastFailure"):
-        content["lastFailure"] = before["lastFailure"]
-    findings = _findings(facts, warm)
-    content["conditions"] = conditions.merge(before.get("conditions") or (), findings, facts.generation, now)
-    return content
+    merged = conditions.merge(before.conditions, _findings(facts, warm), facts.generation, now)
+    return PoolStatus(
+        observed_generation=facts.generation,
+        replicas=warm,
+        starting=starting + facts.pending_creates,
+        claimed=pods.count(PodState.CLAIMED),
+        terminating=pods.count(PodState.TERMINATING),
+        unhealthy=pods.count(PodState.FAILED, PodState.UNHEALTHY),
+        outdated=pods.count(PodState.WARM, PodState.PROVEN, PodState.STARTING, current=False),
+        warm_hits=facts.warm_hits,
+        cold_starts=facts.cold_starts,
+        scrubbed=facts.scrubbed or None,
+        selector=f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
+        template_hash=facts.template_hash,
+        autoscale=facts.autoscale,
+        last_failure=_last_failure(facts.backoff) or before.last_failure,
+        conditions=tuple(merged),
+    )
+
+
+def unreadable(before: PoolStatus, invalid: str, generation: int, now: float) -> PoolStatus:
+    """The status of a pool that cannot be read: what it was, and why it stands still."""
+    findings = [
+        Finding(Condition.READY, False, Reason.INVALID_SPEC, invalid),
+        Finding(Condition.STALLED, True, Reason.INVALID_SPEC, invalid),
+    ]
+    merged = conditions.merge(before.conditions, findings, generation, now)
+    return msgspec.structs.replace(before, observed_generation=generation, conditions=tuple(merged))
+
+
+def _last_failure(backoff: Backoff) -> LastFailure | None:
+    if backoff.reason is None:
+        return None
+    message, moment = conditions.printable(backoff.message), model.timestamp(backoff.at)
+    return LastFailure(reason=backoff.reason.value, message=message, time=moment)
 
 
 def _findings(facts: PoolFacts, warm: int) -> list[Finding]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from sandyard.api import conditions, model
+from sandyard.api import model
 from sandyard.api.reasons import Condition, Phase, Reason, Start
+from sandyard.api.status import BaseStatus
 
 __all__ = ["Status", "read"]
 
@@ -16,14 +17,13 @@ _ENDED = (Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED)
 _HELD = (Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.PAUSE_FAILED)
 
 
-class Status(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     """What has been said of a Sandbox; the fields are those of `sandyard.api.sandbox.SandboxStatus`.
 
     Times are kept as they are written, so that one that does not change is not written anew.
     """
 
     phase: Phase | None = None
-    observed_generation: int | None = None
     start: Start | None = None
     pool_name: str | None = None
     pod_name: str | None = None
@@ -39,7 +39,6 @@ class Status(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False
     workspace_claim: str | None = None
     restarts: int | None = None
     last_termination: dict[str, Any] | None = None
-    conditions: tuple[dict[str, Any], ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -78,23 +77,6 @@ class Status(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False
     def active_seconds(self) -> float | None:
         """When it was last used, in seconds since the epoch."""
         return model.seconds(self.last_activity_at) if self.last_activity_at else None
-
-    def condition(self, kind: Condition) -> Mapping[str, Any] | None:
-        """The condition of type *kind*, if it is there."""
-        return conditions.find(self.conditions, kind)
-
-    def same(self, other: Status) -> bool:
-        """Whether both say the same; nothing needs to be written then."""
-        return conditions.same(msgspec.to_builtins(self), msgspec.to_builtins(other))
-
-    def dump(self, before: Status | None = None) -> dict[str, Any]:
-        """As it is written over *before*: what that had and this has not is removed."""
-        content = {key: value for key, value in msgspec.to_builtins(self).items() if value is not None}
-        if before is not None:
-            old = msgspec.to_builtins(before)
-            content |= {key: None for key, value in old.items() if value is not None and key not in content}
-        content["conditions"] = list(self.conditions)
-        return content
 
 
 def read(content: Mapping[str, Any]) -> Status:

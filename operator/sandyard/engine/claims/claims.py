@@ -18,7 +18,7 @@ from sandyard.engine.claims.claim import Claim, Event, State
 from sandyard.engine.claims.queue import ClaimQueue
 from sandyard.engine.claims.write import Outcome, write
 from sandyard.engine.parts import Parts
-from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, SandboxRecord
 
 __all__ = ["Claims"]
 
@@ -195,8 +195,8 @@ class Claims:
                 self._queues.sandboxes.add(other.sandbox_uid)
         return self._store.pods[claim.pod_uid] if claim.pod_uid is not None else None
 
-    def _fits(self, pod: Pod | None, pool: PoolRecord | None) -> bool:
-        return pod is not None and pool is not None and pool.spec is not None and self._store.fit(pod, pool)
+    def _fits(self, pod: Pod | None, pool: AnyPool | None) -> bool:
+        return pod is not None and isinstance(pool, PoolRecord) and self._store.fit(pod, pool)
 
     def _grant(self, pool: PoolRecord) -> list[Claim]:
         """Set warm pods aside for the oldest waiting claims."""

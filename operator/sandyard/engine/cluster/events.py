@@ -12,7 +12,7 @@ from sandyard.api.events import Event
 from sandyard.engine.cluster.resources import EVENTS
 from sandyard.engine.cluster.writer import NotLeader, Writer
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.state.records import AnySandbox, PoolRecord
+from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
 from sandyard.kube import errors
 
 __all__ = ["Recorder"]
@@ -36,7 +36,7 @@ class Recorder:
     def __len__(self) -> int:
         return self._queue.qsize()
 
-    def record(self, about: AnySandbox | PoolRecord, event: Event, message: str) -> None:
+    def record(self, about: AnySandbox | AnyPool, event: Event, message: str) -> None:
         """Say what has happened to *about*; never waits, and under load leaves out what went well."""
         if event.type == "Warning" or len(self) < _NORMAL_LIMIT:
             self._put(about, event, message)
@@ -52,7 +52,7 @@ class Recorder:
             except (errors.ApiError, errors.TransportError) as error:
                 _log.debug("event dropped", extra={"error": str(error)})
 
-    def _put(self, record: AnySandbox | PoolRecord, event: Event, message: str) -> None:
+    def _put(self, record: AnySandbox | AnyPool, event: Event, message: str) -> None:
         now = self._clock.monotonic()
         key = (record.uid, event.reason, message)
         if now - self._posted.get(key, float("-inf")) < _SAME_AGAIN_SECONDS:
@@ -65,7 +65,7 @@ class Recorder:
             "metadata": {"name": f"{record.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": record.namespace},
             "involvedObject": {
                 "apiVersion": names.API_VERSION,
-                "kind": names.POOL_KIND if isinstance(record, PoolRecord) else names.SANDBOX_KIND,
+                "kind": names.POOL_KIND if isinstance(record, PoolRecord | UnreadablePool) else names.SANDBOX_KIND,
                 "namespace": record.namespace,
                 "name": record.name,
                 "uid": record.uid,

@@ -10,12 +10,12 @@ from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.cluster.resources import POOLS, SANDBOXES
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.state import records
-from sandyard.engine.state.records import AnySandbox, PoolRecord
+from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
 from sandyard.kube import errors
 
 __all__ = ["Objects"]
 
-Record = TypeVar("Record", AnySandbox, PoolRecord)
+Record = TypeVar("Record", AnySandbox, AnyPool)
 
 
 class Objects:
@@ -38,7 +38,7 @@ class Objects:
         """All Sandboxes in *namespaces*, or everywhere when that is empty."""
         return [records.sandbox(body) for body in await self._writer.items(SANDBOXES, namespaces)]
 
-    async def pools(self, namespaces: Sequence[str]) -> list[PoolRecord]:
+    async def pools(self, namespaces: Sequence[str]) -> list[AnyPool]:
         """All pools in *namespaces*, or everywhere when that is empty."""
         bodies = await self._writer.items(POOLS, namespaces)
         probe = self._isolation.probe()
@@ -52,7 +52,7 @@ class Objects:
         )
         return records.sandbox(reply)
 
-    async def write_pool_status(self, pool: PoolRecord, status: Mapping[str, Any]) -> PoolRecord:
+    async def write_pool_status(self, pool: AnyPool, status: Mapping[str, Any]) -> AnyPool:
         """Write the whole status of *pool*; returns it as it is then."""
         reply = await self._writer.patch(
             POOLS.path(pool.namespace, pool.name, "status"), {"metadata": {"uid": pool.uid}, "status": status}
@@ -92,11 +92,11 @@ class Objects:
 
     def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
         """*body* as a record of the same kind as *like*."""
-        if isinstance(like, PoolRecord):
+        if isinstance(like, PoolRecord | UnreadablePool):
             return records.pool(body, self._isolation.probe())
         return records.sandbox(body)
 
 
-def _path(record: AnySandbox | PoolRecord) -> str:
-    resource = POOLS if isinstance(record, PoolRecord) else SANDBOXES
+def _path(record: AnySandbox | AnyPool) -> str:
+    resource = POOLS if isinstance(record, PoolRecord | UnreadablePool) else SANDBOXES
     return resource.path(record.namespace, record.name)

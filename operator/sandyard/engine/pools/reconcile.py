@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from itertools import islice
 from typing import Any
 
-from sandyard.api import conditions, names
+from sandyard.api import names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
@@ -23,13 +23,14 @@ from sandyard.engine.pools import view as pool_view
 from sandyard.engine.routing import Routing
 from sandyard.engine.state.pool_memory import PoolMemory
 from sandyard.engine.state.pool_pods import PoolPods
-from sandyard.engine.state.records import PoolRecord
+from sandyard.engine.state.records import AnyPool, PoolRecord
 from sandyard.kube import errors
 from sandyard.pod import observe
 from sandyard.pod.observe import Trouble
 from sandyard.podspec import containers, rules
 from sandyard.podspec import pod as podspec
 from sandyard.pool import arithmetic
+from sandyard.pool.status import PoolStatus
 
 __all__ = ["Refill", "refusal"]
 
@@ -96,7 +97,7 @@ class Refill:
         self._memories.of(pool).scrubbed += 1
         self._queues.pools.add_after(pool.uid, 0)
 
-    def forget(self, pool: PoolRecord) -> None:
+    def forget(self, pool: AnyPool) -> None:
         """The pool is gone."""
         self._memories.forget(pool.uid)
         for label in _NUMBERS.values():
@@ -136,7 +137,6 @@ class Refill:
         self._queues.pools.add(pool.uid)
 
     def _room(self, pool: PoolRecord, memory: PoolMemory) -> float:
-        assert pool.spec is not None
         if pool.spec.max_sandboxes is None:
             return float("inf")
         pending = memory.expectations.pending_creates(self._clock.monotonic())
@@ -158,7 +158,7 @@ class Refill:
             pool = self._store.pools.get(pool_uid, pool)
         memory = self._memories.of(pool)
         try:
-            if pool.spec is not None:
+            if isinstance(pool, PoolRecord):
                 await self._step(pool, memory)
             if pool.deleting:
                 await self._finish_deletion(pool, memory)
@@ -173,16 +173,16 @@ class Refill:
         memory = self._memories.of(pool)
         status = pool_view.status(self._store, self._claims, pool, memory, self._clock)
         for field, label in _NUMBERS.items():
-            self._parts.metrics.pool_pods.labels(pool.namespace, pool.name, label).set(status.get(field, 0))
+            number = getattr(status, field) or 0
+            self._parts.metrics.pool_pods.labels(pool.namespace, pool.name, label).set(number)
         self._parts.metrics.pool_waiting.labels(pool.namespace, pool.name).set(self._claims.waiting(pool_uid))
-        if conditions.same(status, pool.status):
+        if status.same(pool.status):
             return
         memory.written_at = self._clock.monotonic()
-        self._tell(pool, status)
-        self._merge(pool, await self._objects.write_pool_status(pool, status))
+        self._record(pool, status)
+        self._merge(pool, await self._objects.write_pool_status(pool, status.dump(pool.status)))
 
     async def _step(self, pool: PoolRecord, memory: PoolMemory) -> None:
-        assert pool.spec is not None
         pods = self._store.sort_pods(pool)
         for uid in memory.expectations.take_overdue_deletes(self._clock.monotonic()):
             self._store.staying(uid)
@@ -214,7 +214,6 @@ class Refill:
     # Learning
 
     def _learn(self, pool: PoolRecord, memory: PoolMemory, pods: PoolPods) -> None:
-        assert pool.spec is not None
         egress = pool.spec.template.network.egress
         news = [self._store.pods[uid] for uid in pods.take_news()]
         for pod, trouble in memory.failures(news, egress):
@@ -232,7 +231,6 @@ class Refill:
         self._routing.waiting_claims(pool.uid)
 
     def _late(self, pool: PoolRecord, uid: str) -> str:
-        assert pool.spec is not None
         pod = self._store.pods.get(uid)
         why = observe.trouble(pod) if pod is not None else None
         text = f"a pod was not ready within startup.timeoutSeconds ({pool.spec.startup.timeout_seconds} s)"
@@ -241,7 +239,6 @@ class Refill:
     # Carrying out
 
     async def _create(self, pool: PoolRecord, memory: PoolMemory, count: int) -> None:
-        assert pool.spec is not None
         template = pool.spec.template
         bodies = [
             podspec.build(
@@ -318,7 +315,6 @@ class Refill:
         self, pool: PoolRecord, memory: PoolMemory, pods: PoolPods, now: float
     ) -> list[Coroutine[Any, Any, None]]:
         """Deletes of pods whose setup takes longer than it may."""
-        assert pool.spec is not None
         setup = pool.spec.template.setup
         steps: list[Coroutine[Any, Any, None]] = []
         if setup is None:
@@ -334,7 +330,6 @@ class Refill:
 
     async def _open_networks(self, pool: PoolRecord, memory: PoolMemory, pods: PoolPods) -> None:
         """Give proven pods the network of their template, before anybody claims them."""
-        assert pool.spec is not None
         egress = pool.spec.template.network.egress
         for pod in [self._store.pods[uid] for uid in pods.setups_ended]:
             await self._parts.setup_network.close(pod, pool.spec.template)
@@ -355,7 +350,7 @@ class Refill:
             if wait is not None:
                 self._queues.pools.add_after(pool.uid, wait)
 
-    async def _finish_deletion(self, pool: PoolRecord, memory: PoolMemory) -> None:
+    async def _finish_deletion(self, pool: AnyPool, memory: PoolMemory) -> None:
         """Take the finalizer off once every pod is gone that belongs to no Sandbox."""
         if names.FINALIZER not in pool.finalizers or memory.expectations.pending_creates(self._clock.monotonic()):
             return
@@ -366,7 +361,7 @@ class Refill:
                 if names.FINALIZER in written.finalizers:
                     self._queues.pools.add_after(pool.uid, _CONFLICT_SECONDS)
 
-    def _merge(self, pool: PoolRecord, written: PoolRecord) -> None:
+    def _merge(self, pool: AnyPool, written: AnyPool) -> None:
         """Take in the reply to our own write, and act on what others have changed."""
         if self._store.merge_pool(pool, written):
             self._routing.pool_changed(None, written)
@@ -379,9 +374,8 @@ class Refill:
             pool_uid, max(0.05, memory.written_at + _STATUS_INTERVAL_SECONDS - self._clock.monotonic())
         )
 
-    def _tell(self, pool: PoolRecord, status: dict[str, Any]) -> None:
-        before = conditions.find(pool.status.get("conditions"), Condition.READY)
-        after = conditions.find(status["conditions"], Condition.READY)
+    def _record(self, pool: AnyPool, status: PoolStatus) -> None:
+        before, after = pool.status.condition(Condition.READY), status.condition(Condition.READY)
         if after is not None and after["status"] == "True" and (before is None or before["status"] != "True"):
             self._parts.recorder.record(pool, Event.READY, str(after["message"]))
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sandyard.api import conditions
-from sandyard.api.conditions import Finding
-from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.pool_memory import PoolMemory
-from sandyard.engine.state.records import PoolRecord
+from sandyard.engine.state.records import AnyPool, PoolRecord, UnreadablePool
 from sandyard.engine.state.store import Store
 from sandyard.pod.observe import Trouble
 from sandyard.pool import arithmetic, report
 from sandyard.pool.arithmetic import PoolView
+from sandyard.pool.status import AutoscaleFigures, PoolStatus
 
 __all__ = ["replicas", "status", "trouble", "view"]
 
 
 def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> PoolView:
     """Everything that `sandyard.pool.arithmetic.decide` needs."""
-    assert pool.spec is not None
     spec = pool.spec
     return PoolView(
         replicas=replicas(pool, memory, clock.now()),
@@ -44,7 +39,6 @@ def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clo
 
 def replicas(pool: PoolRecord, memory: PoolMemory, now: float) -> int:
     """Warm sandboxes that *pool* is to keep now: as written, or as the demand asks for."""
-    assert pool.spec is not None
     scale = pool.spec.autoscale
     if scale is None:
         return pool.spec.replicas
@@ -56,16 +50,11 @@ def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
     return next(iter(store.sort_pods(pool).troubled.values()), None)
 
 
-def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> dict[str, Any]:
+def status(store: Store, claims: Claims, pool: AnyPool, memory: PoolMemory, clock: Clock) -> PoolStatus:
     """The status that *pool* should have."""
     now = clock.now()
-    if pool.spec is None:
-        findings = [
-            Finding(Condition.READY, False, Reason.INVALID_SPEC, pool.invalid),
-            Finding(Condition.STALLED, True, Reason.INVALID_SPEC, pool.invalid),
-        ]
-        merged = conditions.merge(pool.status.get("conditions") or (), findings, pool.generation, now)
-        return {"observedGeneration": pool.generation, "conditions": merged}
+    if isinstance(pool, UnreadablePool):
+        return report.unreadable(pool.status, pool.invalid, pool.generation, now)
     facts = report.PoolFacts(
         uid=pool.uid,
         generation=pool.generation,
@@ -90,28 +79,27 @@ def status(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, c
     return report.status(facts, pool.status, now)
 
 
-def _autoscale(pool: PoolRecord, memory: PoolMemory, now: float) -> dict[str, Any] | None:
-    """The figures behind the pool's size; those told before while they are still about right."""
-    assert pool.spec is not None
+def _autoscale(pool: PoolRecord, memory: PoolMemory, now: float) -> AutoscaleFigures | None:
+    """The figures behind the pool's size; those written before while they are still about right."""
     if pool.spec.autoscale is None:
         return None
     demand = memory.demand.at_time(now)
     rate = 0.0 if demand.idle(now) else demand.peak
     warm_up = demand.warm_up_seconds or 0.0
-    told = pool.status.get("autoscale") or {}
-    return {
-        "claimsPerSecond": _about(rate, told.get("claimsPerSecond")),
-        "warmUpSeconds": _about(warm_up, told.get("warmUpSeconds")),
-        "replicas": replicas(pool, memory, now),
-    }
+    written = pool.status.autoscale
+    return AutoscaleFigures(
+        claims_per_second=_about(rate, written.claims_per_second if written is not None else None),
+        warm_up_seconds=_about(warm_up, written.warm_up_seconds if written is not None else None),
+        replicas=replicas(pool, memory, now),
+    )
 
 
-def _about(value: float, told: str | None) -> str:
-    """*value* with two digits; *told* where that is within a fifth of it, to save writes."""
+def _about(value: float, written: str | None) -> str:
+    """*value* with two digits; what is *written* where that is within a fifth of it, to save writes."""
     try:
-        before = float(told) if told is not None else None
+        before = float(written) if written is not None else None
     except ValueError:
         before = None
-    if told is not None and before is not None and abs(before - value) <= 0.2 * before and (value > 0) == (before > 0):
-        return told
-    return f"{value:.2g}"
+    if written is None or before is None or abs(before - value) > 0.2 * before or (value > 0) != (before > 0):
+        return f"{value:.2g}"
+    return written

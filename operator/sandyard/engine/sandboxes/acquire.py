@@ -116,7 +116,7 @@ class Acquire:
             pool=pool.owner if pool else None,
             sandbox=sandbox.owner,
             env=sandbox.spec.env or (),
-            health=pool.spec.warm.probe if pool and pool.spec else None,
+            health=pool.spec.warm.probe if pool else None,
             terms=expiry.terms_of(pool.spec).dump() if pool else "",
             workspace=sandbox.status.workspace_claim or "",
         )

@@ -46,7 +46,7 @@ class Reuse:
     def wanted(self, sandbox: AnySandbox, pod: Pod) -> PoolRecord | None:
         """The pool that *pod* may go back to, once it is clean."""
         pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
-        if not self._enabled or pool is None or pool.spec is None or pool.deleting or pool.spec.paused:
+        if not self._enabled or not isinstance(pool, PoolRecord) or pool.deleting or pool.spec.paused:
             return None
         if not isinstance(sandbox, SandboxRecord) or sandbox.spec.network is not None:
             # Its network was another once, though it may be the pool's again: that is not proven.
@@ -55,7 +55,6 @@ class Reuse:
 
     async def give_back(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> bool:
         """Clean *pod* and make it warm again; False: it has to be deleted."""
-        assert pool.spec is not None
         report = await self._clean(pod, pool.spec.scrub.timeout_seconds)
         if report.clean:
             report = await self._return(sandbox, pod, pool)
@@ -91,7 +90,6 @@ class Reuse:
 
     async def _return(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> Report:
         """Look at the pod once more, as it is now, and change exactly that."""
-        assert pool.spec is not None
         found = await self._pods.read(pod.metadata.namespace, pod.metadata.name)
         if found is None or found["metadata"]["uid"] != pod.metadata.uid:
             return Report(False, "it is gone")

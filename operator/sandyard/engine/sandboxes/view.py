@@ -83,7 +83,7 @@ class Views:
         return Claim(self._clock.monotonic() - claim.since, ahead, open=True)
 
     def _pool(self, run: Run, pool: PoolRecord | None) -> PoolFacts | None:
-        if pool is None or pool.spec is None:
+        if pool is None:
             return None
         if not run.answers.claim_tried or run.answers.start is not None:
             return PoolFacts(pool.name, pool.spec, pool.deleting)

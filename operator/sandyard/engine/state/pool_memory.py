@@ -7,18 +7,19 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sandyard.api import conditions, model, names
+from sandyard.api import model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.state.records import PoolRecord
+from sandyard.engine.state.records import AnyPool, PoolRecord
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.demand import Demand
 from sandyard.pool.expectations import Expectations
 from sandyard.pool.ordered import Ordered
+from sandyard.pool.status import PoolStatus
 
 __all__ = ["Memories", "PoolMemory", "remember"]
 
@@ -175,12 +176,13 @@ class Memories:
         # Pools in which Sandboxes wait for room, by Sandbox.
         self._room_wanted: dict[str, str] = {}
 
-    def of(self, pool: PoolRecord) -> PoolMemory:
+    def of(self, pool: AnyPool) -> PoolMemory:
         """What is remembered of *pool*, as far as it holds for its present template."""
         memory = self._by_pool.get(pool.uid)
         if memory is None:
             memory = self._by_pool[pool.uid] = remember(pool, self._clock.now())
-        memory.turn_to(pool.template_hash)
+        if isinstance(pool, PoolRecord):
+            memory.turn_to(pool.template_hash)
         return memory
 
     def known(self, pool_uid: str) -> PoolMemory | None:
@@ -208,33 +210,32 @@ class Memories:
         self._by_pool.pop(pool_uid, None)
 
 
-def remember(pool: PoolRecord, now: float) -> PoolMemory:
+def remember(pool: AnyPool, now: float) -> PoolMemory:
     """The memory of a pool that this process meets for the first time, from its status."""
-    memory = PoolMemory(pool.template_hash)
-    memory.warm_hits = int(pool.status.get("warmHits") or 0)
-    memory.cold_starts = int(pool.status.get("coldStarts") or 0)
-    memory.scrubbed = int(pool.status.get("scrubbed") or 0)
-    memory.demand = _measured(pool, now)
-    if pool.status.get("templateHash") == pool.template_hash:
-        memory.runtime = _known(pool, Condition.RUNTIME_ISOLATED)
-        memory.network = _known(pool, Condition.NETWORK_ENFORCED)
+    status = pool.status
+    memory = PoolMemory(status.template_hash or "")
+    memory.warm_hits = status.warm_hits or 0
+    memory.cold_starts = status.cold_starts or 0
+    memory.scrubbed = status.scrubbed or 0
+    memory.demand = _measured(status, now)
+    memory.runtime = _known(status, Condition.RUNTIME_ISOLATED)
+    memory.network = _known(status, Condition.NETWORK_ENFORCED)
     return memory
 
 
-def _measured(pool: PoolRecord, now: float) -> Demand:
-    """What the status tells of the load before this process: close enough to go on from."""
-    told = pool.status.get("autoscale")
-    if not told:
+def _measured(status: PoolStatus, now: float) -> Demand:
+    """What the status says of the load before this process: close enough to go on from."""
+    figures = status.autoscale
+    if figures is None:
         return Demand()
     try:
-        rate, warm_up = float(told["claimsPerSecond"]), float(told["warmUpSeconds"])
-    except (KeyError, TypeError, ValueError):
+        return Demand(now, 0.0, float(figures.claims_per_second), float(figures.warm_up_seconds))
+    except ValueError:
         return Demand()
-    return Demand(now, 0.0, rate, warm_up)
 
 
-def _known(pool: PoolRecord, kind: Condition) -> Finding | None:
-    known = conditions.find(pool.status.get("conditions"), kind)
+def _known(status: PoolStatus, kind: Condition) -> Finding | None:
+    known = status.condition(kind)
     if known is None or known.get("status") == "Unknown":
         return None
     return Finding(kind, known["status"] == "True", Reason(known["reason"]), str(known.get("message", "")))

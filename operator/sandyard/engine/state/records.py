@@ -12,10 +12,21 @@ from sandyard.api import model, names
 from sandyard.api.pool import PoolSpec
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.podspec import pod
+from sandyard.pool import status as pool_statuses
+from sandyard.pool.status import PoolStatus
 from sandyard.sandbox import status as statuses
 from sandyard.sandbox.status import Status
 
-__all__ = ["AnySandbox", "PoolRecord", "SandboxRecord", "UnreadableSandbox", "changed_by_others"]
+__all__ = [
+    "AnyPool",
+    "AnySandbox",
+    "PoolRecord",
+    "SandboxRecord",
+    "UnreadablePool",
+    "UnreadableSandbox",
+    "changed_by_others",
+    "spec_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +88,8 @@ AnySandbox = SandboxRecord | UnreadableSandbox
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolRecord(_Record):
-    """A pool; `spec` is None when it could not be parsed (`invalid` says why)."""
-
-    status: dict[str, Any]
-    spec: PoolSpec | None = None
-    invalid: str = ""
-    template_hash: str = ""
+class _AnyPool(_Record):
+    status: PoolStatus = field(default_factory=PoolStatus)
 
     @property
     def owner(self) -> pod.Owner:
@@ -91,7 +97,36 @@ class PoolRecord(_Record):
         return pod.Owner(names.POOL_KIND, self.name, self.uid)
 
 
-def changed_by_others(before: AnySandbox | PoolRecord, after: AnySandbox | PoolRecord) -> bool:
+@dataclass(frozen=True, kw_only=True)
+class PoolRecord(_AnyPool):
+    """A pool.
+
+    Attributes
+    ----------
+    template_hash
+        Hash of what a pod of its present template is made from; pods carry it as a label.
+    """
+
+    spec: PoolSpec
+    template_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadablePool(_AnyPool):
+    """A pool that makes no sense to this operator; it can only be told so, and its finalizer taken off."""
+
+    invalid: str
+
+
+AnyPool = PoolRecord | UnreadablePool
+
+
+def spec_of(pool: AnyPool | None) -> PoolSpec | None:
+    """The spec of *pool*, if there is a pool and it can be read."""
+    return pool.spec if isinstance(pool, PoolRecord) else None
+
+
+def changed_by_others(before: AnySandbox | AnyPool, after: AnySandbox | AnyPool) -> bool:
     """Whether the reply to our own write shows a change of somebody else's.
 
     It is no news any more when the watch shows it, so who has written wakes the object.
@@ -114,13 +149,13 @@ def sandbox(body: Mapping[str, Any]) -> AnySandbox:
         return UnreadableSandbox(**common, invalid=_explain(error))
 
 
-def pool(body: Mapping[str, Any], probe: pod.Probe) -> PoolRecord:
+def pool(body: Mapping[str, Any], probe: pod.Probe) -> AnyPool:
     """Parse a SandboxPool as the API server sent it."""
-    common = {**_common(body), "status": dict(body.get("status") or {})}
+    common = {**_common(body), "status": pool_statuses.read(body.get("status") or {})}
     try:
         spec = PoolSpec.model_validate(body.get("spec") or {})
     except pydantic.ValidationError as error:
-        return PoolRecord(**common, invalid=_explain(error))
+        return UnreadablePool(**common, invalid=_explain(error))
     return PoolRecord(**common, spec=spec, template_hash=pod.template_hash(spec.template, probe, spec.warm.probe))
 
 

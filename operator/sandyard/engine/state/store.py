@@ -17,7 +17,14 @@ from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pool_pods import PoolPods
-from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord, changed_by_others
+from sandyard.engine.state.records import (
+    AnyPool,
+    AnySandbox,
+    PoolRecord,
+    SandboxRecord,
+    changed_by_others,
+    spec_of,
+)
 from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.pod import observe
 from sandyard.podspec import containers
@@ -34,7 +41,7 @@ class Store:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.sandboxes: dict[str, SandboxEntry] = {}
-        self.pools: dict[str, PoolRecord] = {}
+        self.pools: dict[str, AnyPool] = {}
         self.pods: dict[str, Pod] = {}
         self._sandbox_uids: dict[tuple[str, str], str] = {}
         self._pool_uids: dict[tuple[str, str], str] = {}
@@ -76,7 +83,7 @@ class Store:
             self._count_sandbox(reply)
         return changed
 
-    def merge_pool(self, record: PoolRecord, reply: PoolRecord) -> bool:
+    def merge_pool(self, record: AnyPool, reply: AnyPool) -> bool:
         """Take in the reply to our own write of *record*; says whether others have changed it too."""
         known = self.pools.get(record.uid)
         if known is None or reply.uid != record.uid or reply.version <= known.version:
@@ -106,18 +113,18 @@ class Store:
         entry = self.sandboxes.get(sandbox_uid)
         return entry.record.namespace if entry is not None else ""
 
-    def put_pool(self, record: PoolRecord) -> bool:
+    def put_pool(self, record: AnyPool) -> bool:
         """Take in *record* unless a newer version is known; says whether it was taken."""
         known = self.pools.get(record.uid)
         if known is not None and known.version >= record.version:
             return False
         self.pools[record.uid] = record
         self._pool_uids[record.namespace, record.name] = record.uid
-        if known is None or known.template_hash != record.template_hash:
+        if known is None or _template_of(known) != _template_of(record):
             self._count_pool(record)
         return True
 
-    def remove_pool(self, uid: str) -> PoolRecord | None:
+    def remove_pool(self, uid: str) -> AnyPool | None:
         """Forget a pool that is gone."""
         record = self.pools.pop(uid, None)
         if record is not None and self._pool_uids.get((record.namespace, record.name)) == uid:
@@ -128,7 +135,7 @@ class Store:
             self._count_own_networks(record)
         return record
 
-    def sandboxes_of_pool(self, pool: PoolRecord) -> list[AnySandbox]:
+    def sandboxes_of_pool(self, pool: AnyPool) -> list[AnySandbox]:
         """Sandboxes that name *pool*."""
         uids = self._by_pool_name.get((pool.namespace, pool.name), ())
         return [self.sandboxes[uid].record for uid in uids if uid in self.sandboxes]
@@ -142,18 +149,19 @@ class Store:
         reaches = [*([reach] if reach is not None else []), *(containers.reaches(own) if own is not None else [])]
         self.namespaces.put(record.namespace, record.uid, reaches)
 
-    def _count_pool(self, record: PoolRecord) -> None:
+    def _count_pool(self, record: AnyPool) -> None:
         """Keep the networks that its namespace needs; a Sandbox's own has the name servers of its pool."""
-        reaches = containers.reaches(record.spec.template) if record.spec is not None else []
+        spec = spec_of(record)
+        reaches = containers.reaches(spec.template) if spec is not None else []
         self.namespaces.put(record.namespace, record.uid, reaches)
         self._count_own_networks(record)
 
-    def _count_own_networks(self, pool: PoolRecord) -> None:
+    def _count_own_networks(self, pool: AnyPool) -> None:
         for sandbox in self.sandboxes_of_pool(pool):
             if isinstance(sandbox, SandboxRecord) and sandbox.spec.network is not None:
                 self._count_sandbox(sandbox)
 
-    def pool_named(self, namespace: str, name: str) -> PoolRecord | None:
+    def pool_named(self, namespace: str, name: str) -> AnyPool | None:
         """The pool of that name, if it is there."""
         uid = self._pool_uids.get((namespace, name))
         return self.pools.get(uid) if uid else None
@@ -162,14 +170,14 @@ class Store:
         """The pool that *sandbox* names, if it is there and can be read."""
         name = sandbox.pool_name if isinstance(sandbox, SandboxRecord) else None
         pool = self.pool_named(sandbox.namespace, name) if name else None
-        return pool if pool is not None and pool.spec is not None else None
+        return pool if isinstance(pool, PoolRecord) else None
 
     def template_of(self, sandbox: AnySandbox) -> Template | None:
         """The Sandbox's own template, or that of its pool."""
         if isinstance(sandbox, SandboxRecord) and sandbox.spec.template is not None:
             return sandbox.spec.template
         pool = self.pool_of(sandbox)
-        return pool.spec.template if pool is not None and pool.spec is not None else None
+        return pool.spec.template if pool is not None else None
 
     def own_reach(self, sandbox: AnySandbox) -> Reach | None:
         """The network that *sandbox* asks for itself; None when it takes its pool's."""
@@ -248,8 +256,7 @@ class Store:
         return [self.pods[uid] for uid in self._by_sandbox.get(sandbox_uid, ()) if uid in self.pods]
 
     def sort_pods(self, pool: PoolRecord) -> PoolPods:
-        """The pods of *pool*, which can be read, as they are for its present template."""
-        assert pool.spec is not None
+        """The pods of *pool*, as they are for its present template."""
         known = self._pool_pods.get(pool.uid)
         if known is not None and known.template_hash == pool.template_hash:
             return known
@@ -326,7 +333,6 @@ class Store:
 
     def fit(self, pod: Pod, pool: PoolRecord) -> bool:
         """Whether *pod*, as last seen, may be handed out: warm, and of the pool's present template."""
-        assert pool.spec is not None
         if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != pool.template_hash:
             return False
         return observe.classify(pod, pool.spec.template.network.egress) is observe.PodState.WARM
@@ -356,3 +362,7 @@ class Store:
             members.pop(uid, None)
             if not members:
                 del index[key]
+
+
+def _template_of(pool: AnyPool) -> str:
+    return pool.template_hash if isinstance(pool, PoolRecord) else ""
