@@ -115,14 +115,14 @@ class Rig:
         settings = Settings(leader_election=False, probe_image="operator:1")
         outside = compose.Outside(cast("Client", self.client), lease=None, connections=(), clock=AheadClock(loop))
         self.operator = compose.compose(outside, settings, Metrics(), lambda: None)
-        self.operator.policies.endpoints_changed(None, _API_SERVERS)
+        self.operator.work.policies.endpoints_changed(None, _API_SERVERS)
         self.pods: dict[str, Pod] = {}
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Rig:
         await self.operator.leadership.begin()
-        for queue, handler in self.operator.work:
+        for queue, handler in self.operator.work.handlers:
             queue.active = True
             self._tasks.append(asyncio.create_task(queue.run(handler)))
         return self
@@ -151,7 +151,7 @@ class Rig:
         for body in self.client.others:
             metadata = {"uid": body["metadata"]["name"], "resourceVersion": "1", **body["metadata"]}
             item = Generic(msgspec.convert(metadata, Metadata), msgspec.Raw(msgspec.json.encode(body["spec"])))
-            self.operator.policies.policy_changed(None, item)
+            self.operator.work.policies.policy_changed(None, item)
         self.client.others.clear()
 
     @property
@@ -216,7 +216,7 @@ class Rig:
     def pod(self, pool: str, *, ready: bool = True, sandbox: str = "", body: dict[str, Any] | None = None) -> Pod:
         """A pod of *pool*; *body* is what was created, if the operator has created it."""
         number = next(self._numbers)
-        record = self.operator.store.pools[f"uid-{pool}"]
+        record = self.operator.work.store.pools[f"uid-{pool}"]
         assert isinstance(record, PoolRecord)
         labels = {names.LABEL_STATE: names.STATE_WARM, names.LABEL_EGRESS: names.EGRESS_NONE,
                   names.LABEL_POOL_UID: record.uid, names.LABEL_TEMPLATE_HASH: record.template_hash}  # fmt: skip

@@ -9,13 +9,16 @@ import functools
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
+from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queues
+from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state import records
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
@@ -83,8 +86,9 @@ class ClaimWorld:
         self.store = Store(Clock())
         self.queues = SimpleNamespace(sandboxes=Wakes(), pools=Wakes())
         metrics = SimpleNamespace(claim_conflicts=SimpleNamespace(inc=lambda: None))
-        parts: Any = SimpleNamespace(store=self.store, pods=self, metrics=metrics, queues=self.queues, clock=Clock())
-        self.claims = Claims(parts)
+        self.claims = Claims(
+            self.store, cast("Pods", self), cast("Queues", self.queues), cast("Metrics", metrics), Clock()
+        )
         self.record = _POOL
         self.store.put_pool(self.record)
         self.queues.sandboxes.keys |= self.living

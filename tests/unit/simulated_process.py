@@ -144,12 +144,12 @@ class Process:
         """List everything, and lead."""
         self._run([self.operator.leadership.begin()])
         self.api.events.clear()
-        self.operator.policies.endpoints_changed(None, _API_SERVERS)
+        self.operator.work.policies.endpoints_changed(None, _API_SERVERS)
         for body in self.api.all("pods"):
             self._show_pod(Event("ADDED", "pods", body))
         for body in self.api.all("networkpolicies"):
             self._show_policy(Event("ADDED", "networkpolicies", body))
-        self._run([self.operator.sweep.resync()])
+        self._run([self.operator.work.sweep.listing.take_in()])
 
     def kill(self) -> None:
         """SIGKILL: what it was doing stops where it is, and nothing more is sent."""
@@ -190,10 +190,10 @@ class Process:
         item = msgspec.json.decode(orjson.dumps(event.body), type=Generic)
         before = self._policies.pop(item.metadata.name, None)
         if event.kind == "DELETED":
-            self.operator.policies.policy_changed(before or item, None)
+            self.operator.work.policies.policy_changed(before or item, None)
             return
         self._policies[item.metadata.name] = item
-        self.operator.policies.policy_changed(before, item)
+        self.operator.work.policies.policy_changed(before, item)
 
     # At work
 
@@ -216,8 +216,8 @@ class Process:
             Number of keys that were taken up, or had been left under way.
         """
         jobs = []
-        self.operator.timers.fire_due(self.api.now())
-        for queue, handler in self.operator.work:
+        self.operator.work.timers.fire_due(self.api.now())
+        for queue, handler in self.operator.work.handlers:
             assert isinstance(queue, SimQueue)
             queue.ripen(queue.clock.monotonic())
             jobs += [self._handle(queue, handler, key) for key in queue.take(most)]
@@ -227,7 +227,7 @@ class Process:
 
     def sweep(self) -> None:
         """One pass of the sweep."""
-        self._run([self._guarded(self.operator.sweep.run_once())])
+        self._run([self._guarded(self.operator.work.sweep.run_once())])
 
     async def _handle(self, queue: SimQueue, handler: Handler, key: str) -> None:
         try:

@@ -18,8 +18,8 @@ from sandyard.engine.loops.queues import Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.loops.workqueue import WorkQueue
 from sandyard.engine.process import settings
+from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state import records
-from sandyard.engine.state.pool_memory import Memories
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
@@ -43,12 +43,9 @@ def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
     return record
 
 
-def parts_of(store: Store, pods: Any) -> Any:
-    """What claims work with, with queues that nobody runs."""
-    clock = Clock()
-    queues = Queues.make(WorkQueue, store.namespace_of)
-    memories = Memories(clock)
-    return SimpleNamespace(store=store, pods=pods, metrics=None, queues=queues, memories=memories, clock=clock)
+def claims_of(store: Store, pods: Any) -> Claims:
+    """Claims with queues that nobody runs."""
+    return Claims(store, pods, Queues.make(WorkQueue, store.namespace_of), Metrics(), Clock())
 
 
 def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:
@@ -311,8 +308,7 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
 
     record = pool()
     store.put_pool(record)
-    parts = parts_of(store, SlowPods())
-    claims = Claims(parts)
+    claims = claims_of(store, SlowPods())
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record, cold=True) is None
     store.pod_changed(None, warm("a"))
@@ -338,8 +334,7 @@ async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out()
 
     record = pool()
     store.put_pool(record)
-    parts = parts_of(store, RecordingPods())
-    claims = Claims(parts)
+    claims = claims_of(store, RecordingPods())
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record) is None
     store.pod_changed(None, warm("a"))

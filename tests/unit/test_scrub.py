@@ -7,7 +7,6 @@ import json
 import pathlib
 import subprocess
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -160,9 +159,8 @@ def test_only_an_open_pool_gets_its_pods_back(
     store.put_pool(record)
     pod = objects.pod(labels={**CLAIMED, names.LABEL_TEMPLATE_HASH: record.template_hash}, containers=RUNNING)
     store.pod_changed(None, pod)
-    parts: Any = SimpleNamespace(store=store, pods=None, recorder=None, metrics=None,
-                                 settings=SimpleNamespace(scrubbing=enabled))  # fmt: skip
-    refill: Any = None
+    unused: Any = None
+    reuse = Reuse(store, unused, unused, unused, unused, enabled=enabled)
     whose = records.sandbox({"metadata": {"name": "s", "uid": "s", **times}, "status": READY,
                              "spec": {"poolRef": {"name": "python"}, **sandbox}})  # fmt: skip
-    assert (Reuse(parts, refill).wanted(whose, pod) is not None) is wanted
+    assert (reuse.wanted(whose, pod) is not None) is wanted

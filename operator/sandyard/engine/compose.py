@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandyard.engine.caches import Caches
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.cluster.isolation import ApiServers, Isolation
@@ -19,15 +20,17 @@ from sandyard.engine.cluster.objects import Objects
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.setup_network import SetupNetwork
+from sandyard.engine.cluster.starts import Starts
 from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.cluster.writer import RunInPod, Writer
 from sandyard.engine.engine import Engine
+from sandyard.engine.health import Health
 from sandyard.engine.intake import Intake
+from sandyard.engine.listing import Listing
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import QueueFactory, Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.loops.workqueue import WorkQueue
-from sandyard.engine.parts import Parts
 from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.process.leadership import Leadership
 from sandyard.engine.process.metrics import Metrics
@@ -38,14 +41,17 @@ from sandyard.engine.sandboxes.adopt import Adoption
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.freeze import Freezing
 from sandyard.engine.sandboxes.network import Networks
+from sandyard.engine.sandboxes.pods import OwnPods
 from sandyard.engine.sandboxes.reconcile import Sandboxes
+from sandyard.engine.sandboxes.reporting import Reporting
 from sandyard.engine.sandboxes.reuse import Reuse
-from sandyard.engine.sandboxes.status import StatusWriter
 from sandyard.engine.sandboxes.teardown import Teardown
 from sandyard.engine.sandboxes.view import Views
+from sandyard.engine.sandboxes.write import SandboxWriter
 from sandyard.engine.state.pool_memory import Memories
 from sandyard.engine.state.store import Store
 from sandyard.engine.sweep import Sweep
+from sandyard.engine.work import Work
 from sandyard.kube import remotecommand
 from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
@@ -100,46 +106,49 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     leadership = Leadership(outside.lease)
     api_servers = ApiServers()
     isolation = Isolation(settings, api_servers)
+
     writer = Writer(outside.client, leadership.may_write, outside.run_in_pod)
     pods, objects, workspaces = Pods(writer), Objects(writer, isolation), Workspaces(writer)
-    parts = Parts(
-        settings=settings,
-        clock=clock,
-        queues=queues,
-        store=store,
-        memories=memories,
-        pods=pods,
-        objects=objects,
-        workspaces=workspaces,
-        policies=Policies(store, writer, settings, api_servers, queues.policies, clock),
-        recorder=Recorder(writer, settings.identity, clock),
-        metrics=metrics,
-        isolation=isolation,
-        kubelet_resync=KubeletResync(pods, clock),
-        setup_network=SetupNetwork(pods),
-    )
-    claims = Claims(parts)
+    recorder = Recorder(writer, settings.identity, clock)
+    policies = Policies(store, writer, settings, api_servers, queues.policies, clock)
+    starts = Starts(pods, policies, isolation, metrics, allow_root=settings.allow_root)
+    kubelet_resync, setup_network = KubeletResync(pods, clock), SetupNetwork(pods)
+
+    claims = Claims(store, pods, queues, metrics, clock)
     routing = Routing(store, queues, claims)
-    refill = Refill(parts, claims, routing)
-    statuses = StatusWriter(store, objects, queues.sandboxes)
-    acquire = Acquire(parts, claims, refill)
-    reuse = Reuse(parts, refill)
+    refill = Refill(
+        store=store, memories=memories, claims=claims, routing=routing, queues=queues, clock=clock, objects=objects,
+        pods=pods, starts=starts, setup_network=setup_network, kubelet_resync=kubelet_resync, recorder=recorder,
+        metrics=metrics,
+    )  # fmt: skip
+
+    sandbox_writer = SandboxWriter(store, objects, queues.sandboxes)
+    reporting = Reporting(recorder, metrics, clock)
+    own_pods = OwnPods(pods, kubelet_resync, queues.sandboxes)
+    acquire = Acquire(store, memories, claims, refill, policies, starts, own_pods, queues.pools)
+    reuse = Reuse(store, pods, refill, recorder, metrics, enabled=settings.scrubbing)
+    networks = Networks(pods, policies, setup_network, recorder)
+    teardown = Teardown(
+        store, queues.sandboxes, clock, sandbox_writer, reporting, reuse, own_pods, workspaces
+    )  # fmt: skip
     execute = Execute(
-        parts,
-        statuses,
-        acquire,
-        Networks(parts),
-        Freezing(pods),
-        Adoption(workspaces, statuses),
-        Teardown(parts, statuses, acquire, reuse),
-    )
-    sandboxes = Sandboxes(parts, Views(parts, claims, refill), execute, claims, refill, acquire, timers)
-    intake = Intake(parts, claims, routing, sandboxes, refill, reuse)
-    work = (
+        queues.sandboxes, sandbox_writer, reporting, own_pods, acquire, networks, Freezing(pods),
+        Adoption(workspaces, sandbox_writer), teardown,
+    )  # fmt: skip
+    views = Views(store, claims, refill, settings, clock)
+    sandboxes = Sandboxes(store, queues.sandboxes, timers, views, execute, claims, refill, acquire)
+
+    remembers_pods = (kubelet_resync, setup_network, reuse)
+    intake = Intake(store, isolation, claims, routing, sandboxes, refill, remembers_pods, queues.sandboxes)
+    listing = Listing(store, objects, intake, settings.namespaces, clock)
+    caches = Caches(outside.client, settings.namespaces, intake, policies, listing)
+    sweep = Sweep(listing, store, pods, workspaces, policies, settings, metrics, clock)
+    handlers = (
         (queues.sandboxes, sandboxes.reconcile),
         (queues.pools, refill.reconcile),
         (queues.pool_status, refill.report),
-        (queues.policies, parts.policies.reconcile),
+        (queues.policies, policies.reconcile),
     )
-    sweep = Sweep(parts, intake)
-    return Engine(parts, outside.client, outside.connections, leadership, intake, sweep, timers, work, lease_lost)
+    work = Work(store, queues, handlers, timers, recorder, policies, sweep)
+    health = Health(caches, store, queues, recorder, metrics, clock)
+    return Engine(settings, outside.client, outside.connections, leadership, caches, health, work, lease_lost)

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.loops.queues import Queue
 from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.reconcile import Sandboxes
-from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.state import records
+from sandyard.engine.state.store import Store
 
 __all__ = ["Intake"]
+
+
+class RemembersPods(Protocol):
+    """A part that keeps something of pods while they are there."""
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
 
 
 class Intake:
     """Events of the watches, and what lists have found."""
 
     def __init__(
-        self, parts: Parts, claims: Claims, routing: Routing, sandboxes: Sandboxes, refill: Refill, reuse: Reuse
-    ) -> None:
-        self._store = parts.store
-        self._queues = parts.queues
-        self._isolation = parts.isolation
-        self._kubelet_resync = parts.kubelet_resync
-        self._setup_network = parts.setup_network
+        self, store: Store, isolation: Isolation, claims: Claims, routing: Routing, sandboxes: Sandboxes,
+        refill: Refill, remembers_pods: Sequence[RemembersPods], queue: Queue,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._isolation = isolation
         self._claims = claims
         self._routing = routing
         self._sandboxes = sandboxes
         self._refill = refill
-        self._reuse = reuse
+        self._remembers_pods = remembers_pods
+        self._queue = queue
 
     def sandbox_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A Sandbox was added, modified or deleted. Only puts it on a queue."""
@@ -51,7 +58,7 @@ class Intake:
     def sandbox_found(self, record: records.AnySandbox) -> None:
         """A Sandbox is there, in this version or a newer one."""
         if self._store.put_sandbox(record):
-            self._queues.sandboxes.add(record.uid)
+            self._queue.add(record.uid)
 
     def sandbox_gone(self, uid: str) -> None:
         """A Sandbox is no longer there."""
@@ -84,7 +91,5 @@ class Intake:
         self._routing.pod_changed(before, after)
         if after is None:
             assert before is not None
-            uid = before.metadata.uid
-            self._kubelet_resync.forget(uid)
-            self._setup_network.forget(uid)
-            self._reuse.forget(uid)
+            for part in self._remembers_pods:
+                part.forget(before.metadata.uid)

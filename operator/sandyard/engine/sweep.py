@@ -11,8 +11,14 @@ import logging
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
-from sandyard.engine.intake import Intake
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.cluster.workspaces import Workspaces
+from sandyard.engine.listing import Listing
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.process.settings import Settings
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 
 __all__ = ["Sweep"]
@@ -25,21 +31,32 @@ _MINIMUM_AGE_SECONDS = 5.0
 class Sweep:
     """One pass compares everything that carries our labels with what lives."""
 
-    def __init__(self, parts: Parts, intake: Intake) -> None:
-        self._store = parts.store
-        self._pods = parts.pods
-        self._objects = parts.objects
-        self._workspaces = parts.workspaces
-        self._policies = parts.policies
-        self._metrics = parts.metrics
-        self._settings = parts.settings
-        self._clock = parts.clock
-        self._intake = intake
+    def __init__(
+        self, listing: Listing, store: Store, pods: Pods, workspaces: Workspaces, policies: Policies,
+        settings: Settings, metrics: Metrics, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.listing = listing
+        self._store = store
+        self._pods = pods
+        self._workspaces = workspaces
+        self._policies = policies
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Sweep now and every ``sweep_seconds`` of the settings, until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except (errors.ApiError, errors.TransportError) as error:
+                _log.warning("sweep not finished", extra={"error": str(error)})
+            await self._clock.sleep(self._settings.sweep_seconds)
 
     async def run_once(self) -> None:
         """List Sandboxes and pools anew, put the store right, and delete what is left over."""
         pods_before = list(self._store.pods.values())
-        sandboxes, pools = await self.resync()
+        sandboxes, pools = await self.listing.take_in()
         for pod in pods_before:
             await self._check(pod, sandboxes, pools)
         await self._check_workspaces(sandboxes)
@@ -47,46 +64,6 @@ class Sweep:
             if not self._policies.needed(namespace):
                 await self._policies.reconcile(namespace)
                 self._metrics.sweep_removed.labels("policies").inc()
-
-    async def first(self) -> None:
-        """Take in what is there at the start, as soon as both kinds are served.
-
-        They may be younger than this process, when one command installs everything.
-        """
-        delay = 0.2
-        while True:
-            try:
-                if await self._objects.discoverable():
-                    await self.resync()
-                    return
-                problem = "discovery does not name them yet"
-            except (errors.ApiError, errors.TransportError) as error:
-                problem = str(error)
-            _log.warning("cannot list Sandboxes and pools", extra={"error": problem})
-            await self._clock.sleep(delay)
-            delay = min(delay * 2, 5.0)
-
-    async def resync(self) -> tuple[set[str], set[str]]:
-        """Take in all Sandboxes and pools as they are; returns the UIDs of both."""
-        known_sandboxes = list(self._store.sandboxes)
-        known_pools = list(self._store.pools)
-        namespaces = self._settings.namespaces
-        pools = await self._objects.pools(namespaces)
-        sandboxes = await self._objects.sandboxes(namespaces)
-        for pool in pools:
-            self._intake.pool_found(pool)
-        for sandbox in sandboxes:
-            self._intake.sandbox_found(sandbox)
-        living_sandboxes = {record.uid for record in sandboxes}
-        living_pools = {record.uid for record in pools}
-        # Only what was known before the list was asked for can be missing from it.
-        for uid in known_sandboxes:
-            if uid not in living_sandboxes:
-                self._intake.sandbox_gone(uid)
-        for uid in known_pools:
-            if uid not in living_pools:
-                self._intake.pool_gone(uid)
-        return living_sandboxes, living_pools
 
     async def _check_workspaces(self, sandboxes: set[str]) -> None:
         """Workspaces whose Sandbox is gone, and no pod of theirs left either."""

@@ -17,8 +17,12 @@ from sandyard.engine.claims.choose import choose
 from sandyard.engine.claims.claim import Claim, Event, State
 from sandyard.engine.claims.queue import ClaimQueue
 from sandyard.engine.claims.write import Outcome, write
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queues
+from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.store import Store
 
 __all__ = ["Claims"]
 
@@ -28,12 +32,12 @@ _log = logging.getLogger(__name__)
 class Claims:
     """Gives warm pods to Sandboxes, each to one."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._store = parts.store
-        self._pods = parts.pods
-        self._metrics = parts.metrics
-        self._queues = parts.queues
-        self._clock = parts.clock
+    def __init__(self, store: Store, pods: Pods, queues: Queues, metrics: Metrics, clock: Clock) -> None:
+        self._store = store
+        self._pods = pods
+        self._queues = queues
+        self._metrics = metrics
+        self._clock = clock
         self._claims: dict[str, Claim] = {}
         self._by_pod: dict[str, Claim] = {}
         self._waiting: dict[str, ClaimQueue] = {}

@@ -18,16 +18,24 @@ from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.cluster.kubelet_resync import KubeletResync
+from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.cluster.setup_network import SetupNetwork
+from sandyard.engine.cluster.starts import Starts
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queues
 from sandyard.engine.pools import view as pool_view
+from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.routing import Routing
-from sandyard.engine.state.pool_memory import PoolMemory
+from sandyard.engine.state.pool_memory import Memories, PoolMemory
 from sandyard.engine.state.pool_pods import PoolPods
 from sandyard.engine.state.records import AnyPool, PoolRecord
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.pod import observe
 from sandyard.pod.observe import Trouble
-from sandyard.podspec import containers, rules
 from sandyard.podspec import pod as podspec
 from sandyard.pool import arithmetic
 from sandyard.pool.status import PoolStatus
@@ -52,16 +60,24 @@ _NUMBERS = {
 class Refill:
     """All pools of this operator."""
 
-    def __init__(self, parts: Parts, claims: Claims, routing: Routing) -> None:
-        self._parts = parts
-        self._store = parts.store
-        self._pods = parts.pods
-        self._objects = parts.objects
+    def __init__(
+        self, *, store: Store, memories: Memories, claims: Claims, routing: Routing, queues: Queues, clock: Clock,
+        objects: Objects, pods: Pods, starts: Starts, setup_network: SetupNetwork, kubelet_resync: KubeletResync,
+        recorder: Recorder, metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._memories = memories
         self._claims = claims
         self._routing = routing
-        self._memories = parts.memories
-        self._queues = parts.queues
-        self._clock = parts.clock
+        self._queues = queues
+        self._clock = clock
+        self._objects = objects
+        self._pods = pods
+        self._starts = starts
+        self._setup_network = setup_network
+        self._kubelet_resync = kubelet_resync
+        self._recorder = recorder
+        self._metrics = metrics
 
     # Told and asked by others
 
@@ -101,7 +117,7 @@ class Refill:
         """The pool is gone."""
         self._memories.forget(pool.uid)
         for label in _NUMBERS.values():
-            self._parts.metrics.forget_pool(pool.namespace, pool.name, label)
+            self._metrics.forget_pool(pool.namespace, pool.name, label)
 
     def failure(self, pool: PoolRecord) -> Trouble | None:
         """Why the pool's starts fail or hang, if they do."""
@@ -174,8 +190,8 @@ class Refill:
         status = pool_view.status(self._store, self._claims, pool, memory, self._clock)
         for field, label in _NUMBERS.items():
             number = getattr(status, field) or 0
-            self._parts.metrics.pool_pods.labels(pool.namespace, pool.name, label).set(number)
-        self._parts.metrics.pool_waiting.labels(pool.namespace, pool.name).set(self._claims.waiting(pool_uid))
+            self._metrics.pool_pods.labels(pool.namespace, pool.name, label).set(number)
+        self._metrics.pool_waiting.labels(pool.namespace, pool.name).set(self._claims.waiting(pool_uid))
         if status.same(pool.status):
             return
         memory.written_at = self._clock.monotonic()
@@ -225,8 +241,8 @@ class Refill:
     def _fail(self, pool: PoolRecord, memory: PoolMemory, reason: Reason, message: str, pod_uid: str = "") -> None:
         now = self._clock.now()
         memory.fail(reason, message, now, pod_uid)
-        self._parts.metrics.pod_starts.labels("failed").inc()
-        self._parts.recorder.record(pool, Event.START_FAILED, f"{reason.value}: {message}")
+        self._metrics.pod_starts.labels("failed").inc()
+        self._recorder.record(pool, Event.START_FAILED, f"{reason.value}: {message}")
         self._queues.pools.add_after(pool.uid, max(0.05, memory.backoff.until - now))
         self._routing.waiting_claims(pool.uid)
 
@@ -246,13 +262,13 @@ class Refill:
                 name=podspec.pod_name(pool.name, secrets.token_hex(4)),
                 namespace=pool.namespace,
                 owner=pool.owner,
-                probe=self._parts.isolation.probe(),
+                probe=self._starts.probe(),
                 pool=pool.owner,
                 health=pool.spec.warm.probe,
             )
             for _ in range(count)
         ]
-        memory.refused = "; ".join(rules.violations(bodies[0], allow_root=self._parts.settings.allow_root))
+        memory.refused = "; ".join(self._starts.violations(bodies[0]))
         if memory.refused:
             self._fail(pool, memory, Reason.INVALID_TEMPLATE, memory.refused)
             return
@@ -260,7 +276,7 @@ class Refill:
         for body in bodies:
             memory.expectations.expect_create(body["metadata"]["name"], self._clock.monotonic())
         try:
-            await self._parts.policies.ensure(pool.namespace, *containers.reaches(template))
+            await self._starts.ensure_policies(pool.namespace, template)
         except (errors.ApiError, errors.TransportError) as error:
             for body in bodies:
                 memory.expectations.create_failed(body["metadata"]["name"])
@@ -276,7 +292,7 @@ class Refill:
     async def _create_one(self, pool: PoolRecord, memory: PoolMemory, body: dict[str, Any]) -> errors.ApiError | None:
         name = body["metadata"]["name"]
         try:
-            await self._pods.create(body)
+            await self._starts.create(body)
         except errors.ApiError as error:
             if error.already_exists:
                 return None
@@ -291,7 +307,6 @@ class Refill:
             # It may exist: the expectation stays until the watch shows it or it times out.
             _log.warning("create cut off", extra={"pod": name, "error": str(error)})
             return None
-        self._parts.metrics.pod_starts.labels("created").inc()
         return None
 
     async def _delete(self, memory: PoolMemory, uid: str) -> None:
@@ -332,7 +347,7 @@ class Refill:
         """Give proven pods the network of their template, before anybody claims them."""
         egress = pool.spec.template.network.egress
         for pod in [self._store.pods[uid] for uid in pods.setups_ended]:
-            await self._parts.setup_network.close(pod, pool.spec.template)
+            await self._setup_network.close(pod, pool.spec.template)
         for pod in [self._store.pods[uid] for uid in pods.closed if uid not in memory.opening]:
             uid = pod.metadata.uid
             if uid in memory.opening:
@@ -346,7 +361,7 @@ class Refill:
 
     async def _resync_kubelets(self, pool: PoolRecord, pods: PoolPods) -> None:
         for pod in [self._store.pods[uid] for uid in pods.unready]:
-            wait = await self._parts.kubelet_resync.consider(pod)
+            wait = await self._kubelet_resync.consider(pod)
             if wait is not None:
                 self._queues.pools.add_after(pool.uid, wait)
 
@@ -377,7 +392,7 @@ class Refill:
     def _record(self, pool: AnyPool, status: PoolStatus) -> None:
         before, after = pool.status.condition(Condition.READY), status.condition(Condition.READY)
         if after is not None and after["status"] == "True" and (before is None or before["status"] != "True"):
-            self._parts.recorder.record(pool, Event.READY, str(after["message"]))
+            self._recorder.record(pool, Event.READY, str(after["message"]))
 
 
 def refusal(error: errors.ApiError) -> tuple[Reason, str]:

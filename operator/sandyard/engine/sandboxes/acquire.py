@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sandyard.api import names
 from sandyard.api.reasons import Reason, Start
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.cluster.starts import Starts
+from sandyard.engine.loops.queues import Queue
 from sandyard.engine.pools.reconcile import Refill, refusal
+from sandyard.engine.sandboxes.pods import OwnPods, cold_pod_name
 from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.state.pool_memory import Memories
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
-from sandyard.podspec import containers, network, rules
+from sandyard.podspec import network
 from sandyard.podspec import pod as podspec
 from sandyard.sandbox import expiry
 from sandyard.sandbox.steps import ClaimWarmPod, StartPod
@@ -24,17 +26,18 @@ __all__ = ["Acquire"]
 class Acquire:
     """Finds or starts a pod for Sandboxes that have none."""
 
-    def __init__(self, parts: Parts, claims: Claims, refill: Refill) -> None:
-        self._store = parts.store
-        self._pods = parts.pods
-        self._policies = parts.policies
-        self._isolation = parts.isolation
-        self._metrics = parts.metrics
-        self._memories = parts.memories
-        self._queue = parts.queues.pools
-        self._allow_root = parts.settings.allow_root
+    def __init__(
+        self, store: Store, memories: Memories, claims: Claims, refill: Refill, policies: Policies, starts: Starts,
+        own_pods: OwnPods, pools: Queue,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._memories = memories
         self._claims = claims
         self._refill = refill
+        self._policies = policies
+        self._starts = starts
+        self._own_pods = own_pods
+        self._pools = pools
 
     async def claim(self, run: Run, action: ClaimWarmPod) -> None:
         """Take a warm pod, or join the queue: the first of the two writes of a claim."""
@@ -61,6 +64,10 @@ class Acquire:
             run.served = pool
             run.learn(start=Start.COLD if waited else Start.WARM)
 
+    def wait_for_pool(self, run: Run) -> None:
+        """Its pool is not there, or paused: a change of that wakes it."""
+        self._store.wait_for_pool(run.sandbox)
+
     async def stop_waiting(self, run: Run) -> None:
         """Give up every place in a queue; find out what became of a claim that was cut off."""
         sandbox, entry = run.sandbox, run.entry
@@ -74,7 +81,7 @@ class Acquire:
         """The Sandbox is gone, or waits no more; who kept room for it can use that now."""
         pool_uid = self._memories.stop_waiting_for_room(sandbox.uid)
         if pool_uid is not None:
-            self._queue.add(pool_uid)
+            self._pools.add(pool_uid)
         self._store.stop_waiting_for_pool(sandbox)
 
     async def start(self, run: Run, action: StartPod) -> None:
@@ -87,7 +94,7 @@ class Acquire:
         if pool is None:
             await self._start(run, sandbox, action, None)
             return
-        name = _name(sandbox)
+        name = cold_pod_name(sandbox)
         run.entry.waits_for_room = not self._refill.reserve_room(pool, sandbox.uid, name)
         if run.entry.waits_for_room:
             run.learn(no_room=True)
@@ -106,13 +113,13 @@ class Acquire:
     async def _start(self, run: Run, sandbox: SandboxRecord, action: StartPod, pool: PoolRecord | None) -> bool:
         """Send the pod; says whether there is one now."""
         template = action.template
-        await self._policies.ensure(sandbox.namespace, *containers.reaches(template))
+        await self._starts.ensure_policies(sandbox.namespace, template)
         body = podspec.build(
             template,
-            name=_name(sandbox),
+            name=cold_pod_name(sandbox),
             namespace=sandbox.namespace,
             owner=sandbox.owner,
-            probe=self._isolation.probe(),
+            probe=self._starts.probe(),
             pool=pool.owner if pool else None,
             sandbox=sandbox.owner,
             env=sandbox.spec.env or (),
@@ -120,15 +127,15 @@ class Acquire:
             terms=expiry.terms_of(pool.spec).dump() if pool else "",
             workspace=sandbox.status.workspace_claim or "",
         )
-        wrong = rules.violations(body, allow_root=self._allow_root)
+        wrong = self._starts.violations(body)
         if wrong:
             refused = Refusal(Reason.INVALID_TEMPLATE, "; ".join(wrong), final=True)
             run.learn(start_tried=True, start_refused=refused)
             return False
         try:
-            await self._pods.create(body)
+            await self._starts.create(body)
         except errors.ApiError as error:
-            if error.already_exists and await self._is_ours(sandbox, body):
+            if error.already_exists and await self._own_pods.is_there(sandbox, body["metadata"]["name"]):
                 run.learn(start_tried=True)
                 return True
             if error.status not in (403, 409, 422, 400):
@@ -137,39 +144,5 @@ class Acquire:
             run.learn(start_tried=True, start_refused=Refusal(*run.entry.start_refused))
             return False
         run.entry.start_refused = None
-        self._metrics.pod_starts.labels("created").inc()
         run.learn(start_tried=True)
         return True
-
-    async def _is_ours(self, sandbox: SandboxRecord, body: dict[str, Any]) -> bool:
-        found = await self._pods.read(sandbox.namespace, body["metadata"]["name"])
-        labels = (found or {}).get("metadata", {}).get("labels") or {}
-        return bool(labels.get(names.LABEL_SANDBOX_UID) == sandbox.uid)
-
-    async def unseen_pod(self, sandbox: AnySandbox) -> bool:
-        """Whether a pod of its own exists that the watch has not shown yet; it is deleted.
-
-        A Sandbox that is deleted right after its cold start was sent would otherwise be let
-        go with a pod on the way. Claimed pods are always seen first: they were warm before.
-        """
-        if sandbox.status.pod_uid or _only_claims(sandbox):
-            return False
-        name = _name(sandbox)
-        found = await self._pods.read(sandbox.namespace, name)
-        labels = (found or {}).get("metadata", {}).get("labels") or {}
-        if found is None or labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
-            return False
-        await self._pods.delete(sandbox.namespace, name, found["metadata"]["uid"])
-        return True
-
-
-def _only_claims(sandbox: AnySandbox) -> bool:
-    """Whether no pod was ever started for it alone."""
-    if not isinstance(sandbox, SandboxRecord) or sandbox.status.workspace_claim:
-        return False
-    spec = sandbox.spec
-    return spec.template is None and not spec.env and spec.network is None
-
-
-def _name(sandbox: AnySandbox) -> str:
-    return podspec.cold_pod_name(sandbox.owner, sandbox.status.restarts or 0)

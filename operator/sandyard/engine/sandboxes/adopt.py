@@ -13,7 +13,7 @@ import msgspec
 
 from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.sandboxes.run import Run
-from sandyard.engine.sandboxes.status import StatusWriter
+from sandyard.engine.sandboxes.write import SandboxWriter
 from sandyard.sandbox.steps import AdoptWorkspace
 
 __all__ = ["Adoption"]
@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 class Adoption:
     """Makes workspaces the Sandboxes' own."""
 
-    def __init__(self, workspaces: Workspaces, statuses: StatusWriter) -> None:
+    def __init__(self, workspaces: Workspaces, writer: SandboxWriter) -> None:
         self._workspaces = workspaces
-        self._statuses = statuses
+        self._writer = writer
 
     async def adopt(self, run: Run, action: AdoptWorkspace) -> None:
         """Make the workspace the Sandbox's own."""
@@ -38,4 +38,4 @@ class Adoption:
             return
         await self._workspaces.adopt(workspace, sandbox)
         sandbox = run.sandbox
-        await self._statuses.write(sandbox, msgspec.structs.replace(sandbox.status, workspace_claim=name))
+        await self._writer.status(sandbox, msgspec.structs.replace(sandbox.status, workspace_claim=name))

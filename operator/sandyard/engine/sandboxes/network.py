@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from sandyard.api import names
 from sandyard.api.events import Event
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.cluster.setup_network import SetupNetwork
 from sandyard.engine.sandboxes.run import Run
 from sandyard.podspec import network
 from sandyard.sandbox.steps import CloseSetupNetwork, SwitchNetwork
@@ -15,11 +18,11 @@ __all__ = ["Networks"]
 class Networks:
     """The networks of Sandboxes that have a pod."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._pods = parts.pods
-        self._policies = parts.policies
-        self._recorder = parts.recorder
-        self._setup_network = parts.setup_network
+    def __init__(self, pods: Pods, policies: Policies, setup_network: SetupNetwork, recorder: Recorder) -> None:
+        self._pods = pods
+        self._policies = policies
+        self._setup_network = setup_network
+        self._recorder = recorder
 
     async def switch(self, run: Run, action: SwitchNetwork) -> None:
         """Change the labels of the pod once the policies that they choose stand."""

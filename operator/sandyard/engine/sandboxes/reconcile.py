@@ -10,14 +10,15 @@ import logging
 
 from sandyard.api.reasons import Start
 from sandyard.engine.claims.claims import Claims
+from sandyard.engine.loops.queues import Queue
 from sandyard.engine.loops.timers import Timers
-from sandyard.engine.parts import Parts
 from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.state.records import AnySandbox
+from sandyard.engine.state.store import Store
 from sandyard.sandbox import decide
 from sandyard.sandbox.view import SandboxView
 
@@ -33,11 +34,11 @@ class Sandboxes:
     """All Sandboxes of this operator."""
 
     def __init__(
-        self, parts: Parts, views: Views, execute: Execute, claims: Claims, refill: Refill, acquire: Acquire,
-        timers: Timers,
+        self, store: Store, queue: Queue, timers: Timers, views: Views, execute: Execute, claims: Claims,
+        refill: Refill, acquire: Acquire,
     ) -> None:  # fmt: skip
-        self._store = parts.store
-        self._queue = parts.queues.sandboxes
+        self._store = store
+        self._queue = queue
         self._views = views
         self._execute = execute
         self._claims = claims

@@ -13,9 +13,12 @@ import msgspec
 from sandyard.api import names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
-from sandyard.engine.parts import Parts
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.pool import recycle
 from sandyard.pool.recycle import Report
@@ -28,13 +31,15 @@ _log = logging.getLogger(__name__)
 class Reuse:
     """The way back of pods to their pools."""
 
-    def __init__(self, parts: Parts, refill: Refill) -> None:
-        self._store = parts.store
-        self._pods = parts.pods
-        self._recorder = parts.recorder
-        self._metrics = parts.metrics
-        self._enabled = parts.settings.scrubbing
+    def __init__(
+        self, store: Store, pods: Pods, refill: Refill, recorder: Recorder, metrics: Metrics, *, enabled: bool
+    ) -> None:
+        self._store = store
+        self._pods = pods
         self._refill = refill
+        self._recorder = recorder
+        self._metrics = metrics
+        self._enabled = enabled
         # Pods that are given back, though the watch has yet to show it, and whose they were.
         self._given_back: dict[str, str] = {}
 
@@ -70,9 +75,9 @@ class Reuse:
         self._refill.scrubbed(pool)
         return True
 
-    def forget(self, pod_uid: str) -> None:
+    def forget(self, uid: str) -> None:
         """The pod is gone."""
-        self._given_back.pop(pod_uid, None)
+        self._given_back.pop(uid, None)
 
     async def _clean(self, pod: Pod, timeout_seconds: float) -> Report:
         report = Report(False)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import logging
 
 from sandyard.api import names
-from sandyard.api.events import Event
-from sandyard.engine.parts import Parts
-from sandyard.engine.sandboxes.acquire import Acquire
+from sandyard.engine.cluster.workspaces import Workspaces
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queue
+from sandyard.engine.sandboxes.pods import OwnPods
+from sandyard.engine.sandboxes.reporting import Reporting
 from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.sandboxes.run import Run
-from sandyard.engine.sandboxes.status import StatusWriter
+from sandyard.engine.sandboxes.write import SandboxWriter
 from sandyard.engine.state.records import AnySandbox, SandboxRecord
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.sandbox import phase, teardown
 
 __all__ = ["Teardown"]
 
-_log = logging.getLogger(__name__)
 _DEFAULT_GRACE_SECONDS = 10.0
 # There is no watch on workspaces: few Sandboxes have one.
 _WORKSPACE_SECONDS = 0.5
@@ -30,18 +31,18 @@ _CONFLICT_SECONDS = 0.05
 class Teardown:
     """Carries out `sandyard.sandbox.teardown`."""
 
-    def __init__(self, parts: Parts, statuses: StatusWriter, acquire: Acquire, reuse: Reuse) -> None:
-        self._statuses = statuses
-        self._acquire = acquire
+    def __init__(
+        self, store: Store, queue: Queue, clock: Clock, writer: SandboxWriter, reporting: Reporting, reuse: Reuse,
+        own_pods: OwnPods, workspaces: Workspaces,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._writer = writer
+        self._reporting = reporting
         self._reuse = reuse
-        self._store = parts.store
-        self._pods = parts.pods
-        self._objects = parts.objects
-        self._workspaces = parts.workspaces
-        self._recorder = parts.recorder
-        self._metrics = parts.metrics
-        self._queues = parts.queues
-        self._clock = parts.clock
+        self._own_pods = own_pods
+        self._workspaces = workspaces
 
     async def reconcile(self, run: Run) -> None:
         """One step of the teardown."""
@@ -51,35 +52,30 @@ class Teardown:
         for pod in self._reuse.left_of(sandbox):
             pool = self._reuse.wanted(sandbox, pod)
             if pool is not None:
-                await self._tell(run, "", "cleaning its pod for the next one")
+                await self._report(run, "", "cleaning its pod for the next one")
                 await self._reuse.give_back(run.sandbox, pod, pool)
         pods = self._reuse.left_of(sandbox)
         step = teardown.next_step(pods, self._asked_seconds_ago(sandbox), self._grace_seconds(sandbox))
         if step.release:
             await self._release(run)
             return
-        going = [pod.metadata for pod in step.delete]
-        await asyncio.gather(*(self._pods.delete(pod.namespace, pod.name, pod.uid) for pod in going))
-        await self._tell(run, step.stuck)
+        await asyncio.gather(*(self._own_pods.delete(pod) for pod in step.delete))
+        await self._report(run, step.stuck)
         if step.again_in_seconds is not None:
-            self._queues.sandboxes.add_after(sandbox.uid, step.again_in_seconds)
+            self._queue.add_after(sandbox.uid, step.again_in_seconds)
 
     async def _release(self, run: Run) -> None:
         sandbox = run.sandbox
-        if await self._acquire.unseen_pod(sandbox):
-            self._queues.sandboxes.add_after(sandbox.uid, 0.2)
+        if await self._own_pods.delete_unseen(sandbox):
+            self._queue.add_after(sandbox.uid, 0.2)
             return
         if not await self._workspace_gone(run):
             return
-        written = await self._objects.remove_finalizer(run.sandbox)
-        if written is not None:
-            self._store.merge_sandbox(run.sandbox, written)
-            if names.FINALIZER in written.finalizers:
-                self._queues.sandboxes.add_after(sandbox.uid, _CONFLICT_SECONDS)
-                return
-        self._recorder.record(sandbox, Event.CLEANED, "nothing of it is left")
-        self._metrics.teardowns.labels("done").inc()
-        self._metrics.teardown_seconds.observe(max(0.0, self._asked_seconds_ago(sandbox)))
+        written = await self._writer.remove_finalizer(run.sandbox)
+        if written is not None and names.FINALIZER in written.finalizers:
+            self._queue.add_after(sandbox.uid, _CONFLICT_SECONDS)
+            return
+        self._reporting.cleaned(sandbox, self._asked_seconds_ago(sandbox))
         run.entry.stuck = False
 
     async def _workspace_gone(self, run: Run) -> bool:
@@ -93,22 +89,18 @@ class Teardown:
         if "deletionTimestamp" not in workspace["metadata"]:
             await self._workspaces.delete(workspace)
         elif late:
-            await self._tell(run, f"PersistentVolumeClaim {name} is still terminating")
+            await self._report(run, f"PersistentVolumeClaim {name} is still terminating")
         wait = _WORKSPACE_SECONDS if not late else teardown.STUCK_AFTER_SECONDS
-        self._queues.sandboxes.add_after(sandbox.uid, wait)
+        self._queue.add_after(sandbox.uid, wait)
         return False
 
-    async def _tell(self, run: Run, stuck: str, doing: str = "deleting its pod") -> None:
+    async def _report(self, run: Run, stuck: str, doing: str = "deleting its pod") -> None:
         sandbox = run.sandbox
-        if stuck and not run.entry.stuck:
-            self._recorder.record(sandbox, Event.TEARDOWN_STUCK, stuck)
-            self._metrics.teardowns.labels("stuck").inc()
-            _log.warning("teardown stuck", extra={"sandbox": sandbox.name, "why": stuck})
-        run.entry.stuck = bool(stuck)
+        self._reporting.stuck(run.entry, stuck)
         pool_name = sandbox.pool_name if isinstance(sandbox, SandboxRecord) else None
         facts = phase.Facts(sandbox.generation, sandbox.status, self._clock.now(), pool_name)
         try:
-            await self._statuses.write(sandbox, phase.terminating(facts, stuck, doing))
+            await self._writer.status(sandbox, phase.terminating(facts, stuck, doing))
         except errors.ApiError as error:
             if not error.not_found:
                 raise

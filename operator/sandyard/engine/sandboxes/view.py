@@ -5,10 +5,12 @@ from __future__ import annotations
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.parts import Parts
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.process.settings import Settings
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.store import Store
 from sandyard.sandbox import expiry
 from sandyard.sandbox.expiry import Terms
 from sandyard.sandbox.view import Claim, PoolFacts, SandboxView, UnreadableView
@@ -19,11 +21,11 @@ __all__ = ["Views"]
 class Views:
     """Makes views of Sandboxes as they are at this moment."""
 
-    def __init__(self, parts: Parts, claims: Claims, refill: Refill) -> None:
-        self._clock = parts.clock
-        self._store = parts.store
-        self._pausing = parts.settings.pausing
-        self._busy_cores = parts.settings.idle_cpu_cores
+    def __init__(self, store: Store, claims: Claims, refill: Refill, settings: Settings, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._pausing = settings.pausing
+        self._busy_cores = settings.idle_cpu_cores
         self._claims = claims
         self._refill = refill
 

@@ -1,0 +1,52 @@
+"""Starts pods: the rules that they must keep, the policies that stand before they do, the create."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sandyard.api.template import Template
+from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.process.metrics import Metrics
+from sandyard.podspec import containers, rules
+from sandyard.podspec.containers import Probe
+
+__all__ = ["Starts"]
+
+
+class Starts:
+    """What pools and Sandboxes share when they start a pod.
+
+    Parameters
+    ----------
+    allow_root
+        Whether pods may run as root in this installation.
+    """
+
+    def __init__(
+        self, pods: Pods, policies: Policies, isolation: Isolation, metrics: Metrics, *, allow_root: bool
+    ) -> None:
+        self._pods = pods
+        self._policies = policies
+        self._isolation = isolation
+        self._metrics = metrics
+        self._allow_root = allow_root
+
+    def probe(self) -> Probe:
+        """How a pod that is made now proves its isolation."""
+        return self._isolation.probe()
+
+    def violations(self, pod: Mapping[str, Any]) -> list[str]:
+        """What *pod* does that no pod of ours may, admission or not."""
+        return rules.violations(pod, allow_root=self._allow_root)
+
+    async def ensure_policies(self, namespace: str, template: Template) -> None:
+        """Return when every policy that a pod of *template* needs stands in *namespace*."""
+        await self._policies.ensure(namespace, *containers.reaches(template))
+
+    async def create(self, pod: Mapping[str, Any]) -> None:
+        """Send *pod*, and count it."""
+        await self._pods.create(pod)
+        self._metrics.pod_starts.labels("created").inc()

@@ -1,0 +1,64 @@
+"""Whether this process is alive and ready, and what its metrics say at a scrape."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sandyard.api.reasons import Phase
+from sandyard.engine.caches import Caches
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queues
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.state.store import Store
+
+__all__ = ["Health"]
+
+_BEAT_SECONDS = 1.0
+_STOPPED_SECONDS = 20.0
+_SILENT_SECONDS = 600.0
+
+
+class Health:
+    """What the process's HTTP server answers."""
+
+    def __init__(
+        self, caches: Caches, store: Store, queues: Queues, recorder: Recorder, metrics: Metrics, clock: Clock
+    ) -> None:
+        self.metrics = metrics
+        self._caches = caches
+        self._store = store
+        self._queues = queues
+        self._recorder = recorder
+        self._clock = clock
+        self._beat = clock.monotonic()
+
+    async def beat(self) -> None:
+        """Show that the event loop turns, until cancelled."""
+        while True:
+            self._beat = self._clock.monotonic()
+            await self._clock.sleep(_BEAT_SECONDS)
+
+    def alive(self) -> str:
+        """Why the process should be started anew; empty when it should not."""
+        now = self._clock.monotonic()
+        if now - self._beat > _STOPPED_SECONDS:
+            return "the event loop has stopped"
+        silent = self._caches.silent(now - _SILENT_SECONDS)
+        return f"{silent} watches are silent" if silent else ""
+
+    def not_ready(self) -> str:
+        """Why the process is not ready; empty when it is."""
+        return "" if self._caches.filled.is_set() else "caches are not filled yet"
+
+    def collect(self) -> None:
+        """Bring the gauges up to date."""
+        for queue in self._queues.all:
+            self.metrics.queue_length.labels(queue.name).set(len(queue))
+            self.metrics.queue_failures.labels(queue.name).set(queue.failures_total)
+        self.metrics.queue_length.labels("events").set(len(self._recorder))
+        self.metrics.teardown_stuck.set(sum(entry.stuck for entry in self._store.sandboxes.values()))
+        phases = Counter(entry.record.status.phase or Phase.PENDING for entry in self._store.sandboxes.values())
+        self.metrics.sandboxes.clear()
+        for phase, count in phases.items():
+            self.metrics.sandboxes.labels(phase).set(count)

@@ -1,0 +1,90 @@
+"""What is asked and done about the pod of one Sandbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandyard.api import names
+from sandyard.api.objects import Pod
+from sandyard.engine.cluster.kubelet_resync import KubeletResync
+from sandyard.engine.cluster.pods import Pods
+from sandyard.engine.loops.queues import Queue
+from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.state.records import AnySandbox, SandboxRecord
+from sandyard.kube import errors
+from sandyard.podspec import pod as podspec
+from sandyard.sandbox import steps, usage
+
+__all__ = ["OwnPods", "cold_pod_name"]
+
+
+class OwnPods:
+    """The pods of Sandboxes, and what the cluster knows of them beyond the watch."""
+
+    def __init__(self, pods: Pods, kubelet_resync: KubeletResync, queue: Queue) -> None:
+        self._pods = pods
+        self._kubelet_resync = kubelet_resync
+        self._queue = queue
+
+    async def look_up(self, run: Run, action: steps.LookUpPod) -> None:
+        """Ask the API server itself whether the pod is there."""
+        found = await self._pods.read(run.sandbox.namespace, action.name)
+        run.learn(pod_seen=found is not None and found["metadata"]["uid"] == action.uid)
+
+    async def delete(self, pod: Pod) -> None:
+        """Ask the pod to go, once."""
+        metadata = pod.metadata
+        if metadata.deletion_timestamp is None:
+            await self._pods.delete(metadata.namespace, metadata.name, metadata.uid)
+
+    async def resync_kubelet(self, run: Run, action: steps.ResyncKubelet) -> None:
+        """Make the kubelet look at the pod once it is overdue."""
+        wait = await self._kubelet_resync.consider(action.pod)
+        if wait is not None:
+            self._queue.add_after(run.sandbox.uid, max(0.1, wait))
+
+    async def ask_cpu_use(self, run: Run, action: steps.AskCpuUse) -> None:
+        """Ask the metrics API how much the pod works."""
+        try:
+            used = usage.read(await self._pods.metrics(action.pod))
+        except (errors.ApiError, errors.TransportError):
+            run.learn(cpu_asked=True, cpu_unknown=True)
+            return
+        run.learn(cpu_asked=True, cpu=used)
+
+    async def is_there(self, sandbox: SandboxRecord, pod_name: str) -> bool:
+        """Whether the pod of that name is the Sandbox's."""
+        return await self._find(sandbox, pod_name) is not None
+
+    async def delete_unseen(self, sandbox: AnySandbox) -> bool:
+        """Whether a pod of its own exists that the watch has not shown yet; it is deleted.
+
+        A Sandbox that is deleted right after its cold start was sent would otherwise be let
+        go with a pod on the way. Claimed pods are always seen first: they were warm before.
+        """
+        if sandbox.status.pod_uid or _only_claims(sandbox):
+            return False
+        name = cold_pod_name(sandbox)
+        found = await self._find(sandbox, name)
+        if found is None:
+            return False
+        await self._pods.delete(sandbox.namespace, name, found["metadata"]["uid"])
+        return True
+
+    async def _find(self, sandbox: AnySandbox, name: str) -> dict[str, Any] | None:
+        found = await self._pods.read(sandbox.namespace, name)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        return found if labels.get(names.LABEL_SANDBOX_UID) == sandbox.uid else None
+
+
+def cold_pod_name(sandbox: AnySandbox) -> str:
+    """Name of the pod that is started for the Sandbox alone, the same at each attempt."""
+    return podspec.cold_pod_name(sandbox.owner, sandbox.status.restarts or 0)
+
+
+def _only_claims(sandbox: AnySandbox) -> bool:
+    """Whether no pod was ever started for it alone."""
+    if not isinstance(sandbox, SandboxRecord) or sandbox.status.workspace_claim:
+        return False
+    spec = sandbox.spec
+    return spec.template is None and not spec.env and spec.network is None

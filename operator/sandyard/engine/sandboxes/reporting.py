@@ -1,0 +1,61 @@
+"""What is reported of a Sandbox: Events, counts, and how long its start took."""
+
+from __future__ import annotations
+
+import logging
+
+from sandyard.api.events import Event
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.state.records import AnySandbox
+from sandyard.engine.state.sandboxes import SandboxEntry
+from sandyard.sandbox.steps import Count, ObserveStart, Step
+
+__all__ = ["Reporting"]
+
+_log = logging.getLogger(__name__)
+
+
+class Reporting:
+    """Events and metrics of all Sandboxes."""
+
+    def __init__(self, recorder: Recorder, metrics: Metrics, clock: Clock) -> None:
+        self._recorder = recorder
+        self._metrics = metrics
+        self._clock = clock
+
+    def step(self, sandbox: AnySandbox, step: Step) -> None:
+        """The status of *step* has been written."""
+        if step.event is not None:
+            self._recorder.record(sandbox, *step.event)
+        for count in step.counts:
+            self._count(count)
+
+    def restart_clock(self, entry: SandboxEntry) -> None:
+        """Its present start begins now."""
+        entry.seen_at = self._clock.monotonic()
+
+    def started(self, entry: SandboxEntry, action: ObserveStart) -> None:
+        """It is Ready."""
+        self._metrics.claim_seconds.labels(action.kind).observe(self._clock.monotonic() - entry.seen_at)
+        if action.pod_seconds is not None:
+            self._metrics.start_seconds.observe(action.pod_seconds)
+
+    def stuck(self, entry: SandboxEntry, why: str) -> None:
+        """Its teardown makes no progress because of *why*; empty: it does."""
+        if why and not entry.stuck:
+            self._recorder.record(entry.record, Event.TEARDOWN_STUCK, why)
+            self._metrics.teardowns.labels("stuck").inc()
+            _log.warning("teardown stuck", extra={"sandbox": entry.record.name, "why": why})
+        entry.stuck = bool(why)
+
+    def cleaned(self, sandbox: AnySandbox, seconds: float) -> None:
+        """Its teardown has ended, after so many seconds."""
+        self._recorder.record(sandbox, Event.CLEANED, "nothing of it is left")
+        self._metrics.teardowns.labels("done").inc()
+        self._metrics.teardown_seconds.observe(max(0.0, seconds))
+
+    def _count(self, count: Count) -> None:
+        counters = {"claims": self._metrics.claims, "ended": self._metrics.ended, "expired": self._metrics.expired}
+        counters[count.counter].labels(*count.labels).inc()
