@@ -41,7 +41,7 @@ def test_a_waiting_claim_sees_its_place(kube: Kube, operator: OperatorProcess) -
     for number in range(3):
         kube.create(manifests.sandbox(f"s{number}", "python"))
         kube.wait_reason("sandbox", f"s{number}", "Ready", ["WaitingForPool"], 60)
-    assert "next in line" in kube.condition("sandbox", "s0", "Ready")["message"]  # type: ignore[index]
+    assert "next in the queue" in kube.condition("sandbox", "s0", "Ready")["message"]  # type: ignore[index]
     assert "2 ahead" in kube.condition("sandbox", "s2", "Ready")["message"]  # type: ignore[index]
     kube.scale("sandboxpool", "python", 1)
     for number in range(3):

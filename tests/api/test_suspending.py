@@ -136,7 +136,7 @@ def test_it_is_refused_where_nothing_would_be_kept(kube: Kube, operator: Operato
     kube.wait_reason("sandbox", "s", "Stalled", ["WorkspaceNotPersistent"], 60)
     assert kube.status("sandbox", "s")["phase"] == "Ready", "it runs on"
     want(kube, "s", "Running")
-    until("it is well", lambda: kube.condition("sandbox", "s", "Stalled")["status"] == "False")  # type: ignore[index]
+    until("it is healthy", lambda: kube.condition("sandbox", "s", "Stalled")["status"] == "False")  # type: ignore[index]
 
 
 def test_an_expired_one_is_suspended_and_goes_on_with_a_longer_life(kube: Kube, operator: OperatorProcess) -> None:

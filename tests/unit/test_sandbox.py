@@ -208,9 +208,9 @@ def test_a_sandbox_whose_pod_is_not_ready_does_not_say_ready() -> None:
 
 
 def test_the_place_in_a_line_costs_few_changes_of_the_message() -> None:
-    assert queue.place(0) == "next in line"
-    assert queue.place(3) == "3 ahead of it in line"
-    assert queue.place(10) == queue.place(19) == "more than 10 ahead of it in line"
+    assert queue.place(0) == "next in the queue"
+    assert queue.place(3) == "3 ahead of it in the queue"
+    assert queue.place(10) == queue.place(19) == "more than 10 ahead of it in the queue"
     assert len({queue.place(ahead) for ahead in range(10_000)}) < 50
 
 
@@ -233,7 +233,7 @@ def test_what_does_not_go_is_called_stuck_with_its_reason() -> None:
     assert teardown.next_step([going], patience - 1, 10).stuck == ""
     step = teardown.next_step([going], patience, 10)
     assert "example.com/hold" in step.stuck
-    assert step.again_in_seconds
+    assert step.requeue_after
     status = phase.terminating(facts(), step.stuck)
     assert condition(status, Condition.TEARDOWN_STUCK)[0] == "True"
 

@@ -14,7 +14,7 @@ class Event(Enum):
     """(reason, type, kinds of objects, what has happened); docs/reference.md is made from this."""
 
     READY = ("Ready", _NORMAL, (_SANDBOX, _POOL), "The Sandbox can be used; all sandboxes of the pool are warm.")
-    WAITING = ("Waiting", _WARNING, (_SANDBOX,), "It gets no pod for the time being; the message begins with why.")
+    WAITING = ("Waiting", _WARNING, (_SANDBOX,), "It is waiting for a pod; the message begins with why.")
     FAILED = ("Failed", _WARNING, (_SANDBOX,), "It could not be started and will not be; the message begins with why.")
     NOT_READY = ("NotReady", _WARNING, (_SANDBOX,), "It was Ready and is not: its probe fails, or its node is lost.")
     FINISHED = ("Finished", _NORMAL, (_SANDBOX,), "Its main process has ended: completed, error, OOM or eviction.")
@@ -22,7 +22,7 @@ class Event(Enum):
     PAUSED = ("Paused", _NORMAL, (_SANDBOX,), "Every process is stopped.")
     PAUSE_FAILED = ("PauseFailed", _WARNING, (_SANDBOX,), "Not every process could be stopped or continued.")
     SUSPENDED = ("Suspended", _NORMAL, (_SANDBOX,), "Its pod is gone, its workspace is kept.")
-    RESUMED = ("Resumed", _NORMAL, (_SANDBOX,), "It goes on after it was paused or suspended.")
+    RESUMED = ("Resumed", _NORMAL, (_SANDBOX,), "It has resumed after it was paused or suspended.")
     RESUME_FAILED = ("ResumeFailed", _WARNING, (_SANDBOX,), "No new pod could be started for it; it stays suspended.")
     NETWORK_CHANGED = ("NetworkChanged", _NORMAL, (_SANDBOX,), "Its network was switched while it ran.")
     EXPIRED = ("Expired", _NORMAL, (_SANDBOX,), "Its lifetime, its deadline or its idle time is over.")

@@ -77,7 +77,7 @@ class SandboxLifetime(ApiModel):
         Field(
             description="What happens when it expires. Delete: the Sandbox and everything of it is deleted. Stop: its "
             "pod is deleted, the Sandbox stays, in phase Expired. Suspend: its pod is deleted and its persistent "
-            "workspace kept; it goes on when its lifetime is extended (without workspace.persistent: Stop)."
+            "workspace kept; it resumes when its lifetime is extended (without workspace.persistent: Stop)."
         ),
     ] = "Delete"
     seconds_after_finished: Annotated[
@@ -99,11 +99,11 @@ class ClaimDefaults(ApiModel):
 
 
 class WarmProbe(ApiModel):
-    """A command that tells whether a sandbox is well; the kubelet runs it."""
+    """A command that shows whether a sandbox is healthy; the kubelet runs it."""
 
     command: Annotated[
         list[Annotated[str, Field(max_length=4096)]],
-        Field(min_length=1, max_length=64, description="Command, run in the sandbox; exit code 0 is well."),
+        Field(min_length=1, max_length=64, description="Command, run in the sandbox; exit code 0: healthy."),
     ]
     period_seconds: Annotated[int, Field(ge=1, le=3600, description="How often.")] = 30
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, description="How long it may take.")] = 2
@@ -125,7 +125,7 @@ class Warm(ApiModel):
         WarmProbe | None,
         Field(
             description="Health of warm and claimed sandboxes. One that fails while warm is replaced, one that fails "
-            "while claimed is not Ready until it is well again."
+            "while claimed is not Ready until it is healthy again."
         ),
     ] = None
 

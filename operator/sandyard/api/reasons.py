@@ -1,6 +1,6 @@
 """Condition types, their reasons, and the phases: the words a person reads in ``status``.
 
-A reason is one word in CamelCase that tells what to do next; every decision returns one, so
+A reason is one word in CamelCase that says what to do next; every decision returns one, so
 that the condition, the Event and the log line come from the same value.
 """
 

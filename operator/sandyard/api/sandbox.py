@@ -84,7 +84,7 @@ class SandboxSpec(ApiModel):
         Field(
             description="Running. Paused: every process is stopped and keeps its memory; it needs /bin/sh in the "
             "image. Suspended: its pod is deleted, its persistent workspace (workspace.persistent) is kept for the "
-            "next one. Its lifetime goes on meanwhile; idleSeconds does not while it is suspended."
+            "next one. Its lifetime continues meanwhile; idleSeconds does not while it is suspended."
         ),
     ] = "Running"
     lifetime: Annotated[
@@ -167,7 +167,7 @@ class SandboxStatus(ApiModel):
     ] = None
     activity_source: Annotated[
         Literal["Client", "CPU"] | None,
-        Field(description="What lastActivityAt goes by: a client's stamp, or CPU use as the metrics API tells it."),
+        Field(description="What lastActivityAt goes by: a client's stamp, or CPU use as the metrics API shows it."),
     ] = None
     workspace_claim: Annotated[
         str | None, Field(max_length=253, description="PersistentVolumeClaim that holds its workspace.")

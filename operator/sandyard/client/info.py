@@ -56,14 +56,14 @@ class SandboxInfo(dict[str, Any]):
         """Reason of the condition of type *kind*."""
         return str(self._condition(kind).get("reason", ""))
 
-    def told(self, kind: str) -> str:
+    def message(self, kind: str) -> str:
         """Message of the condition of type *kind*."""
         return str(self._condition(kind).get("message", ""))
 
     def trouble(self) -> SandboxError | None:
         """The error that says why the Sandbox will never be Ready (again); None while it may be."""
         reason = self.reason("Ready")
-        text = f"Sandbox {self.name!r}: {reason}: {self.told('Ready')}"
+        text = f"Sandbox {self.name!r}: {reason}: {self.message('Ready')}"
         if self.phase == "Terminating" or "deletionTimestamp" in self["metadata"]:
             return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
         if self.phase == "Expired":

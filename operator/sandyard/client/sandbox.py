@@ -303,7 +303,7 @@ class AsyncSandbox:
             return
         info = self._session.info
         raise info.trouble() or SandboxNotReady(
-            f"Sandbox {self.name!r} is not Ready within {timeout} s: {info.told('Ready')}",
+            f"Sandbox {self.name!r} is not Ready within {timeout} s: {info.message('Ready')}",
             phase=info.phase, sandbox=self.name, reason=info.reason("Ready"),
         )  # fmt: skip
 

@@ -37,6 +37,6 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # kopf tells of each event that it handles.
+    # kopf logs each event that it handles.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, root.level))
     logging.getLogger("aiohttp").setLevel(logging.WARNING)

@@ -27,7 +27,7 @@ _DRAIN_SECONDS = 5.0
 
 
 def main() -> None:
-    """Run until SIGTERM or SIGINT; exit status 1 when it could not go on."""
+    """Run until SIGTERM or SIGINT; exit status 1 when a part of it ended by itself."""
     try:
         settings = engine_settings.load()
         config = kube_config.load()

@@ -34,7 +34,7 @@ class PodState(StrEnum):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a pod does not get on; it may still do so by itself."""
+    """Why a pod makes no progress; it may still do so by itself."""
 
     reason: Reason
     message: str
@@ -211,8 +211,8 @@ def _ended(pod: Pod) -> Trouble:
         if ended is not None and ended.exit_code != 0:
             text = ended.message or ended.reason
             if status.name == names.SETUP_CONTAINER:
-                told = f"template.setup.command ended with exit code {ended.exit_code}: {text}"
-                return Trouble(Reason.SETUP_FAILED, told)
+                message = f"template.setup.command ended with exit code {ended.exit_code}: {text}"
+                return Trouble(Reason.SETUP_FAILED, message)
             return Trouble(Reason.PROBE_FAILED, f"{status.name} ended with exit code {ended.exit_code}: {text}")
     for status in pod.status.container_statuses:
         ended = status.state.terminated

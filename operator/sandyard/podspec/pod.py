@@ -70,10 +70,10 @@ def pod_name(owner_name: str, suffix: str) -> str:
 def cold_pod_name(sandbox: Owner, restarts: int = 0) -> str:
     """Name of the pod that is started for *sandbox* alone: the same each time it is tried.
 
-    A Sandbox that goes on after it was suspended gets a pod of another name each time.
+    A Sandbox that resumes after it was suspended gets a pod of another name each time.
     """
-    told = sandbox.uid if restarts == 0 else f"{sandbox.uid} {restarts}"
-    return pod_name(sandbox.name, hashlib.sha256(told.encode()).hexdigest()[:8])
+    identity = sandbox.uid if restarts == 0 else f"{sandbox.uid} {restarts}"
+    return pod_name(sandbox.name, hashlib.sha256(identity.encode()).hexdigest()[:8])
 
 
 def build(
@@ -103,7 +103,7 @@ def build(
     env
         Variables of the Sandbox, which override those of the template.
     health
-        Command that tells whether the sandbox is well (the pool's ``warm.probe``).
+        Command that shows whether the sandbox is healthy (the pool's ``warm.probe``).
     terms
         The pool's terms for a Sandbox that gets the pod at once.
     workspace

@@ -80,7 +80,7 @@ def unguarded(view: SandboxView | UnreadableView) -> Step | None:
 
 
 def unreadable(view: UnreadableView) -> Step | None:
-    """It is told what is wrong with it."""
+    """Its status says what is wrong with it."""
     return Step("unreadable", status=phase.failed(view.facts(), Reason.INVALID_SPEC, view.invalid))
 
 
@@ -244,10 +244,10 @@ def _wants_rest(view: SandboxView) -> tuple[Reason, str] | None:
     if not view.may_suspend or view.status.ended:
         return None
     if view.spec.desired_state == "Suspended":
-        return Reason.SUSPENDED, "as asked for; set desiredState to Running to go on"
+        return Reason.SUSPENDED, "as asked for; set desiredState to Running to resume"
     due = view.expiry()
     if view.ending == "Suspend" and due.at is not None and due.at <= view.now:
-        return due.reason, f"{due.message}; extend its lifetime to go on"
+        return due.reason, f"{due.message}; extend its lifetime to resume"
     return None
 
 
@@ -256,8 +256,8 @@ def _suspend(view: SandboxView, reason: Reason, message: str) -> Step:
         adopt = follow.workspace_to_adopt(view, view.pods[0])
         if adopt is not None:
             return adopt
-        going = tuple(steps.DeletePod(pod) for pod in view.pods)
-        return Step("suspending", status=phase.suspending(view.facts(), message), actions=going)
+        deletes = tuple(steps.DeletePod(pod) for pod in view.pods)
+        return Step("suspending", status=phase.suspending(view.facts(), message), actions=deletes)
     if view.answers.unseen_pod is None:
         return Step("suspending", actions=(steps.LookForUnseenPod(),), again=True)
     if view.answers.unseen_pod:
@@ -272,12 +272,12 @@ def _suspend(view: SandboxView, reason: Reason, message: str) -> Step:
 
 def _rest_or_resume(view: SandboxView) -> Step:
     # Of an attempt that has failed.
-    going = tuple(steps.DeletePod(pod) for pod in view.pods)
+    deletes = tuple(steps.DeletePod(pod) for pod in view.pods)
     stalled = view.status.condition(Condition.STALLED)
     if stalled is not None and stalled["status"] == "True" and view.status.observed_generation == view.generation:
         left = model.seconds(stalled["lastTransitionTime"]) + _RESUME_RETRY_SECONDS - view.now
         if left > 0:
-            return Step("resumes later", actions=going, requeue_after=left)
-    if going:
-        return Step("resumes when its old pod is gone", actions=going)
+            return Step("resumes later", actions=deletes, requeue_after=left)
+    if deletes:
+        return Step("resumes when its old pod is gone", actions=deletes)
     return Step("resumes", status=phase.resuming(view.facts()), actions=(steps.RestartClock(),), again=True)

@@ -26,8 +26,8 @@ _FREEZE_RETRY_SECONDS = 5.0
 def decide(view: SandboxView, pod: Pod, surplus: Sequence[Pod]) -> Step:
     """The next step for the Sandbox of *pod*; should it have two (a claim cut off and repeated), one is kept."""
     step = next(step for step in (rule(view, pod) for rule in RULES) if step is not None)
-    going = tuple(steps.DeletePod(other) for other in surplus)
-    return dataclasses.replace(step, actions=(*going, *step.actions))
+    deletes = tuple(steps.DeletePod(other) for other in surplus)
+    return dataclasses.replace(step, actions=(*deletes, *step.actions))
 
 
 # The rules
@@ -95,7 +95,7 @@ def network_to_switch(view: SandboxView, pod: Pod) -> Step | None:
     wanted = _wanted_reach(view, pod)
     if wanted is None or _as_wanted(pod, wanted) or _network_refused(view, pod):
         return None
-    switch = steps.SwitchNetwork(pod, wanted, view.generation, tell=view.status.running)
+    switch = steps.SwitchNetwork(pod, wanted, view.generation, post=view.status.running)
     return Step("network to switch", actions=(switch,), again=True)
 
 
@@ -138,7 +138,7 @@ def resumed(view: SandboxView, pod: Pod) -> Step | None:
     if not view.answers.report.done:
         return _not_frozen(view, pod)
     step = not_ready(view, pod) or ready(view, pod)
-    return dataclasses.replace(step, event=(Event.RESUMED, f"{view.answers.report.count} processes go on"))
+    return dataclasses.replace(step, event=(Event.RESUMED, f"{view.answers.report.count} processes resumed"))
 
 
 def not_ready(view: SandboxView, pod: Pod) -> Step | None:
@@ -173,8 +173,8 @@ def ready(view: SandboxView, pod: Pod) -> Step:
         )  # fmt: skip
     if before.claimed_at:
         return Step("ready", status=status)
-    told = f"in a new pod, {pod.metadata.name}, with its workspace"
-    return Step("ready", status=status, event=(Event.RESUMED, told))
+    message = f"in a new pod, {pod.metadata.name}, with its workspace"
+    return Step("ready", status=status, event=(Event.RESUMED, message))
 
 
 RULES = (
@@ -211,12 +211,12 @@ def lost(view: SandboxView, message: str) -> Step:
 
 def give_up(view: SandboxView, reason: Reason, message: str) -> Step:
     """It could not be started: it ends as Failed; one that has a workspace to lose is suspended."""
-    told = f"{reason.value}: {message}"
+    full = f"{reason.value}: {message}"
     if view.status.workspace_claim:
         status = phase.suspended(view.facts(), reason, message, stalled=True)
-        return Step("given up", status=status, event=(Event.RESUME_FAILED, told), requeue_after=0.01)
+        return Step("given up", status=status, event=(Event.RESUME_FAILED, full), requeue_after=0.01)
     return Step(
-        "given up", status=phase.failed(view.facts(), reason, message), event=(Event.FAILED, told),
+        "given up", status=phase.failed(view.facts(), reason, message), event=(Event.FAILED, full),
         counts=(Count("claims", (reason.value, "none")),), requeue_after=0.01,
     )  # fmt: skip
 

@@ -73,11 +73,11 @@ def script(*, stopped: bool) -> bytes:
 def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
     """Understand what the script has said; what it did not say is not believed."""
     lines = stdout.decode(errors="replace").splitlines()
-    told = next((line.split() for line in reversed(lines) if line.startswith("sandyard: ")), [])
-    if exit_code == 0 and len(told) == 3 and told[2].isdigit():
-        return Report(True, int(told[2]))
-    if len(told) > 2 and told[1] == "left":
-        return Report(False, why=f"processes {', '.join(told[2:12])} cannot be stopped or continued")
+    words = next((line.split() for line in reversed(lines) if line.startswith("sandyard: ")), [])
+    if exit_code == 0 and len(words) == 3 and words[2].isdigit():
+        return Report(True, int(words[2]))
+    if len(words) > 2 and words[1] == "left":
+        return Report(False, why=f"processes {', '.join(words[2:12])} cannot be stopped or continued")
     if exit_code in (126, 127) or "no such file" in message.lower():
         return Report(False, why="the image has no /bin/sh, which pausing needs")
     return Report(False, why=f"the script ended with exit code {exit_code}: {message or 'no message'}")

@@ -116,13 +116,13 @@ def ready(
                 f"closed after {proof.open_seconds:g} s, before the main process started")
         if proof.enforced
         else Finding(Condition.NETWORK_ENFORCED, False, Reason.NETWORK_NOT_ENFORCED,
-                     "handed out all the same: isolation.network is BestEffort")
+                     "used anyway: isolation.network is BestEffort")
     )  # fmt: skip
     runtime = (
         Finding(Condition.RUNTIME_ISOLATED, True, Reason.PROVEN, proof.runtime)
         if proof.isolated
         else Finding(Condition.RUNTIME_ISOLATED, False, Reason.RUNTIME_NOT_ISOLATED,
-                     "handed out all the same: isolation.runtime is BestEffort")
+                     "used anyway: isolation.runtime is BestEffort")
     )  # fmt: skip
     return facts.status(
         Phase.READY,
@@ -160,7 +160,7 @@ def pausing(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: bo
 
 def paused(facts: Facts, pod: Pod, count: int) -> Status:
     """Every process is stopped, as was looked up."""
-    message = f"{count} processes are stopped; set desiredState to Running to go on"
+    message = f"{count} processes are stopped; set desiredState to Running to resume"
     return facts.status(
         Phase.PAUSED,
         _at_rest(Reason.PAUSED, message),
@@ -178,7 +178,7 @@ def suspending(facts: Facts, message: str) -> Status:
 
 
 def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = False) -> Status:
-    """It has no pod, but its workspace is kept. *stalled*: it should go on and could not."""
+    """It has no pod, but its workspace is kept. *stalled*: it should resume and could not."""
     return facts.status(
         Phase.SUSPENDED,
         [*_at_rest(reason, message, stalled=stalled), Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED)],
@@ -187,7 +187,7 @@ def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = Fal
 
 
 def resuming(facts: Facts) -> Status:
-    """It goes on after it was suspended: a new pod is on the way."""
+    """It resumes after it was suspended: a new pod is on the way."""
     message = "starting a new pod with its workspace"
     fields: dict[str, Any] = {}
     if facts.before.workspace_claim:

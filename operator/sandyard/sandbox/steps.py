@@ -107,12 +107,12 @@ class Freeze:
 
 @dataclass(frozen=True)
 class SwitchNetwork:
-    """Give its pod the network that *generation* of its spec asks for; *tell*: by an Event, because it runs."""
+    """Give its pod the network that *generation* of its spec asks for; *post*: with an Event, because it runs."""
 
     pod: Pod
     reach: Reach
     generation: int
-    tell: bool
+    post: bool
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Step:
     status
         Written if it says something new; only then *event* and *counts* follow.
     event, counts
-        What is told, and counted; without a status they always are.
+        Posted and counted; without a status they always are.
     actions
         Carried out last, in their order.
     again

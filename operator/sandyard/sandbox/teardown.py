@@ -28,15 +28,15 @@ class Step:
         Pods to ask to go.
     release
         Take the finalizer off: nothing is left.
-    again_in_seconds
-        When to look again even if nothing happens.
+    requeue_after
+        Seconds after which to look again even if nothing happens.
     stuck
-        Why it does not get on; empty while it does.
+        Why it makes no progress; empty while it does.
     """
 
     delete: tuple[Pod, ...] = ()
     release: bool = False
-    again_in_seconds: float | None = None
+    requeue_after: float | None = None
     stuck: str = ""
 
 
@@ -54,20 +54,20 @@ def next_step(pods: Sequence[Pod], asked_seconds_ago: float, grace_seconds: floa
         return Step(release=True)
     running = tuple(pod for pod in pods if pod.metadata.deletion_timestamp is None)
     if running:
-        return Step(delete=running, again_in_seconds=grace_seconds + STUCK_AFTER_SECONDS)
+        return Step(delete=running, requeue_after=grace_seconds + STUCK_AFTER_SECONDS)
     left = grace_seconds + STUCK_AFTER_SECONDS - asked_seconds_ago
     if left > 0:
-        return Step(again_in_seconds=left)
-    return Step(stuck=_why(pods), again_in_seconds=STUCK_AFTER_SECONDS)
+        return Step(requeue_after=left)
+    return Step(stuck=_why(pods), requeue_after=STUCK_AFTER_SECONDS)
 
 
 def _why(pods: Sequence[Pod]) -> str:
-    told = []
+    reasons = []
     for pod in pods:
         if pod.metadata.finalizers:
-            told.append(f"pod {pod.metadata.name} has finalizers of others: {', '.join(pod.metadata.finalizers)}")
+            reasons.append(f"pod {pod.metadata.name} has finalizers of others: {', '.join(pod.metadata.finalizers)}")
         elif pod.spec.node_name:
-            told.append(f"pod {pod.metadata.name} is still terminating on node {pod.spec.node_name}")
+            reasons.append(f"pod {pod.metadata.name} is still terminating on node {pod.spec.node_name}")
         else:
-            told.append(f"pod {pod.metadata.name} is still terminating")
-    return "; ".join(told)
+            reasons.append(f"pod {pod.metadata.name} is still terminating")
+    return "; ".join(reasons)

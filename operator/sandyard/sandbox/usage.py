@@ -26,7 +26,7 @@ class Usage:
 
 
 def read(metrics: Mapping[str, Any] | None) -> Usage | None:
-    """The use that a ``PodMetrics`` object tells of; None where it says nothing that can be understood."""
+    """The use that a ``PodMetrics`` object shows; None where it says nothing that can be understood."""
     if metrics is None:
         return None
     try:

@@ -101,8 +101,8 @@ class Cluster:
                 if missing.not_found:
                     raise explain(error, name) from error
                 raise explain(missing, name) from missing
-            except errors.TransportError as again:
-                raise explain(again, name) from again
+            except errors.TransportError as repeated:
+                raise explain(repeated, name) from repeated
         except errors.ApiError as error:
             raise explain(error, name) from error
 

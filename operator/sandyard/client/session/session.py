@@ -76,7 +76,7 @@ class Session:
         """Raise if the last known state does not allow a command."""
         if not self.pod_name or self.info.phase != "Ready":
             raise self.info.trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} is {self.info.phase}: {self.info.told('Ready')}", phase=self.info.phase,
+                f"Sandbox {self.name!r} is {self.info.phase}: {self.info.message('Ready')}", phase=self.info.phase,
                 sandbox=self.name, reason=self.info.reason("Ready"),
             )  # fmt: skip
 
@@ -152,7 +152,7 @@ class Session:
         """
         await self.change({"desiredState": state})
         if not await self.reaches(state, None):
-            why = self.info.told("Stalled") or self.info.told("Ready")
+            why = self.info.message("Stalled") or self.info.message("Ready")
             raise self.info.trouble() or SandboxNotReady(
                 f"Sandbox {self.name!r} cannot be {state.lower()}: {why}",
                 phase=self.info.phase, sandbox=self.name, reason=self.info.reason("Stalled"),

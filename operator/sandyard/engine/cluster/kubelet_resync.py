@@ -1,4 +1,4 @@
-"""Makes the kubelet tell of a failed image pull at once.
+"""Makes the kubelet report a failed image pull at once.
 
 A kubelet that could not pull an image says so only when it syncs the pod again, ten seconds
 later (its backOffPeriod).  A change of the pod's metadata makes it sync at once; if it is in

@@ -94,7 +94,7 @@ class Pods:
         """Ask a pod that is nobody's to go; False if it is gone already, or was claimed or changed otherwise.
 
         A request that is cut off may take place later than it seems: by then somebody may have
-        the pod, and the version tells.
+        the pod, and the version shows it.
         """
         return await self._writer.delete(_path(pod), pod.metadata.uid, pod.metadata.resource_version)
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from sandyard.kube import errors
+from sandyard.kube import backoff, errors
 
 __all__ = ["WorkQueue"]
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY_SECONDS = 0.05
-_LAST_DELAY_SECONDS = 30.0
+_LONGEST_DELAY_SECONDS = 30.0
 
 
 def _one_group(_key: str) -> str:
@@ -122,7 +121,7 @@ class WorkQueue:
         self.failures_total += 1
         count = self._failures.get(key, 0) + 1
         self._failures[key] = count
-        delay = min(_FIRST_DELAY_SECONDS * 2 ** min(count - 1, 12), _LAST_DELAY_SECONDS) * random.uniform(0.75, 1.25)
+        delay = backoff.pause_seconds(count - 1, _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
         if isinstance(error, errors.ApiError):
             delay = max(delay, error.retry_after_seconds or 0.0)
         expected = isinstance(error, (errors.ApiError, errors.TransportError))

@@ -61,7 +61,7 @@ class Metrics:
             buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 160), registry=self.registry,
         )  # fmt: skip
         self.teardown_stuck = Gauge(
-            "sandyard_teardown_stuck", "Sandboxes whose teardown does not get on.", registry=self.registry
+            "sandyard_teardown_stuck", "Sandboxes whose teardown makes no progress.", registry=self.registry
         )
         self.scrubs = Counter(
             "sandyard_scrubs", "Used pods that were cleaned for the next Sandbox, by result.", ["result"],

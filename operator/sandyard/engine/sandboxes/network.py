@@ -29,7 +29,7 @@ class Networks:
         await self._policies.ensure(run.sandbox.namespace, action.reach)
         labels = {names.LABEL_ALLOW: None, names.LABEL_INGRESS: None, **network.labels(action.reach)}
         await self._pods.relabel_network(action.pod, labels)
-        if action.tell:
+        if action.post:
             self._recorder.record(run.sandbox, Event.NETWORK_CHANGED, f"egress {action.reach.network.egress}")
         run.learn(switched_generation=action.generation)
 

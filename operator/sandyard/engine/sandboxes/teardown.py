@@ -61,8 +61,8 @@ class Teardown:
             return
         await asyncio.gather(*(self._own_pods.delete(pod) for pod in step.delete))
         await self._report(run, step.stuck)
-        if step.again_in_seconds is not None:
-            self._queue.add_after(sandbox.uid, step.again_in_seconds)
+        if step.requeue_after is not None:
+            self._queue.add_after(sandbox.uid, step.requeue_after)
 
     async def _release(self, run: Run) -> None:
         sandbox = run.sandbox

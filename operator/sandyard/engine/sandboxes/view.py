@@ -80,7 +80,7 @@ class Views:
         claim = self._claims.of(uid)
         if claim is None:
             return Claim()
-        # Its place is asked for only where it is told.
+        # Its place is asked for only where the status shows it.
         ahead = self._claims.place(uid) if run.answers.claim_tried else 0
         return Claim(self._clock.monotonic() - claim.since, ahead, open=True)
 
@@ -90,8 +90,8 @@ class Views:
         if not run.answers.claim_tried or run.answers.start is not None:
             return PoolFacts(pool.name, pool.spec, pool.deleting)
         failure = self._refill.failure(pool)
-        told = (failure.reason, failure.message) if failure is not None else None
-        return PoolFacts(pool.name, pool.spec, pool.deleting, self._refill.at_maximum(pool), told)
+        why = (failure.reason, failure.message) if failure is not None else None
+        return PoolFacts(pool.name, pool.spec, pool.deleting, self._refill.at_maximum(pool), why)
 
     def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None) -> Terms:
         """What its pool says about lifetimes; of the time of the claim when the pool is gone."""
