@@ -15,6 +15,7 @@ from aiohttp import web
 
 from sandyard.api.objects import Generic
 from sandyard.kube import config, errors
+from sandyard.kube import informer as informer_module
 from sandyard.kube.client import Client, Resource
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.informer import Informer
@@ -212,6 +213,35 @@ async def test_errors_and_silence_do_not_end_the_watch() -> None:
         await until(lambda: (None, "late") in changes)
 
 
+async def test_failures_in_a_row_wait_longer_each_time_and_a_stream_that_ended_well_forgives_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures: list[int] = []
+
+    def pause_seconds(count: int, _first: float, _longest: float) -> float:
+        failures.append(count)
+        return 0.001
+
+    monkeypatch.setattr(informer_module, "pause_seconds", pause_seconds)
+    script = Script()
+    script.streams = [500, 500, [], 500, [{"type": "ADDED", "object": thing("late", 2)}]]
+    async with informed(script) as (_, changes):
+        await until(lambda: (None, "late") in changes)
+    assert failures[:3] == [0, 1, 0]
+
+
+async def test_nobody_begins_before_everything_that_was_listed_is_known() -> None:
+    script, early = Script(), list[bool]()
+    script.items = [thing(name, 1) for name in ("a", "b", "c")]
+    async with serve(script.handle) as client:
+        informer = Informer(client, "/api/v1/things", Generic, lambda *_: early.append(informer.synced.is_set()))
+        task = asyncio.create_task(informer.run())
+        await asyncio.wait_for(informer.synced.wait(), 5)
+        task.cancel()
+        await asyncio.wait({task})
+    assert early == [False] * 3
+
+
 async def test_a_refusal_is_told_with_its_reason() -> None:
     async def refuse(_request: web.Request) -> web.Response:
         body = {"reason": "AlreadyExists", "message": "pods 'a' already exists"}
@@ -257,6 +287,21 @@ async def test_requests_are_observed_by_verb_and_resource() -> None:
         await client.merge_patch(Resource("sandyard.dev/v1alpha1", "sandboxes").path("ns", "a", "status"), {})
         await client.items(Resource("v1", "pods").path())
     assert seen == [("GET", "pods", "200"), ("PATCH", "sandboxes/status", "200"), ("LIST", "pods", "200")]
+
+
+async def test_a_request_without_a_reply_is_observed_as_an_error() -> None:
+    seen: list[str] = []
+
+    async def cut(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with serve(cut) as client:
+        client._observer = lambda _verb, _resource, code, _seconds: seen.append(code)
+        with pytest.raises(errors.TransportError):
+            await client.merge_patch("/api/v1/namespaces/ns/pods/a", {})
+    assert seen == ["error"]
 
 
 def test_paths() -> None:

@@ -228,3 +228,50 @@ async def test_a_holder_that_was_stopped_for_too_long_does_not_renew(api: Api, c
     await made.keep()
     assert api.writes == before
     assert not made.held
+
+
+async def test_others_wait_as_long_as_the_holder_asks_for(api: Api, clock: Clock) -> None:
+    """During an upgrade that shortens the duration, the holder still goes by the longer one."""
+    holder = Lease(cast("Client", api), "sandyard-system", "sandyard", "a", 3 * DURATION)
+    await holder.acquire()
+    other = candidate(api, "b")
+    assert not await other._attempt()
+    clock.now += 2 * DURATION
+    assert holder.valid
+    assert not await other._attempt()
+
+
+async def test_of_two_that_create_it_at_once_one_has_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = candidate(api, "a"), candidate(api, "b")
+    make = api.create
+
+    async def overtaken(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        monkeypatch.setattr(api, "create", make)
+        assert await first._attempt()
+        return await make(path, body)
+
+    monkeypatch.setattr(api, "create", overtaken)
+    assert not await second._attempt()
+    assert not second.valid
+    assert first.valid
+
+
+async def test_a_lease_tells_since_when_it_has_its_holder(api: Api, clock: Clock) -> None:
+    made = await holding(api)
+    assert api.body is not None
+    acquired = api.body["spec"]["acquireTime"]
+    clock.now += 2
+    assert await made._attempt()
+    assert api.body["spec"]["acquireTime"] == acquired
+    assert api.body["spec"]["renewTime"] != acquired
+    clock.now += 2
+    await made.release()
+    assert await candidate(api, "b")._attempt()
+    assert api.body["spec"]["acquireTime"] != acquired
+
+
+async def test_a_process_that_ends_without_an_api_server_ends_all_the_same(api: Api) -> None:
+    made = await holding(api)
+    api.fault = errors.TransportError("cut off")
+    await made.release()
+    assert not made.held

@@ -24,8 +24,14 @@ def failure(code: str) -> bytes:
 
 
 @asynccontextmanager
-async def served(script: Script, protocol: str = "v5.channel.k8s.io", refuse: int = 0) -> AsyncIterator[Client]:
+async def served(
+    script: Script, protocol: str = "v5.channel.k8s.io", refuse: int = 0, asked: dict[str, str] | None = None
+) -> AsyncIterator[Client]:
+    """A server of execs; *asked* is filled with what the query of the request says."""
+
     async def handle(request: web.Request) -> web.StreamResponse:
+        if asked is not None:
+            asked.update(request.query)
         if request.headers["Accept"] != "*/*":
             return web.Response(status=406)
         if refuse:
@@ -97,6 +103,67 @@ async def test_output_beyond_the_limit_is_dropped_and_said() -> None:
     async with served(script) as client:
         done = await run(client, limit=2500)
     assert (len(done.stdout), done.truncated) == (2500, True)
+
+
+async def test_output_that_was_dropped_is_said_though_little_follows_on_the_other_stream() -> None:
+    async def script(socket: web.WebSocketResponse) -> None:
+        for frame in (b"\x01" + b"y" * 1000, b"\x02end", SUCCESS):
+            await socket.send_bytes(frame)
+
+    async with served(script) as client:
+        assert (await run(client, limit=500)).truncated
+        assert not (await run(client, limit=1000)).truncated
+
+
+async def test_one_that_ends_without_reading_its_input_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_self: remotecommand.Exec, _frame: bytes) -> None:
+        raise errors.TransportError("exec: Cannot write to closing transport")
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.send_bytes(failure("3"))
+
+    monkeypatch.setattr(remotecommand.Exec, "_send", broken)
+    async with served(script) as client:
+        assert (await run(client, b"x" * 1000)).exit.code == 3
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_a_terminal_has_its_size_and_no_stream_of_errors(tty: bool) -> None:
+    sent: list[bytes] = []
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        sent.append((await socket.receive()).data)
+        await socket.send_bytes(SUCCESS)
+
+    asked: dict[str, str] = {}
+    async with (
+        served(script, asked=asked) as client,
+        remotecommand.open_exec(client, "/pods/p", ["x"], container="c", tty=tty) as process,
+    ):
+        await process.resize(120, 40)
+        assert [piece async for piece in process] == []
+    assert sent == [b'\x04{"Width":120,"Height":40}']
+    assert (asked["tty"], asked["stderr"]) == (("true", "false") if tty else ("false", "true"))
+
+
+async def test_a_silent_stream_is_kept_alive_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a frame: load balancers count no pings."""
+    monkeypatch.setattr(remotecommand, "_KEEP_ALIVE_SECONDS", 0.01)
+    sent: list[bytes] = []
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        for _ in range(3):
+            sent.append((await socket.receive()).data)
+        await socket.send_bytes(SUCCESS)
+
+    async with (
+        served(script) as client,
+        remotecommand.open_exec(client, "/pods/p", ["x"], container="c") as process,
+        asyncio.timeout(5),
+    ):
+        await process.resize(120, 40)
+        assert [piece async for piece in process] == []
+    assert sent == [b'\x04{"Width":120,"Height":40}'] * 3
 
 
 async def test_a_stream_that_breaks_off_is_no_success() -> None:
