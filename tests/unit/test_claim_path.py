@@ -376,3 +376,20 @@ def test_a_sandbox_that_is_to_resume_while_it_is_being_suspended_resumes() -> No
     assert after["podUID"] != before["podUID"]
     assert after["workspaceClaim"] == before["workspaceClaim"]
     world.close()
+
+
+def test_a_pod_that_was_set_aside_for_one_who_leaves_is_the_next_ones_at_once() -> None:
+    world = World(action="Wait", maximum=2)
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    world.settle()
+    for name in ("s0", "leaves", "next"):
+        world.claim(name)
+        work(world, 2)
+    world.start_pod(world.free()[0]["metadata"]["name"])
+    world.deliver("pods", 100)
+    world.work()
+    assert world.operator.work.store.reserved_for(world.free()[0]["metadata"]["uid"]), "it is not set aside"
+    world.api.remove(("sandboxes", "leaves"))
+    work(world, 3)
+    assert status(world, "next")["phase"] == "Ready"
+    world.close()
