@@ -1,4 +1,4 @@
-"""What the chart installs: rights that are used and no others, an operator that is itself confined, values that hold.
+"""What the chart installs: an operator that is itself confined, values that hold, policies that bind.
 
 Helm renders it; no API server is asked here (`test_admission` and `test_admission_rules` ask one).
 """
@@ -14,109 +14,6 @@ import yaml
 from localcluster import paths
 from sandyard.engine.process import settings
 from tests.support import chart
-
-Rules = set[tuple[str, str, str]]
-
-
-def rules(role: dict[str, Any]) -> Rules:
-    """(group, resource, verb), with the names that a rule is bound to."""
-    found: Rules = set()
-    for rule in role["rules"]:
-        names = f"={','.join(rule['resourceNames'])}" if "resourceNames" in rule else ""
-        assert set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}
-        found |= {(group, resource + names, verb) for group in rule["apiGroups"] for resource in rule["resources"]
-                  for verb in rule["verbs"]}  # fmt: skip
-    return found
-
-
-def verbs(group: str, resource: str, *words: str) -> Rules:
-    return {(group, resource, word) for word in words}
-
-
-OPERATOR = (
-    verbs("sandyard.dev", "sandboxes", "get", "list", "watch", "patch", "delete")
-    | verbs("sandyard.dev", "sandboxpools", "get", "list", "watch", "patch")
-    | verbs("sandyard.dev", "sandboxes/status", "patch")
-    | verbs("sandyard.dev", "sandboxpools/status", "patch")
-    | verbs("", "pods", "get", "list", "watch", "create", "patch", "delete")
-    | verbs("networking.k8s.io", "networkpolicies", "list", "watch", "create", "patch", "delete")
-    | verbs("", "events", "create")
-    | verbs("", "persistentvolumeclaims", "get", "list", "patch", "delete")
-    | verbs("metrics.k8s.io", "pods", "get")
-)
-EXEC = verbs("", "pods/exec", "get", "create")
-DRAIN = verbs("sandyard.dev", "sandboxes", "list", "delete") | verbs("sandyard.dev", "sandboxpools", "list", "delete")
-LEASE = verbs("coordination.k8s.io", "leases", "create") | verbs(
-    "coordination.k8s.io", "leases=sandyard", "get", "update"
-)
-API_SERVERS = verbs("discovery.k8s.io", "endpointslices", "list", "watch")
-
-
-def test_the_operator_has_the_rights_that_it_uses_and_no_others() -> None:
-    objects = chart.render()
-    assert rules(chart.one(objects, "ClusterRole", "sandyard")) == OPERATOR | EXEC
-    assert rules(chart.one(objects, "ClusterRole", "sandyard-drain")) == DRAIN
-    assert rules(chart.one(objects, "Role", "sandyard-lease", "sandyard-system")) == LEASE
-    assert rules(chart.one(objects, "Role", "sandyard-api-servers", "default")) == API_SERVERS
-    assert len(chart.selected(objects, "ClusterRole")) == 2
-    assert len(chart.selected(objects, "Role")) == 2
-
-
-@pytest.mark.parametrize(
-    ("pausing", "scrubbing", "right"),
-    [(True, True, True), (True, False, True), (False, True, True), (False, False, False)],
-)
-def test_the_right_to_exec_is_there_for_those_who_need_it_and_narrowed_then(
-    pausing: bool, scrubbing: bool, right: bool
-) -> None:
-    objects = chart.render({"pausing.enabled": pausing, "scrubbing.enabled": scrubbing})
-    assert rules(chart.one(objects, "ClusterRole", "sandyard")) == (OPERATOR | EXEC if right else OPERATOR)
-    narrowed = bool(chart.selected(objects, "ValidatingAdmissionPolicy", "sandyard-exec"))
-    assert narrowed is right
-    assert bool(chart.selected(objects, "ValidatingAdmissionPolicyBinding", "sandyard-exec")) is right
-
-
-def test_each_right_is_bound_to_its_own_account_and_to_nobody_else() -> None:
-    objects = chart.render()
-    bound = {}
-    for kind in ("ClusterRoleBinding", "RoleBinding"):
-        for binding in chart.selected(objects, kind):
-            role, subjects = binding["roleRef"], binding["subjects"]
-            key = (kind, binding["metadata"].get("namespace"), role["kind"], role["name"])
-            bound[key] = [(s["kind"], s["name"], s["namespace"]) for s in subjects]
-    operator = [("ServiceAccount", "sandyard", "sandyard-system")]
-    assert bound == {
-        ("ClusterRoleBinding", None, "ClusterRole", "sandyard"): operator,
-        ("ClusterRoleBinding", None, "ClusterRole", "sandyard-drain"): [
-            ("ServiceAccount", "sandyard-drain", "sandyard-system")
-        ],
-        ("RoleBinding", "sandyard-system", "Role", "sandyard-lease"): operator,
-        ("RoleBinding", "default", "Role", "sandyard-api-servers"): operator,
-    }
-
-
-def test_namespaces_that_are_listed_are_served_and_no_others() -> None:
-    objects = chart.render({"namespaces": ["a", "b"]})
-    assert not chart.selected(objects, "ClusterRole")
-    assert not chart.selected(objects, "ClusterRoleBinding")
-    for space in ("a", "b"):
-        assert rules(chart.one(objects, "Role", "sandyard", space)) == OPERATOR | EXEC
-        assert rules(chart.one(objects, "Role", "sandyard-drain", space)) == DRAIN
-        for name in ("sandyard", "sandyard-drain"):
-            binding = chart.one(objects, "RoleBinding", name, space)
-            assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-            assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": "sandyard-system"}]
-    assert {role["metadata"]["namespace"] for role in chart.selected(objects, "Role")} == {
-        "a", "b", "default", "sandyard-system",
-    }  # fmt: skip
-    assert environment(objects)["SANDYARD_WATCH_NAMESPACES"] == "a,b"
-    drain = chart.one(objects, "Job")["spec"]["template"]["spec"]["containers"][0]
-    assert drain["args"] == ["--timeout-seconds=300", "--namespace=a", "--namespace=b"]
-
-
-def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
-    container = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    return {item["name"]: item["value"] for item in container["env"]}
 
 
 @pytest.mark.parametrize(
@@ -139,15 +36,15 @@ def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_each_value_reaches_the_setting_that_it_is_for(key: str, value: Any, field: str, expected: Any) -> None:
-    default = settings.load(environment(chart.render()))
-    made = settings.load(environment(chart.render({key: value})))
+    default = settings.load(chart.environment(chart.render()))
+    made = settings.load(chart.environment(chart.render({key: value})))
     assert getattr(made, field) == expected
     changed = {name for name in vars(made) if name != "identity" and getattr(made, name) != getattr(default, name)}
     assert changed == {field}
 
 
 def test_without_a_word_the_chart_is_as_strict_as_the_operator() -> None:
-    ours, chosen = settings.load({}), settings.load(environment(chart.render()))
+    ours, chosen = settings.load({}), settings.load(chart.environment(chart.render()))
     differing = {name for name in vars(ours) if getattr(ours, name) != getattr(chosen, name)}
     assert differing == {"identity", "probe_image"}
 
@@ -164,7 +61,7 @@ def test_the_operator_and_the_probe_are_one_image_by_its_digest_if_there_is_one(
         objects = chart.render(values)
         images = {container["image"] for item in pods(objects) for container in item["containers"]}
         assert images == {image}
-        assert environment(objects)["SANDYARD_PROBE_IMAGE"] == image
+        assert chart.environment(objects)["SANDYARD_PROBE_IMAGE"] == image
 
 
 def pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -312,9 +209,9 @@ def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
 def test_policies_speak_of_the_very_account_that_the_operator_runs_as() -> None:
     objects = chart.render(release="mine", namespace="there")
     account = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
-    assert (account, environment(objects)["SANDYARD_NAMESPACE"]) == ("mine", "there")
-    assert environment(objects)["SANDYARD_LEASE_NAME"] == "mine"
-    assert rules(chart.one(objects, "Role", "mine-lease", "there")) >= verbs(
+    assert (account, chart.environment(objects)["SANDYARD_NAMESPACE"]) == ("mine", "there")
+    assert chart.environment(objects)["SANDYARD_LEASE_NAME"] == "mine"
+    assert chart.rules(chart.one(objects, "Role", "mine-lease", "there")) >= chart.verbs(
         "coordination.k8s.io", "leases=mine", "get", "update"
     )
     users = set()

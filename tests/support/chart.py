@@ -13,11 +13,13 @@ import yaml
 
 from localcluster import paths, tools
 
-__all__ = ["CHART", "one", "render", "rendered", "selected"]
+__all__ = ["CHART", "environment", "one", "render", "rendered", "rules", "selected", "verbs"]
 
 CHART = paths.REPOSITORY / "charts" / "sandyard"
 _MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
+# (group, resource, verb)
+Rules = set[tuple[str, str, str]]
 Object = dict[str, Any]
 
 
@@ -68,3 +70,25 @@ def one(objects: list[Object], kind: str, name: str = "", namespace: str | None 
     """The only one of them."""
     (found,) = selected(objects, kind, name, namespace)
     return found
+
+
+def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
+    """What the operator's container is given."""
+    container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return {item["name"]: item["value"] for item in container["env"]}
+
+
+def rules(role: dict[str, Any]) -> Rules:
+    """(group, resource, verb), with the names that a rule is bound to."""
+    found: Rules = set()
+    for rule in role["rules"]:
+        names = f"={','.join(rule['resourceNames'])}" if "resourceNames" in rule else ""
+        assert set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}
+        found |= {(group, resource + names, verb) for group in rule["apiGroups"] for resource in rule["resources"]
+                  for verb in rule["verbs"]}  # fmt: skip
+    return found
+
+
+def verbs(group: str, resource: str, *words: str) -> Rules:
+    """Rights to do *words* to one resource."""
+    return {(group, resource, word) for word in words}
