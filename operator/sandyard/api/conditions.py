@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandyard.api import model
+from sandyard.api import rfc3339
 from sandyard.api.reasons import Condition, Reason
 
 __all__ = ["Finding", "find", "merge", "same"]
@@ -47,7 +47,7 @@ def merge(
                 "reason": finding.reason.value,
                 "message": printable(finding.message),
                 "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if old and unchanged else model.timestamp(now),
+                "lastTransitionTime": old["lastTransitionTime"] if old and unchanged else rfc3339.timestamp(now),
             }
         )
     return merged

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any
 
 import pydantic
 from pydantic.alias_generators import to_camel
 
-__all__ = ["ApiModel", "ConditionStatus", "Selector", "rules", "timestamp"]
+from sandyard.api import quantity
+from sandyard.api.rfc3339 import seconds, timestamp
+
+__all__ = ["ApiModel", "ConditionStatus", "Quantity", "Selector", "rules", "seconds", "timestamp"]
 
 
 class ApiModel(pydantic.BaseModel):
@@ -26,23 +28,19 @@ def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
-def timestamp(moment: float) -> str:
-    """RFC 3339 in UTC with microseconds; *moment* in seconds since the epoch."""
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _quantity(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError("a quantity is a string or an integer")
+    quantity.parse(value)
+    return str(value)
 
 
-def seconds(text: str) -> float:
-    """Seconds since the epoch of an RFC 3339 time.
-
-    Raises
-    ------
-    ValueError
-        *text* is not a time with a zone.
-    """
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment.timestamp()
+# In the CRD this is an int-or-string; the generator knows it by this marker.
+Quantity = Annotated[
+    str,
+    pydantic.BeforeValidator(_quantity),
+    pydantic.WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": quantity.PATTERN, "maxLength": 32}),
+]
 
 
 class ConditionStatus(ApiModel):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import pydantic
-
-__all__ = ["PATTERN", "Quantity", "between", "parse"]
+__all__ = ["PATTERN", "between", "parse"]
 
 # The grammar of k8s.io/apimachinery/pkg/api/resource, without a sign: no size is negative.
 PATTERN: Final = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|e[0-9]{1,2})?$"
@@ -50,18 +48,3 @@ def between(low: str, high: str, default_unit: str) -> dict[str, Any]:
     )
     message = f"must be a quantity from {low} to {high}, for example {default_unit}"
     return {"x-kubernetes-validations": [{"rule": rule, "message": message}]}
-
-
-def _check(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError("a quantity is a string or an integer")
-    parse(value)
-    return str(value)
-
-
-# In the CRD this is an int-or-string; the generator knows it by this marker.
-Quantity = Annotated[
-    str,
-    pydantic.BeforeValidator(_check),
-    pydantic.WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": PATTERN, "maxLength": 32}),
-]

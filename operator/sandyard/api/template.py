@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api import quantity
-from sandyard.api.model import ApiModel, rules
+from sandyard.api.model import ApiModel, Quantity, rules
 from sandyard.api.network import Dns, Network
 
 __all__ = [
@@ -50,14 +50,14 @@ class Requests(ApiModel):
     """What the scheduler sets aside."""
 
     cpu: Annotated[
-        quantity.Quantity | None,
+        Quantity | None,
         Field(
             description="CPU to set aside; default: a tenth of the limit, because an idle sandbox needs little.",
             json_schema_extra=quantity.between("1m", "1k", "100m"),
         ),
     ] = None
     memory: Annotated[
-        quantity.Quantity | None,
+        Quantity | None,
         Field(
             description="Memory to set aside; default: the limit.",
             json_schema_extra=quantity.between("1Mi", "16Ti", "256Mi"),
@@ -84,18 +84,18 @@ class Resources(ApiModel):
     )
 
     cpu: Annotated[
-        quantity.Quantity,
+        Quantity,
         Field(description="CPU limit in cores.", json_schema_extra=quantity.between("10m", "1k", "500m")),
     ] = "1"
     memory: Annotated[
-        quantity.Quantity,
+        Quantity,
         Field(
             description="Memory limit; beyond it the sandbox is OOM-killed.",
             json_schema_extra=quantity.between("16Mi", "16Ti", "512Mi"),
         ),
     ] = "512Mi"
     ephemeral_storage: Annotated[
-        quantity.Quantity,
+        Quantity,
         Field(
             description="Limit of everything written to disk (root file system, volumes, logs); beyond it the pod is "
             "evicted.",
@@ -123,7 +123,7 @@ class Volume(ApiModel):
     """A volume that lives and dies with the pod."""
 
     size_limit: Annotated[
-        quantity.Quantity | None,
+        Quantity | None,
         Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "256Mi")),
     ] = None
     medium: Annotated[
@@ -136,7 +136,7 @@ class Persistent(ApiModel):
     """A PersistentVolumeClaim of the sandbox's own; it goes when the Sandbox is deleted."""
 
     size: Annotated[
-        quantity.Quantity,
+        Quantity,
         Field(description="Storage to ask for.", json_schema_extra=quantity.between("1Mi", "64Ti", "1Gi")),
     ]
     storage_class_name: Annotated[
@@ -166,7 +166,7 @@ class Workspace(Volume):
     ] = None
 
     size_limit: Annotated[
-        quantity.Quantity,
+        Quantity,
         Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "512Mi")),
     ] = "512Mi"
 
@@ -175,7 +175,7 @@ class Tmp(Volume):
     """The volume at /tmp."""
 
     size_limit: Annotated[
-        quantity.Quantity,
+        Quantity,
         Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "128Mi")),
     ] = "128Mi"
 

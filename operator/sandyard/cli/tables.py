@@ -11,7 +11,7 @@ from typing import Any
 import click
 import yaml
 
-from sandyard.api import conditions, model, names
+from sandyard.api import conditions, names, rfc3339
 
 __all__ = [
     "BACKGROUND",
@@ -95,12 +95,12 @@ def _ready(field: str) -> Callable[[Mapping[str, Any]], object]:
 
 
 def _age(item: Mapping[str, Any]) -> str:
-    return age(time.time() - model.seconds(item["metadata"]["creationTimestamp"]))
+    return age(time.time() - rfc3339.seconds(item["metadata"]["creationTimestamp"]))
 
 
 def _left(item: Mapping[str, Any]) -> str:
     expires = item.get("status", {}).get("expiresAt")
-    return age(model.seconds(expires) - time.time()) if expires else ""
+    return age(rfc3339.seconds(expires) - time.time()) if expires else ""
 
 
 SANDBOXES: Columns = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sandyard.api import model
+from sandyard.api import rfc3339
 from sandyard.client.errors import (
     PoolExhausted,
     SandboxCreateError,
@@ -39,13 +39,13 @@ class SandboxInfo(dict[str, Any]):
     @property
     def created_at(self) -> float:
         """When the Sandbox was created, in seconds since the epoch."""
-        return model.seconds(self["metadata"]["creationTimestamp"])
+        return rfc3339.seconds(self["metadata"]["creationTimestamp"])
 
     @property
     def expires_at(self) -> float | None:
         """When the Sandbox expires, in seconds since the epoch; None: never."""
         expires = self.get("status", {}).get("expiresAt")
-        return model.seconds(expires) if expires else None
+        return rfc3339.seconds(expires) if expires else None
 
     @property
     def stalled(self) -> bool:

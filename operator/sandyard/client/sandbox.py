@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sandyard.api import model, names
+from sandyard.api import names, rfc3339
 from sandyard.client import manifest, metrics
 from sandyard.client.code import languages
 from sandyard.client.code.code import CodeResult, Program, run_code
@@ -309,7 +309,7 @@ class AsyncSandbox:
 
     async def set_timeout(self, seconds: int | None) -> None:
         """Let the sandbox live for *seconds* from now; None: for ever, as far as its pool allows."""
-        deadline = model.timestamp(time.time() + seconds) if seconds is not None else None
+        deadline = rfc3339.timestamp(time.time() + seconds) if seconds is not None else None
         await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
         await self._session.reaches(None, None)
 

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from sandyard.api import model, names
+from sandyard.api import names, rfc3339
 from sandyard.client.errors import SandboxError
 from sandyard.client.info import SandboxInfo
 from sandyard.client.session.cluster import SANDBOXES, Cluster
@@ -39,7 +39,7 @@ class Activity:
         if seconds is None or time.monotonic() - self._stamped < seconds:
             return
         info = self._info()
-        stamp = {names.ANNOTATION_ACTIVITY: model.timestamp(time.time())}
+        stamp = {names.ANNOTATION_ACTIVITY: rfc3339.timestamp(time.time())}
         namespace = str(info["metadata"]["namespace"])
         await self._cluster.patch(SANDBOXES, namespace, info.name, {"metadata": {"annotations": stamp}})
         self._stamped = time.monotonic()
@@ -51,5 +51,5 @@ class Activity:
         idle = lifetime.get("idleSeconds")
         if idle is None and "lastActivityAt" in status and "expiresAt" in status:
             # Of its pool: what is left from the last use to the end is the idle time, or less.
-            idle = model.seconds(status["expiresAt"]) - model.seconds(status["lastActivityAt"])
+            idle = rfc3339.seconds(status["expiresAt"]) - rfc3339.seconds(status["lastActivityAt"])
         return None if idle is None else max(0.5, min(_STAMP_SECONDS, idle / 4))
