@@ -122,7 +122,7 @@ def _load(options: argparse.Namespace) -> None:
 
 def _image(options: argparse.Namespace) -> None:
     build, name = _IMAGES[options.image]
-    lifecycle.load(paths.Cluster.named(options.name), build())
+    lifecycle.provide(paths.Cluster.named(options.name), build())
     print(name)
 
 

@@ -47,6 +47,16 @@ def require(packages: dict[str, str]) -> None:
         return
     if shutil.which("apt-get") is None:
         raise paths.ClusterError(f"please install these packages (Debian names): {' '.join(missing)}")
+    with paths.locked(paths.state_dir() / "packages.lock", waiting="waiting for another installation from Debian"):
+        _install(_missing(packages))
+    still = _missing(packages)
+    if still:
+        raise paths.ClusterError(f"still missing after apt-get install: {' '.join(still)}")
+
+
+def _install(missing: list[str]) -> None:
+    if not missing:
+        return
     print(f"installing from Debian: {' '.join(missing)}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (
@@ -56,9 +66,6 @@ def require(packages: dict[str, str]) -> None:
         done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
         if done.returncode != 0:
             raise paths.ClusterError(f"{' '.join(command)} failed:\n{done.stderr.strip()[-2000:]}")
-    still = _missing(packages)
-    if still:
-        raise paths.ClusterError(f"still missing after apt-get install: {' '.join(still)}")
 
 
 def _missing(packages: dict[str, str]) -> list[str]:

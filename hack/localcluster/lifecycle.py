@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 from localcluster import components, host, images, network, paths, pki, processes, tools, volumes
 
-__all__ = ["Options", "down", "kubectl", "load", "status", "up"]
+__all__ = ["Options", "down", "kubectl", "load", "provide", "status", "up"]
 
 # Started in this order, stopped in the reverse one.
 _CONTROL_PLANE = ("etcd", "apiserver", "controller-manager", "scheduler")
@@ -68,7 +68,7 @@ def up(name: str, options: Options) -> paths.Cluster:
         _make_storage_class(cluster)
         running.start("volumes", components.volumes(cluster), netns=None, environment=environment)
         for archive in (images.pause(), images.busybox()):
-            load(cluster, archive)
+            provide(cluster, archive)
         _start(running, cluster, _NODE[1:], environment)
         processes.wait_until("node Ready", lambda: _node_ready(cluster, cluster.node_name), _PATIENCE_SECONDS)
         if options.network_policy:
@@ -111,8 +111,30 @@ def status(name: str) -> bool:
     return good and ready
 
 
+def provide(cluster: paths.Cluster, archive: pathlib.Path) -> None:
+    """Import an archive of `localcluster.images` unless it was the last of its kind: its name tells its content."""
+    record = _imported(cluster) / archive.stem.rpartition("-")[0]
+    if record.exists() and record.read_text() == archive.name:
+        return
+    record.unlink(missing_ok=True)
+    _import(cluster, archive)
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(archive.name)
+
+
 def load(cluster: paths.Cluster, archive: pathlib.Path) -> None:
-    """Import an image archive (docker-archive or OCI) into the node."""
+    """Import any image archive (docker-archive or OCI) into the node."""
+    # It may take over the name of one of ours.
+    shutil.rmtree(_imported(cluster), ignore_errors=True)
+    _import(cluster, archive)
+
+
+def _imported(cluster: paths.Cluster) -> pathlib.Path:
+    """Folder with the name of the archive that was imported last, for each kind of ours."""
+    return cluster.state / "images"
+
+
+def _import(cluster: paths.Cluster, archive: pathlib.Path) -> None:
     folder = tools.ensure(["containerd"])["containerd"]
     ctr = [str(folder / "ctr"), "--address", str(cluster.containerd_socket), "--namespace", "k8s.io"]
     done = subprocess.run([*ctr, "images", "import", str(archive)], text=True, capture_output=True, check=False)

@@ -16,6 +16,7 @@ import os
 import pathlib
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -45,15 +46,15 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def installed() -> Iterator[Installed]:
-    cluster = lifecycle.up(NAME, lifecycle.Options())
+    with ThreadPoolExecutor(1) as beside:
+        building = beside.submit(images.operator)
+        cluster = lifecycle.up(NAME, lifecycle.Options())
     try:
+        building.result()
         load_images(cluster)
-        kube = Kube(cluster.kubeconfig)
-        made = Installed(cluster, kube)
+        made = Installed(cluster, Kube(cluster.kubeconfig))
         made.install()
-        # A cluster that was kept runs the image of the last run under the same tag.
-        kube.within("sandyard-system").kubectl("rollout", "restart", "deployment/sandyard")
-        made.scale_operator(1)
+        made.start_operator()
         yield made
     finally:
         if not os.environ.get("SANDYARD_KEEP_CLUSTER"):

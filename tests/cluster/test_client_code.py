@@ -43,7 +43,7 @@ CALLED = {
 @pytest.fixture
 async def polyglot(installed: Installed, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSandbox]:
     """A sandbox that was taken by its language, of an image that has them all."""
-    lifecycle.load(installed.cluster, images.languages())
+    lifecycle.provide(installed.cluster, images.languages())
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
     resources = {"cpu": "2", "memory": "1Gi", "requests": {"cpu": "5m", "memory": "24Mi"}}
     # Nothing warm: one pod of this image is enough.

@@ -31,6 +31,15 @@ class Installed:
         """Install or upgrade the chart with the operator's own image."""
         install(self.kube, *values, helm=helm)
 
+    def start_operator(self) -> None:
+        """Run one operator, of the image that the node has now: a cluster that was kept may run an earlier one."""
+        image, record = images.operator().name, self.cluster.state / "operator-image"
+        system = self.kube.within("sandyard-system")
+        if record.exists() and record.read_text() != image:
+            system.kubectl("rollout", "restart", "deployment/sandyard")
+        self.scale_operator(1)
+        record.write_text(image)
+
     def scale_operator(self, replicas: int) -> None:
         """Run so many replicas of the operator in the cluster, and wait for it."""
         system = self.kube.within("sandyard-system")
@@ -57,7 +66,7 @@ def install(kube: Kube, *values: str, helm: str = "helm") -> None:
 def load_images(cluster: paths.Cluster) -> None:
     """Bring the images of the sandboxes and of the operator to the node."""
     for archive in (images.python(), images.operator()):
-        lifecycle.load(cluster, archive)
+        lifecycle.provide(cluster, archive)
 
 
 @contextlib.contextmanager
