@@ -198,6 +198,22 @@ async def test_errors_that_name_their_reason(pool: Kube) -> None:
     pool.patch("sandboxpool", "python", {"spec": {"maxSandboxes": None, "whenEmpty": None}})
 
 
+async def test_credentials_that_are_not_enough(pool: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = json.loads(pool.kubectl("config", "view", "--raw", "-o", "json"))
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": "nobody"}}]
+    path = pool.kubeconfig.with_name("nobody.kubeconfig")
+    path.write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    try:
+        with pytest.raises(errors.Unauthorized):
+            await AsyncSandbox.create("python", namespace=pool.namespace)
+        monkeypatch.setenv("KUBECONFIG", "/no/such/file")
+        with pytest.raises(errors.Unauthorized, match="kubeconfig"):
+            await AsyncSandbox.create("python", namespace=pool.namespace)
+    finally:
+        path.unlink()
+
+
 async def test_its_life(pool: Kube) -> None:
     async with Cluster(namespace=pool.namespace) as cluster:
         labels = {"example.org/owner": "x"}

@@ -176,20 +176,3 @@ async def test_a_network_that_is_cut(installed: Installed, sandbox: AsyncSandbox
         idle.heard = time.monotonic()
         await asyncio.gather(*(one.ends_with(errors.ExecTransportError) for one in (busy, idle)))
     assert (await sandbox.commands.run("echo again")).stdout == b"again\n"
-
-
-async def test_credentials_that_are_not_enough(standing: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(standing.kubeconfig))
-    config = json.loads(standing.kubectl("config", "view", "--raw", "-o", "json"))
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": "nobody"}}]
-    path = standing.kubeconfig.with_name("nobody.kubeconfig")
-    path.write_text(json.dumps(config))
-    monkeypatch.setenv("KUBECONFIG", str(path))
-    try:
-        with pytest.raises(errors.Unauthorized):
-            await AsyncSandbox.create("python", namespace=standing.namespace)
-        monkeypatch.setenv("KUBECONFIG", "/no/such/file")
-        with pytest.raises(errors.Unauthorized, match="kubeconfig"):
-            await AsyncSandbox.create("python", namespace=standing.namespace)
-    finally:
-        path.unlink()
