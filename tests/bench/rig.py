@@ -216,7 +216,7 @@ class Rig:
     def pod(self, pool: str, *, ready: bool = True, sandbox: str = "", body: dict[str, Any] | None = None) -> Pod:
         """A pod of *pool*; *body* is what was created, if the operator has created it."""
         number = next(self._numbers)
-        record = self.operator.work.store.pools[f"uid-{pool}"]
+        record = self.operator.work.store.pools[f"uid-{pool}"].record
         assert isinstance(record, PoolRecord)
         labels = {names.LABEL_STATE: names.STATE_WARM, names.LABEL_EGRESS: names.EGRESS_NONE,
                   names.LABEL_POOL_UID: record.uid, names.LABEL_TEMPLATE_HASH: record.template_hash}  # fmt: skip

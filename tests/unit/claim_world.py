@@ -215,7 +215,7 @@ class ClaimWorld:
 
     def _serve(self) -> None:
         self.queues.pools.keys.clear()
-        self.claims.serve(self.record)
+        self.claims.serve("pool")
 
     def _ended(self, uid: str) -> None:
         self.living.discard(uid)
@@ -230,8 +230,7 @@ class ClaimWorld:
         self.store.remove_pool("pool")
 
     def _has_pod(self, uid: str) -> bool:
-        pods = self.store.pods_of_sandbox(uid)
-        return any(not self.store.under_way(pod.metadata.uid) for pod in pods)
+        return any(not entry.claim_under_way for entry in self.store.pods.of_sandbox(uid))
 
     # The end
 
@@ -245,7 +244,7 @@ class ClaimWorld:
                 self.play(("reply", uid, "200"))
             for uid in list(self.stale):
                 self.play(("watch", uid))
-            if self.claims.waiting("pool") and not list(self.store.warm(self.record)):
+            if self.claims.waiting("pool") and not list(self.store.pools["pool"].warm()):
                 self.play(("pod ready",))
             self.play(("serve",))
             for uid in sorted(self.queues.sandboxes.keys - self.running.keys()):
@@ -257,7 +256,7 @@ class ClaimWorld:
             owned = [name for name, pod in self.server.items() if pod.owner == uid]
             assert len(owned) == 1, f"{uid} has {owned or 'no pod, and waits for ever'}"
         free = {uid for uid, pod in self.server.items() if pod.owner is None}
-        assert set(self.store.warm(self.record)) == free, "a pod is lost to claims"
+        assert set(self.store.pools["pool"].warm()) == free, "a pod is lost to claims"
 
 
 @functools.cache

@@ -45,15 +45,15 @@ def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
 
 def claims_of(store: Store, pods: Any) -> Claims:
     """Claims with queues that nobody runs."""
-    return Claims(store, pods, Queues.make(WorkQueue, store.namespace_of), Metrics(), Clock())
+    return Claims(store, pods, Queues.make(WorkQueue, store.sandboxes.namespace_of), Metrics(), Clock())
 
 
 def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:
     return objects.pod(uid, version=version, labels={names.LABEL_TEMPLATE_HASH: HASH, **labels})
 
 
-def warmest(store: Store, record: records.PoolRecord | None = None) -> Any:
-    return next((store.pods[uid] for uid in store.warm(record or pool())), None)
+def warmest(store: Store) -> Any:
+    return next((store.pods[uid].pod for uid in store.pools["pool"].warm()), None)
 
 
 def test_the_oldest_warm_pod_is_taken_first_and_only_once() -> None:
@@ -77,7 +77,7 @@ def test_a_pod_of_another_template_is_not_taken() -> None:
     store.pod_changed(None, warm("a"))
     changed = pool(2, template={"image": "python:3.12"})
     store.put_pool(changed)
-    assert warmest(store, changed) is None
+    assert warmest(store) is None
 
 
 def test_a_refused_pod_is_left_alone_until_it_is_seen_anew() -> None:
@@ -98,7 +98,7 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     assert store.put_pool(pool(5))
     assert not store.put_pool(pool(4))
     assert not store.put_pool(pool(5))
-    assert store.pools["pool"].version == 5
+    assert store.pools["pool"].record.version == 5
 
 
 def test_a_written_claim_is_the_sandboxs_before_the_watch_shows_it() -> None:
@@ -106,14 +106,14 @@ def test_a_written_claim_is_the_sandboxs_before_the_watch_shows_it() -> None:
     store.put_pool(pool())
     store.pod_changed(None, warm("a"))
     store.reserve("a", "s")
-    assert store.under_way("a")
+    assert store.pods["a"].claim_under_way
     store.commit("a")
-    assert not store.under_way("a")
+    assert not store.pods["a"].claim_under_way
     assert [pod.metadata.uid for pod in store.pods_of_sandbox("s")] == ["a"]
     # An update that was on its way before the claim must not undo it.
-    store.pod_changed(store.pods["a"], warm("a", version="2"))
+    store.pod_changed(store.pods["a"].pod, warm("a", version="2"))
     assert store.reserved_for("a") == "s"
-    store.pod_changed(store.pods["a"], warm("a", version="3", **{names.LABEL_SANDBOX_UID: "s"}))
+    store.pod_changed(store.pods["a"].pod, warm("a", version="3", **{names.LABEL_SANDBOX_UID: "s"}))
     assert store.reserved_for("a") is None
     assert [pod.metadata.uid for pod in store.pods_of_sandbox("s")] == ["a"]
 
@@ -157,7 +157,7 @@ class ClaimsFromTheStore(RuleBasedStateMachine):
         uid, owner = claim
         if uid not in self.store.pods:
             return
-        before = self.store.pods[uid]
+        before = self.store.pods[uid].pod
         self.version += 1
         if succeeds:
             self.store.commit(uid)
@@ -170,16 +170,17 @@ class ClaimsFromTheStore(RuleBasedStateMachine):
 
     @rule(uid=pods)
     def is_seen_again(self, uid: str) -> None:
-        before = self.store.pods.get(uid)
+        entry = self.store.pods.get(uid)
+        before = entry.pod if entry is not None else None
         if before is not None and names.LABEL_SANDBOX_UID not in before.metadata.labels:
             self.version += 1
             self.store.pod_changed(before, warm(uid, version=str(self.version)))
 
     @rule(uid=pods)
     def disappears(self, uid: str) -> None:
-        before = self.store.pods.get(uid)
-        if before is not None:
-            self.store.pod_changed(before, None)
+        entry = self.store.pods.get(uid)
+        if entry is not None:
+            self.store.pod_changed(entry.pod, None)
             self.owner.pop(uid, None)
 
     @invariant()
@@ -312,11 +313,11 @@ async def test_a_claim_that_is_being_written_is_not_granted_a_second_pod() -> No
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record, cold=True) is None
     store.pod_changed(None, warm("a"))
-    claims.serve(record)
+    claims.serve(record.uid)
     write = asyncio.create_task(claims.claim(waiting, record, cold=True))
     await asyncio.wait_for(under_way.wait(), 5)
     store.pod_changed(None, warm("b"))
-    claims.serve(record)
+    claims.serve(record.uid)
     go_on.set()
     claimed = await write
     assert claimed is not None
@@ -338,7 +339,7 @@ async def test_a_pod_that_was_deleted_after_it_was_set_aside_is_not_handed_out()
     waiting: Any = SimpleNamespace(uid="s1", name="s1")
     assert await claims.claim(waiting, record) is None
     store.pod_changed(None, warm("a"))
-    claims.serve(record)
+    claims.serve(record.uid)
     going = objects.pod("a", version="2", labels={names.LABEL_TEMPLATE_HASH: HASH}, deletion="2026-01-01T00:00:20Z")
     store.pod_changed(warm("a"), going)
     store.pod_changed(None, warm("b"))

@@ -31,7 +31,9 @@ from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import QueueFactory, Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.loops.workqueue import WorkQueue
-from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.pools.reconcile import Pools as PoolReconciler
+from sandyard.engine.pools.start import PoolStarts
+from sandyard.engine.pools.status import PoolWriter
 from sandyard.engine.process.leadership import Leadership
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.process.settings import Settings
@@ -48,7 +50,6 @@ from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.sandboxes.teardown import Teardown
 from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.sandboxes.write import SandboxWriter
-from sandyard.engine.state.pool_memory import Memories
 from sandyard.engine.state.store import Store
 from sandyard.engine.sweep import Sweep
 from sandyard.engine.work import Work
@@ -100,9 +101,8 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     """All parts of one engine, each made once."""
     clock = outside.clock
     store = Store(clock)
-    queues = Queues.make(outside.queue, store.namespace_of)
+    queues = Queues.make(outside.queue, store.sandboxes.namespace_of)
     timers = Timers(queues.sandboxes.add, clock)
-    memories = Memories(clock)
     leadership = Leadership(outside.lease)
     api_servers = ApiServers()
     isolation = Isolation(settings, api_servers)
@@ -116,18 +116,18 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
 
     claims = Claims(store, pods, queues, metrics, clock)
     routing = Routing(store, queues, claims)
-    refill = Refill(
-        store=store, memories=memories, claims=claims, routing=routing, queues=queues, clock=clock, objects=objects,
-        pods=pods, starts=starts, setup_network=setup_network, kubelet_resync=kubelet_resync, recorder=recorder,
-        metrics=metrics,
+    pool_writer = PoolWriter(store, claims, routing, objects, queues.pool_status, recorder, metrics, clock)
+    pool_starts = PoolStarts(starts, routing, queues.pools, recorder, metrics, clock)
+    pools = PoolReconciler(
+        store, claims, queues, clock, pool_writer, pool_starts, pods, setup_network, kubelet_resync
     )  # fmt: skip
 
     sandbox_writer = SandboxWriter(store, objects, queues.sandboxes)
-    reporting = Reporting(recorder, metrics, clock)
-    own_pods = OwnPods(pods, kubelet_resync, queues.sandboxes)
-    acquire = Acquire(store, memories, claims, refill, policies, starts, own_pods, queues.pools)
-    reuse = Reuse(store, pods, refill, recorder, metrics, enabled=settings.scrubbing)
-    networks = Networks(pods, policies, setup_network, recorder)
+    reporting = Reporting(store.sandboxes, recorder, metrics, clock)
+    own_pods = OwnPods(store, pods, kubelet_resync, queues.sandboxes)
+    acquire = Acquire(store, claims, policies, starts, own_pods, queues.pools, clock)
+    reuse = Reuse(store, pods, queues.pools, recorder, metrics, enabled=settings.scrubbing)
+    networks = Networks(store, pods, policies, setup_network, recorder)
     teardown = Teardown(
         store, queues.sandboxes, clock, sandbox_writer, reporting, reuse, own_pods, workspaces
     )  # fmt: skip
@@ -135,18 +135,17 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         queues.sandboxes, sandbox_writer, reporting, own_pods, acquire, networks, Freezing(pods),
         Adoption(workspaces, sandbox_writer), teardown,
     )  # fmt: skip
-    views = Views(store, claims, refill, settings, clock)
-    sandboxes = Sandboxes(store, queues.sandboxes, timers, views, execute, claims, refill, acquire)
+    views = Views(store, claims, settings, clock)
+    sandboxes = Sandboxes(store, queues, timers, views, execute, claims, acquire)
 
-    remembers_pods = (kubelet_resync, setup_network, reuse)
-    intake = Intake(store, isolation, claims, routing, sandboxes, refill, remembers_pods, queues.sandboxes)
+    intake = Intake(store, isolation, claims, routing, sandboxes, pool_writer, queues.sandboxes)
     listing = Listing(store, objects, intake, settings.namespaces, clock)
     caches = Caches(outside.client, settings.namespaces, intake, policies, listing)
     sweep = Sweep(listing, store, pods, workspaces, policies, settings, metrics, clock)
     handlers = (
         (queues.sandboxes, sandboxes.reconcile),
-        (queues.pools, refill.reconcile),
-        (queues.pool_status, refill.report),
+        (queues.pools, pools.reconcile),
+        (queues.pool_status, pool_writer.report),
         (queues.policies, policies.reconcile),
     )
     work = Work(store, queues, handlers, timers, recorder, policies, sweep)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from sandyard.api.reasons import Phase
 from sandyard.engine.caches import Caches
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.loops.clock import Clock
@@ -57,8 +54,7 @@ class Health:
             self.metrics.queue_length.labels(queue.name).set(len(queue))
             self.metrics.queue_failures.labels(queue.name).set(queue.failures_total)
         self.metrics.queue_length.labels("events").set(len(self._recorder))
-        self.metrics.teardown_stuck.set(sum(entry.stuck for entry in self._store.sandboxes.values()))
-        phases = Counter(entry.record.status.phase or Phase.PENDING for entry in self._store.sandboxes.values())
+        self.metrics.teardown_stuck.set(self._store.sandboxes.stuck)
         self.metrics.sandboxes.clear()
-        for phase, count in phases.items():
+        for phase, count in self._store.sandboxes.phases.items():
             self.metrics.sandboxes.labels(phase).set(count)

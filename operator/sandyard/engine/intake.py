@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.loops.queues import Queue
-from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.pools.status import PoolWriter
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.reconcile import Sandboxes
 from sandyard.engine.state import records
@@ -18,27 +18,19 @@ from sandyard.engine.state.store import Store
 __all__ = ["Intake"]
 
 
-class RemembersPods(Protocol):
-    """A part that keeps something of pods while they are there."""
-
-    def forget(self, uid: str) -> None:
-        """The pod is gone."""
-
-
 class Intake:
     """Events of the watches, and what lists have found."""
 
     def __init__(
         self, store: Store, isolation: Isolation, claims: Claims, routing: Routing, sandboxes: Sandboxes,
-        refill: Refill, remembers_pods: Sequence[RemembersPods], queue: Queue,
+        pools: PoolWriter, queue: Queue,
     ) -> None:  # fmt: skip
         self._store = store
         self._isolation = isolation
         self._claims = claims
         self._routing = routing
         self._sandboxes = sandboxes
-        self._refill = refill
-        self._remembers_pods = remembers_pods
+        self._pools = pools
         self._queue = queue
 
     def sandbox_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
@@ -62,34 +54,29 @@ class Intake:
 
     def sandbox_gone(self, uid: str) -> None:
         """A Sandbox is no longer there."""
-        record = self._store.remove_sandbox(uid)
-        if record is None:
+        entry = self._store.remove_sandbox(uid)
+        if entry is None:
             return
-        self._sandboxes.forget(record)
-        self._routing.sandbox_gone(record.namespace, uid)
+        self._sandboxes.forget(entry)
+        self._routing.sandbox_gone(entry.record.namespace, uid)
 
     def pool_found(self, record: records.AnyPool) -> None:
         """A pool is there, in this version or a newer one."""
-        known = self._store.pools.get(record.uid)
-        if not self._store.put_pool(record):
-            return
-        self._routing.pool_changed(known, record)
+        entry = self._store.pools.get(record.uid)
+        known = entry.record if entry is not None else None
+        if self._store.put_pool(record):
+            self._routing.pool_changed(known, record)
 
     def pool_gone(self, uid: str) -> None:
         """A pool is no longer there."""
-        record = self._store.remove_pool(uid)
-        if record is None:
+        entry = self._store.remove_pool(uid)
+        if entry is None:
             return
-        self._routing.pool_gone(record.namespace, uid)
-        self._refill.forget(record)
+        self._routing.pool_gone(entry.record.namespace, uid)
+        self._pools.forget(entry.record)
 
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Follow the informer of pods."""
         self._store.pod_changed(before, after)
         self._claims.pod_changed(before, after)
-        self._refill.pod_seen(before, after)
         self._routing.pod_changed(before, after)
-        if after is None:
-            assert before is not None
-            for part in self._remembers_pods:
-                part.forget(before.metadata.uid)

@@ -43,7 +43,7 @@ class Routing:
 
     def pool_of_pod(self, pod: Pod) -> None:
         """Something about *pod* concerns its pool."""
-        pool_uid = pod.metadata.labels.get(names.LABEL_POOL_UID)
+        pool_uid = pod.metadata.labels.get(names.LABEL_POOL_UID, "")
         if pool_uid in self._store.pools:
             self._queues.pools.add(pool_uid)
 
@@ -60,7 +60,7 @@ class Routing:
         if known is None or expiry.terms_of(spec_of(known)) != expiry.terms_of(spec):
             for sandbox in self._store.sandboxes_of_pool(record):
                 self._queues.sandboxes.add(sandbox.uid)
-        for uid in self._store.take_waiting_for_pool(record.namespace, record.name):
+        for uid in self._store.sandboxes.take_waiting_for_pool(record.namespace, record.name):
             self._queues.sandboxes.add(uid)
         if record.deleting or (spec is not None and spec.paused):
             self.waiting_claims(record.uid)

@@ -55,7 +55,7 @@ class Sweep:
 
     async def run_once(self) -> None:
         """List Sandboxes and pools anew, put the store right, and delete what is left over."""
-        pods_before = list(self._store.pods.values())
+        pods_before = [entry.pod for entry in self._store.pods.values()]
         sandboxes, pools = await self.listing.take_in()
         for pod in pods_before:
             await self._check(pod, sandboxes, pools)

@@ -21,7 +21,7 @@ from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.process.metrics import Metrics
-from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.engine.state.store import Store
 
 __all__ = ["Claims"]
@@ -88,8 +88,7 @@ class Claims:
             if claim.state is State.UNSURE:
                 self._take(claim, Event.CONFIRM)
             return
-        pool = self._store.pools.get(claim.pool_uid)
-        lost = after is None if claim.state is State.UNSURE else not self._fits(after, pool)
+        lost = after is None if claim.state is State.UNSURE else not self._fits(after, claim.pool_uid)
         if lost:
             self._take(claim, Event.REVOKE)
             self._queues.sandboxes.add(claim.sandbox_uid)
@@ -127,7 +126,7 @@ class Claims:
             # It was withdrawn while we looked.
             return None
         claim = self._join(sandbox.uid, pool.uid, cold=cold)
-        while (pod := self._next(claim, pool)) is not None:
+        while (pod := self._next(claim)) is not None:
             if await self._write(claim, sandbox, pod, labels, terms):
                 return pod
         if self._claims.get(sandbox.uid) is not claim:
@@ -140,9 +139,9 @@ class Claims:
             self._queues.pools.add(pool.uid)
         return None
 
-    def serve(self, pool: PoolRecord) -> None:
-        """Grant warm pods to the oldest waiting claims of *pool*."""
-        for claim in self._grant(pool):
+    def serve(self, pool_uid: str) -> None:
+        """Grant warm pods to the oldest waiting claims of a pool."""
+        for claim in self._grant(pool_uid):
             self._queues.sandboxes.add(claim.sandbox_uid)
 
     async def settle(self, sandbox: AnySandbox) -> Pod | None:
@@ -152,17 +151,17 @@ class Claims:
             return None
         pod_uid = claim.pod_uid
         assert pod_uid is not None
-        pod = self._store.pods.get(pod_uid)
+        pod = self._pod(pod_uid)
         found = await self._pods.read(pod.metadata.namespace, pod.metadata.name) if pod is not None else None
         if claim.state is not State.UNSURE:
             # The watch was faster than the answer.
-            return self._store.pods.get(pod_uid) if claim.state is State.WRITTEN else None
+            return self._pod(pod_uid) if claim.state is State.WRITTEN else None
         ours = (
             found is not None
             and found["metadata"]["uid"] == pod_uid
             and found["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) == sandbox.uid
         )
-        pod = self._store.pods.get(pod_uid)
+        pod = self._pod(pod_uid)
         _log.info("settled a claim that was cut off", extra={"sandbox": sandbox.name, "claimed": ours})
         if ours and pod is not None:
             self._take(claim, Event.CONFIRM)
@@ -183,31 +182,36 @@ class Claims:
             self._follow(claim)
         return claim
 
-    def _next(self, claim: Claim, pool: PoolRecord) -> Pod | None:
+    def _next(self, claim: Claim) -> Pod | None:
         """The pod that *claim* may write now, if there is one."""
         if self._claims.get(claim.sandbox_uid) is not claim:
             return None
         if claim.state is State.GRANTED:
             assert claim.pod_uid is not None
-            pod = self._store.pods.get(claim.pod_uid)
+            pod = self._pod(claim.pod_uid)
             # Its pool's template may have changed since it was set aside.
-            if self._fits(pod, pool):
+            if self._fits(pod, claim.pool_uid):
                 return pod
             self._take(claim, Event.REVOKE)
-        for other in self._grant(pool):
+        for other in self._grant(claim.pool_uid):
             if other is not claim:
                 self._queues.sandboxes.add(other.sandbox_uid)
-        return self._store.pods[claim.pod_uid] if claim.pod_uid is not None else None
+        return self._pod(claim.pod_uid) if claim.pod_uid is not None else None
 
-    def _fits(self, pod: Pod | None, pool: AnyPool | None) -> bool:
-        return pod is not None and isinstance(pool, PoolRecord) and self._store.fit(pod, pool)
+    def _pod(self, uid: str) -> Pod | None:
+        entry = self._store.pods.get(uid)
+        return entry.pod if entry is not None else None
 
-    def _grant(self, pool: PoolRecord) -> list[Claim]:
+    def _fits(self, pod: Pod | None, pool_uid: str) -> bool:
+        pool = self._store.pools.get(pool_uid)
+        return pod is not None and pool is not None and pool.fits(pod)
+
+    def _grant(self, pool_uid: str) -> list[Claim]:
         """Set warm pods aside for the oldest waiting claims."""
-        queue = self._waiting.get(pool.uid)
-        if queue is None or pool.uid not in self._store.pools:
+        queue, pool = self._waiting.get(pool_uid), self._store.pools.get(pool_uid)
+        if queue is None or pool is None:
             return []
-        chosen = list(choose(queue, self._store.warm(pool)))
+        chosen = list(choose(queue, pool.warm()))
         for claim, pod_uid in chosen:
             claim.grant(pod_uid)
             self._by_pod[pod_uid] = claim

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sandyard.api.reasons import Reason
 from sandyard.api.template import Template
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.process.metrics import Metrics
+from sandyard.kube import errors
 from sandyard.podspec import containers, rules
 from sandyard.podspec.containers import Probe
 
-__all__ = ["Starts"]
+__all__ = ["Starts", "refusal"]
 
 
 class Starts:
@@ -50,3 +52,14 @@ class Starts:
         """Send *pod*, and count it."""
         await self._pods.create(pod)
         self._metrics.pod_starts.labels("created").inc()
+
+
+def refusal(error: errors.ApiError) -> tuple[Reason, str]:
+    """Why the API server did not take what was sent, as a reason and a message."""
+    message = error.message
+    lowered = message.lower()
+    if "exceeded quota" in lowered or "failed quota" in lowered:
+        return Reason.QUOTA_EXCEEDED, message
+    if "runtimeclass" in lowered:
+        return Reason.RUNTIME_CLASS_MISSING, f"{message}; create it, or name another in template.runtimeClassName"
+    return Reason.POD_REFUSED, message

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.pool_memory import PoolMemory
-from sandyard.engine.state.records import AnyPool, PoolRecord, UnreadablePool
-from sandyard.engine.state.store import Store
-from sandyard.pod.observe import Trouble
+from sandyard.engine.state.pools import PoolEntry
+from sandyard.engine.state.records import PoolRecord, UnreadablePool
 from sandyard.pool import arithmetic, report
 from sandyard.pool.arithmetic import PoolView
 from sandyard.pool.status import AutoscaleFigures, PoolStatus
 
-__all__ = ["replicas", "status", "trouble", "view"]
+__all__ = ["replicas", "status", "view"]
 
 
-def view(store: Store, claims: Claims, pool: PoolRecord, memory: PoolMemory, clock: Clock) -> PoolView:
-    """Everything that `sandyard.pool.arithmetic.decide` needs."""
-    spec = pool.spec
+def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock) -> PoolView:
+    """Everything that `sandyard.pool.arithmetic.decide` needs; *waiting_cold* claims have asked for a start."""
+    spec, memory = pool.spec, entry.memory
+    wanted = replicas(pool, memory, clock.now())
     return PoolView(
-        replicas=replicas(pool, memory, clock.now()),
-        pods=store.sort_pods(pool).census,
+        replicas=wanted,
+        pods=entry.pods.census,
         max_sandboxes=spec.max_sandboxes,
         parallelism=spec.startup.parallelism,
         start_timeout_seconds=spec.startup.timeout_seconds,
         paused=spec.paused,
         deleting=pool.deleting,
         pending_creates=memory.expectations.pending_creates(clock.monotonic()),
-        waiting=claims.waiting_cold(pool.uid),
-        reserved=len(memory.waiting_for_room),
+        waiting=waiting_cold,
+        reserved=len(entry.waiting_for_room),
         proven=memory.proven,
         failures=memory.backoff.failures,
         held_until=memory.backoff.until,
-        max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, replicas(pool, memory, clock.now())),
+        max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, wanted),
         max_age_seconds=spec.warm.max_age_seconds,
     )
 
@@ -45,14 +44,9 @@ def replicas(pool: PoolRecord, memory: PoolMemory, now: float) -> int:
     return memory.demand.replicas(now, scale.min_replicas, scale.max_replicas)
 
 
-def trouble(store: Store, pool: PoolRecord) -> Trouble | None:
-    """What holds a starting pod of the present template back."""
-    return next(iter(store.sort_pods(pool).troubled.values()), None)
-
-
-def status(store: Store, claims: Claims, pool: AnyPool, memory: PoolMemory, clock: Clock) -> PoolStatus:
-    """The status that *pool* should have."""
-    now = clock.now()
+def status(entry: PoolEntry, waiting: int, clock: Clock) -> PoolStatus:
+    """The status that a pool should have; *waiting* claims are in its queue."""
+    pool, memory, now = entry.record, entry.memory, clock.now()
     if isinstance(pool, UnreadablePool):
         return report.unreadable(pool.status, pool.invalid, pool.generation, now)
     facts = report.PoolFacts(
@@ -61,15 +55,15 @@ def status(store: Store, claims: Claims, pool: AnyPool, memory: PoolMemory, cloc
         replicas=replicas(pool, memory, now),
         autoscale=_autoscale(pool, memory, now),
         template_hash=pool.template_hash,
-        pods=store.sort_pods(pool).census,
+        pods=entry.pods.census,
         pending_creates=memory.expectations.pending_creates(clock.monotonic()),
-        waiting=claims.waiting(pool.uid),
+        waiting=waiting,
         warm_hits=memory.warm_hits,
         scrubbed=memory.scrubbed,
         cold_starts=memory.cold_starts,
         paused=pool.spec.paused,
         at_maximum=memory.at_maximum,
-        trouble=trouble(store, pool),
+        trouble=entry.pods.trouble(),
         backoff=memory.backoff,
         backoff_now=now,
         runtime=memory.runtime,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -96,9 +97,10 @@ class Metrics:
         self.requests.labels(verb, resource, code).inc()
         self.request_seconds.labels(verb).observe(seconds)
 
-    def forget_pool(self, namespace: str, pool: str, state: str) -> None:
-        """Drop a gauge of a pool that is gone."""
-        with contextlib.suppress(KeyError):
-            self.pool_pods.remove(namespace, pool, state)
+    def forget_pool(self, namespace: str, pool: str, states: Iterable[str]) -> None:
+        """Drop the gauges of a pool that is gone."""
+        for state in states:
+            with contextlib.suppress(KeyError):
+                self.pool_pods.remove(namespace, pool, state)
         with contextlib.suppress(KeyError):
             self.pool_waiting.remove(namespace, pool)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from sandyard.api.reasons import Reason, Start
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.policies import Policies
-from sandyard.engine.cluster.starts import Starts
+from sandyard.engine.cluster.starts import Starts, refusal
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
-from sandyard.engine.pools.reconcile import Refill, refusal
 from sandyard.engine.sandboxes.pods import OwnPods, cold_pod_name
 from sandyard.engine.sandboxes.run import Run
-from sandyard.engine.state.pool_memory import Memories
-from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
+from sandyard.engine.state.pools import PoolEntry
+from sandyard.engine.state.records import PoolRecord, SandboxRecord
+from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.podspec import network
@@ -27,17 +28,16 @@ class Acquire:
     """Finds or starts a pod for Sandboxes that have none."""
 
     def __init__(
-        self, store: Store, memories: Memories, claims: Claims, refill: Refill, policies: Policies, starts: Starts,
-        own_pods: OwnPods, pools: Queue,
+        self, store: Store, claims: Claims, policies: Policies, starts: Starts, own_pods: OwnPods, pools: Queue,
+        clock: Clock,
     ) -> None:  # fmt: skip
         self._store = store
-        self._memories = memories
         self._claims = claims
-        self._refill = refill
         self._policies = policies
         self._starts = starts
         self._own_pods = own_pods
         self._pools = pools
+        self._clock = clock
 
     async def claim(self, run: Run, action: ClaimWarmPod) -> None:
         """Take a warm pod, or join the queue: the first of the two writes of a claim."""
@@ -48,41 +48,44 @@ class Acquire:
             return
         if run.entry.waits_for_room:
             # It was to have a pod of its own before its spec was changed.
-            self.forget(sandbox)
-            run.entry.waits_for_room = False
+            self.leave_queues(run.entry)
         if action.reach is not None:
             await self._policies.ensure(sandbox.namespace, action.reach)
         claim = self._claims.of(sandbox.uid)
         waited = claim is not None and claim.waited
         if claim is None:
-            self._refill.arrived(pool)
+            self._store.pools[pool.uid].arrived(self._clock.now())
         pod = await self._claims.claim(
             sandbox, pool, labels=network.labels(action.reach) if action.reach is not None else {},
             terms=expiry.terms_of(pool.spec).dump(), cold=action.cold, wait=action.wait,
         )  # fmt: skip
         if pod is not None:
-            run.served = pool
+            run.served = self._store.pools.get(pool.uid)
             run.learn(start=Start.COLD if waited else Start.WARM)
 
     def wait_for_pool(self, run: Run) -> None:
         """Its pool is not there, or paused: a change of that wakes it."""
-        self._store.wait_for_pool(run.sandbox)
+        self._store.sandboxes.wait_for_pool(run.entry)
 
     async def stop_waiting(self, run: Run) -> None:
         """Give up every place in a queue; find out what became of a claim that was cut off."""
         sandbox, entry = run.sandbox, run.entry
         await self._claims.settle(sandbox)
         self._claims.forget(sandbox.uid)
-        self.forget(sandbox)
-        entry.waits_for_room = False
+        self.leave_queues(entry)
         entry.start_refused = None
 
-    def forget(self, sandbox: AnySandbox) -> None:
+    def leave_queues(self, entry: SandboxEntry) -> None:
         """The Sandbox is gone, or waits no more; who kept room for it can use that now."""
-        pool_uid = self._memories.stop_waiting_for_room(sandbox.uid)
-        if pool_uid is not None:
-            self._pools.add(pool_uid)
-        self._store.stop_waiting_for_pool(sandbox)
+        self._leave_queue_for_room(entry)
+        self._store.sandboxes.stop_waiting_for_pool(entry)
+
+    def _leave_queue_for_room(self, entry: SandboxEntry) -> None:
+        pool = self._store.pools.get(entry.waits_for_room)
+        if pool is not None:
+            pool.waiting_for_room.pop(entry.record.uid, None)
+            self._pools.add(pool.uid)
+        entry.waits_for_room = ""
 
     async def start(self, run: Run, action: StartPod) -> None:
         """Start a pod for the Sandbox alone, within its pool's maxSandboxes."""
@@ -95,8 +98,8 @@ class Acquire:
             await self._start(run, sandbox, action, None)
             return
         name = cold_pod_name(sandbox)
-        run.entry.waits_for_room = not self._refill.reserve_room(pool, sandbox.uid, name)
-        if run.entry.waits_for_room:
+        kept = self._store.pools[pool.uid]
+        if not self._reserve_room(run.entry, pool, name):
             run.learn(no_room=True)
             return
         try:
@@ -105,10 +108,28 @@ class Acquire:
             # It may exist: the room stays taken until the watch shows it or time is over.
             raise
         except BaseException:
-            self._refill.own_start_failed(pool, name)
+            self._give_room_back(kept, name)
             raise
         if not made:
-            self._refill.own_start_failed(pool, name)
+            self._give_room_back(kept, name)
+
+    def _reserve_room(self, entry: SandboxEntry, pool: PoolRecord, pod_name: str) -> bool:
+        """Whether ``maxSandboxes`` leaves room for the pod; if not, the Sandbox waits for some."""
+        if entry.waits_for_room != pool.uid:
+            self._leave_queue_for_room(entry)
+        uid, now = entry.record.uid, self._clock.monotonic()
+        if self._store.pools[pool.uid].reserve_room(pool.spec.max_sandboxes, uid, pod_name, now):
+            entry.waits_for_room = ""
+            return True
+        entry.waits_for_room = pool.uid
+        # A warm pod is given up for it.
+        self._pools.add(pool.uid)
+        return False
+
+    def _give_room_back(self, pool: PoolEntry, pod_name: str) -> None:
+        """The pod does not come: who waits for room can use that now."""
+        pool.start_failed(pod_name)
+        self._pools.add(pool.uid)
 
     async def _start(self, run: Run, sandbox: SandboxRecord, action: StartPod, pool: PoolRecord | None) -> bool:
         """Send the pod; says whether there is one now."""

@@ -9,6 +9,7 @@ from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.setup_network import SetupNetwork
 from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.state.store import Store
 from sandyard.podspec import network
 from sandyard.sandbox.steps import CloseSetupNetwork, SwitchNetwork
 
@@ -18,7 +19,10 @@ __all__ = ["Networks"]
 class Networks:
     """The networks of Sandboxes that have a pod."""
 
-    def __init__(self, pods: Pods, policies: Policies, setup_network: SetupNetwork, recorder: Recorder) -> None:
+    def __init__(
+        self, store: Store, pods: Pods, policies: Policies, setup_network: SetupNetwork, recorder: Recorder
+    ) -> None:
+        self._store = store
         self._pods = pods
         self._policies = policies
         self._setup_network = setup_network
@@ -35,5 +39,7 @@ class Networks:
 
     async def close_setup(self, run: Run, action: CloseSetupNetwork) -> None:
         """Close the network of a setup that has ended."""
-        await self._setup_network.close(action.pod, action.template)
+        entry = self._store.pods.get(action.pod.metadata.uid)
+        if entry is not None:
+            await self._setup_network.close(entry, action.template)
         run.learn(setup_closed=True)

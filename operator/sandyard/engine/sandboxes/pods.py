@@ -11,6 +11,7 @@ from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.records import AnySandbox, SandboxRecord
+from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.podspec import pod as podspec
 from sandyard.sandbox import steps, usage
@@ -21,7 +22,8 @@ __all__ = ["OwnPods", "cold_pod_name"]
 class OwnPods:
     """The pods of Sandboxes, and what the cluster knows of them beyond the watch."""
 
-    def __init__(self, pods: Pods, kubelet_resync: KubeletResync, queue: Queue) -> None:
+    def __init__(self, store: Store, pods: Pods, kubelet_resync: KubeletResync, queue: Queue) -> None:
+        self._store = store
         self._pods = pods
         self._kubelet_resync = kubelet_resync
         self._queue = queue
@@ -39,7 +41,8 @@ class OwnPods:
 
     async def resync_kubelet(self, run: Run, action: steps.ResyncKubelet) -> None:
         """Make the kubelet look at the pod once it is overdue."""
-        wait = await self._kubelet_resync.consider(action.pod)
+        entry = self._store.pods.get(action.pod.metadata.uid)
+        wait = await self._kubelet_resync.consider(entry) if entry is not None else None
         if wait is not None:
             self._queue.add_after(run.sandbox.uid, max(0.1, wait))
 

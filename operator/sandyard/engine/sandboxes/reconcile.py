@@ -10,14 +10,13 @@ import logging
 
 from sandyard.api.reasons import Start
 from sandyard.engine.claims.claims import Claims
-from sandyard.engine.loops.queues import Queue
+from sandyard.engine.loops.queues import Queues
 from sandyard.engine.loops.timers import Timers
-from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.view import Views
-from sandyard.engine.state.records import AnySandbox
+from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.engine.state.store import Store
 from sandyard.sandbox import decide
 from sandyard.sandbox.view import SandboxView
@@ -34,23 +33,24 @@ class Sandboxes:
     """All Sandboxes of this operator."""
 
     def __init__(
-        self, store: Store, queue: Queue, timers: Timers, views: Views, execute: Execute, claims: Claims,
-        refill: Refill, acquire: Acquire,
+        self, store: Store, queues: Queues, timers: Timers, views: Views, execute: Execute, claims: Claims,
+        acquire: Acquire,
     ) -> None:  # fmt: skip
         self._store = store
-        self._queue = queue
+        self._queue = queues.sandboxes
+        self._pools = queues.pools
         self._views = views
         self._execute = execute
         self._claims = claims
-        self._refill = refill
         self._acquire = acquire
         self._timers = timers
 
-    def forget(self, sandbox: AnySandbox) -> None:
+    def forget(self, entry: SandboxEntry) -> None:
         """The Sandbox is gone."""
-        self._claims.forget(sandbox.uid)
-        self._acquire.forget(sandbox)
-        self._timers.set(sandbox.uid, None)
+        uid = entry.record.uid
+        self._claims.forget(uid)
+        self._acquire.leave_queues(entry)
+        self._timers.set(uid, None)
 
     async def reconcile(self, uid: str) -> None:
         """Do what is to be done for one Sandbox."""
@@ -64,7 +64,8 @@ class Sandboxes:
         finally:
             if run.served is not None:
                 # Not before the Sandbox is Ready: the substitute's start must not get in its way.
-                self._refill.claimed(run.served, warm=run.answers.start is Start.WARM)
+                run.served.served(warm=run.answers.start is Start.WARM)
+                self._pools.add(run.served.uid)
         if _mark(run) != before:
             # What it now lives by (its lifetime from Ready, its time after the end) was not known
             # before, and our own write comes back as no news.

@@ -9,7 +9,7 @@ from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnySandbox
-from sandyard.engine.state.sandboxes import SandboxEntry
+from sandyard.engine.state.sandboxes import SandboxEntry, SandboxTable
 from sandyard.sandbox.steps import Count, ObserveStart, Step
 
 __all__ = ["Reporting"]
@@ -20,7 +20,8 @@ _log = logging.getLogger(__name__)
 class Reporting:
     """Events and metrics of all Sandboxes."""
 
-    def __init__(self, recorder: Recorder, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, sandboxes: SandboxTable, recorder: Recorder, metrics: Metrics, clock: Clock) -> None:
+        self._sandboxes = sandboxes
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
@@ -48,11 +49,12 @@ class Reporting:
             self._recorder.record(entry.record, Event.TEARDOWN_STUCK, why)
             self._metrics.teardowns.labels("stuck").inc()
             _log.warning("teardown stuck", extra={"sandbox": entry.record.name, "why": why})
-        entry.stuck = bool(why)
+        self._sandboxes.mark_stuck(entry, bool(why))
 
-    def cleaned(self, sandbox: AnySandbox, seconds: float) -> None:
+    def cleaned(self, entry: SandboxEntry, seconds: float) -> None:
         """Its teardown has ended, after so many seconds."""
-        self._recorder.record(sandbox, Event.CLEANED, "nothing of it is left")
+        self._sandboxes.mark_stuck(entry, False)
+        self._recorder.record(entry.record, Event.CLEANED, "nothing of it is left")
         self._metrics.teardowns.labels("done").inc()
         self._metrics.teardown_seconds.observe(max(0.0, seconds))
 

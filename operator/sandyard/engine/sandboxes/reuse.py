@@ -15,7 +15,7 @@ from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.cluster.pods import Pods
-from sandyard.engine.pools.reconcile import Refill
+from sandyard.engine.loops.queues import Queue
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.engine.state.store import Store
@@ -32,25 +32,24 @@ class Reuse:
     """The way back of pods to their pools."""
 
     def __init__(
-        self, store: Store, pods: Pods, refill: Refill, recorder: Recorder, metrics: Metrics, *, enabled: bool
+        self, store: Store, pods: Pods, pools: Queue, recorder: Recorder, metrics: Metrics, *, enabled: bool
     ) -> None:
         self._store = store
         self._pods = pods
-        self._refill = refill
+        self._pools = pools
         self._recorder = recorder
         self._metrics = metrics
         self._enabled = enabled
-        # Pods that are given back, though the watch has yet to show it, and whose they were.
-        self._given_back: dict[str, str] = {}
 
     def left_of(self, sandbox: AnySandbox) -> list[Pod]:
-        """Pods that are still the Sandbox's."""
-        pods = self._store.pods_of_sandbox(sandbox.uid)
-        return [pod for pod in pods if self._given_back.get(pod.metadata.uid) != sandbox.uid]
+        """Pods that are still the Sandbox's, also by what the watch has yet to show."""
+        entries = self._store.pods.of_sandbox(sandbox.uid)
+        return [entry.pod for entry in entries if entry.given_back_by != sandbox.uid]
 
     def wanted(self, sandbox: AnySandbox, pod: Pod) -> PoolRecord | None:
         """The pool that *pod* may go back to, once it is clean."""
-        pool = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
+        entry = self._store.pools.get(pod.metadata.labels.get(names.LABEL_POOL_UID, ""))
+        pool = entry.record if entry is not None else None
         if not self._enabled or not isinstance(pool, PoolRecord) or pool.deleting or pool.spec.paused:
             return None
         if not isinstance(sandbox, SandboxRecord) or sandbox.spec.network is not None:
@@ -69,15 +68,14 @@ class Reuse:
             self._recorder.record(pool, Event.SCRUB_FAILED, f"pod {pod.metadata.name} is deleted: {report.why}")
             _log.info("scrub failed", extra={"pod": pod.metadata.name, "why": report.why})
             return False
-        self._given_back[pod.metadata.uid] = sandbox.uid
+        if (entry := self._store.pods.get(pod.metadata.uid)) is not None:
+            entry.given_back_by = sandbox.uid
         self._metrics.scrubs.labels("clean").inc()
         self._recorder.record(pool, Event.SCRUBBED, f"pod {pod.metadata.name} is warm again")
-        self._refill.scrubbed(pool)
+        if (kept := self._store.pools.get(pool.uid)) is not None:
+            kept.memory.scrubbed += 1
+            self._pools.add(pool.uid)
         return True
-
-    def forget(self, uid: str) -> None:
-        """The pod is gone."""
-        self._given_back.pop(uid, None)
 
     async def _clean(self, pod: Pod, timeout_seconds: float) -> Report:
         report = Report(False)

@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from sandyard.engine.state.records import AnySandbox, PoolRecord
+from sandyard.engine.state.pools import PoolEntry
+from sandyard.engine.state.records import AnySandbox
 from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.sandbox.view import Answers
 
@@ -25,7 +26,7 @@ class Run:
 
     entry: SandboxEntry
     answers: Answers = Answers()
-    served: PoolRecord | None = None
+    served: PoolEntry | None = None
 
     @property
     def sandbox(self) -> AnySandbox:

@@ -75,8 +75,7 @@ class Teardown:
         if written is not None and names.FINALIZER in written.finalizers:
             self._queue.add_after(sandbox.uid, _CONFLICT_SECONDS)
             return
-        self._reporting.cleaned(sandbox, self._asked_seconds_ago(sandbox))
-        run.entry.stuck = False
+        self._reporting.cleaned(run.entry, self._asked_seconds_ago(sandbox))
 
     async def _workspace_gone(self, run: Run) -> bool:
         """Whether nothing is left of its persistent workspace; what is, is deleted."""

@@ -6,7 +6,6 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.pools.reconcile import Refill
 from sandyard.engine.process.settings import Settings
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
@@ -21,19 +20,18 @@ __all__ = ["Views"]
 class Views:
     """Makes views of Sandboxes as they are at this moment."""
 
-    def __init__(self, store: Store, claims: Claims, refill: Refill, settings: Settings, clock: Clock) -> None:
+    def __init__(self, store: Store, claims: Claims, settings: Settings, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._pausing = settings.pausing
         self._busy_cores = settings.idle_cpu_cores
         self._claims = claims
-        self._refill = refill
 
     def of(self, run: Run) -> SandboxView | UnreadableView:
         """The Sandbox of *run*, with what the run has found out."""
         sandbox, entry = run.sandbox, run.entry
         claim = self._claim(run)
-        waits = claim.open or entry.waits_for_pool or entry.waits_for_room
+        waits = claim.open or entry.waits_for_pool or bool(entry.waits_for_room)
         guarded = names.FINALIZER in sandbox.finalizers
         if not isinstance(sandbox, SandboxRecord):
             return UnreadableView(
@@ -69,7 +67,8 @@ class Views:
     def _pods(self, sandbox: AnySandbox) -> list[Pod]:
         """Its pods, the one that its status names first."""
         # A pod that is set aside for a claim under way is not the Sandbox's yet.
-        pods = [pod for pod in self._store.pods_of_sandbox(sandbox.uid) if not self._store.under_way(pod.metadata.uid)]
+        entries = self._store.pods.of_sandbox(sandbox.uid)
+        pods = [entry.pod for entry in entries if not entry.claim_under_way]
         named = sandbox.status.pod_uid
         return sorted(
             pods, key=lambda pod: (pod.metadata.uid != named, pod.metadata.creation_timestamp, pod.metadata.uid)
@@ -89,9 +88,10 @@ class Views:
             return None
         if not run.answers.claim_tried or run.answers.start is not None:
             return PoolFacts(pool.name, pool.spec, pool.deleting)
-        failure = self._refill.failure(pool)
-        why = (failure.reason, failure.message) if failure is not None else None
-        return PoolFacts(pool.name, pool.spec, pool.deleting, self._refill.at_maximum(pool), why)
+        entry = self._store.pools[pool.uid]
+        trouble = entry.failure()
+        failure = (trouble.reason, trouble.message) if trouble is not None else None
+        return PoolFacts(pool.name, pool.spec, pool.deleting, entry.memory.at_maximum, failure)
 
     def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None) -> Terms:
         """What its pool says about lifetimes; of the time of the claim when the pool is gone."""

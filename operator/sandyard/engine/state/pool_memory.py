@@ -11,8 +11,7 @@ from sandyard.api import model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
-from sandyard.engine.loops.clock import Clock
-from sandyard.engine.state.records import AnyPool, PoolRecord
+from sandyard.engine.state.pods import PodEntry
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
@@ -21,7 +20,7 @@ from sandyard.pool.expectations import Expectations
 from sandyard.pool.ordered import Ordered
 from sandyard.pool.status import PoolStatus
 
-__all__ = ["Memories", "PoolMemory", "remember"]
+__all__ = ["PoolMemory", "remember"]
 
 # A pod must stay warm this long before the failures before it are forgiven; else a pool whose
 # pods start well and die at once would never back off.
@@ -40,10 +39,10 @@ class PoolMemory:
         What is wrong with the template, by the operator's own rules.
     demand
         What ``spec.autoscale`` goes by.
-    opening
-        Pods whose network is being opened.
-    waiting_for_room
-        Sandboxes that wait for room to start a pod of their own, the oldest first.
+    at_maximum
+        Whether ``maxSandboxes`` keeps it from starting what it wants.
+    written_at
+        When its status was last written; seconds of the monotonic clock.
     """
 
     template_hash: str
@@ -59,11 +58,7 @@ class PoolMemory:
     runtime: Finding | None = None
     network: Finding | None = None
     demand: Demand = Demand()
-    opening: set[str] = field(default_factory=set)
-    waiting_for_room: dict[str, None] = field(default_factory=dict)
     written_at: float = float("-inf")
-    _failed_pods: set[str] = field(default_factory=set)
-    _timed_pods: set[str] = field(default_factory=set)
 
     def turn_to(self, template_hash: str) -> None:
         """A new template is a new chance: forget what was learnt of the old one."""
@@ -75,16 +70,8 @@ class PoolMemory:
         self.refused = ""
         self.runtime = self.network = None
 
-    def pod_gone(self, uid: str) -> None:
-        """The pod is no longer on the watch."""
-        self._failed_pods.discard(uid)
-        self._timed_pods.discard(uid)
-        self.opening.discard(uid)
-
-    def fail(self, reason: Reason, message: str, now: float, pod_uid: str = "") -> None:
+    def fail(self, reason: Reason, message: str, now: float) -> None:
         """A start has failed."""
-        if pod_uid:
-            self._failed_pods.add(pod_uid)
         self.failed_at = now
         self.backoff = self.backoff.fail(reason, message, now, random.random())
         if reason is Reason.RUNTIME_NOT_ISOLATED:
@@ -92,23 +79,23 @@ class PoolMemory:
         elif reason is Reason.NETWORK_NOT_ENFORCED:
             self.network = Finding(Condition.NETWORK_ENFORCED, False, reason, message)
 
-    def failures(self, pods: Iterable[Pod], egress: str) -> list[tuple[Pod, Trouble]]:
+    def failures(self, pods: Iterable[PodEntry], egress: str) -> list[tuple[PodEntry, Trouble]]:
         """Pods of the present template that have failed and were not counted yet."""
         found = []
-        for pod in self._current(pods):
-            if pod.metadata.uid in self._failed_pods:
+        for entry in self._current(pods):
+            if entry.failure_counted:
                 continue
-            state = observe.classify(pod, egress)
+            state = observe.classify(entry.pod, egress)
             if state is PodState.FAILED:
-                trouble = observe.trouble(pod)
+                trouble = observe.trouble(entry.pod)
                 assert trouble is not None
-                found.append((pod, trouble))
-            elif state is PodState.UNHEALTHY and observe.sickness(pod).reason is Reason.POD_NOT_READY:
+                found.append((entry, trouble))
+            elif state is PodState.UNHEALTHY and observe.sickness(entry.pod).reason is Reason.POD_NOT_READY:
                 # A lost node says nothing about the template.
-                found.append((pod, observe.sickness(pod)))
+                found.append((entry, observe.sickness(entry.pod)))
         return found
 
-    def learn(self, pods: Iterable[Pod], ready: Ordered, egress: str, now: float) -> float | None:
+    def learn(self, pods: Iterable[PodEntry], ready: Ordered, egress: str, now: float) -> float | None:
         """Draw conclusions from pods that turned ready.
 
         Parameters
@@ -123,13 +110,14 @@ class PoolMemory:
         float or None
             Seconds after which another look is worth it.
         """
-        for pod in self._current(pods):
+        for entry in self._current(pods):
+            pod = entry.pod
             state = observe.classify(pod, egress)
             if state not in (PodState.WARM, PodState.PROVEN, PodState.CLAIMED) or not observe.is_ready(pod):
                 continue
             ready_at = observe.ready_at(pod)
-            if state is not PodState.CLAIMED and pod.metadata.uid not in self._timed_pods:
-                self._timed_pods.add(pod.metadata.uid)
+            if state is not PodState.CLAIMED and not entry.start_measured:
+                entry.start_measured = True
                 born = model.seconds(pod.metadata.creation_timestamp)
                 self.demand = self.demand.started(max(0.0, ready_at - born))
             if not self.proven or ready_at > self.failed_at:
@@ -149,70 +137,27 @@ class PoolMemory:
             return None
         return FORGIVE_AFTER_SECONDS
 
-    def _current(self, pods: Iterable[Pod]) -> list[Pod]:
-        return [pod for pod in pods if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == self.template_hash]
+    def _current(self, pods: Iterable[PodEntry]) -> list[PodEntry]:
+        wanted = self.template_hash
+        return [entry for entry in pods if entry.pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == wanted]
 
     def _believe(self, pod: Pod) -> None:
         seen = observe.proof_of(pod)
         if seen is None:
             return
-        told = f"proven by pod {pod.metadata.name}"
+        by = f"proven by pod {pod.metadata.name}"
         if self.runtime is None or self.runtime.status is not seen.isolated:
             reason = Reason.PROVEN if seen.isolated else Reason.RUNTIME_NOT_ISOLATED
-            text = told if seen.isolated else f"not {told}"
+            text = by if seen.isolated else f"not {by}"
             self.runtime = Finding(Condition.RUNTIME_ISOLATED, seen.isolated, reason, text)
         if self.network is None or self.network.status is not seen.enforced:
             reason = Reason.PROVEN if seen.enforced else Reason.NETWORK_NOT_ENFORCED
-            text = told if seen.enforced else f"not {told}"
+            text = by if seen.enforced else f"not {by}"
             self.network = Finding(Condition.NETWORK_ENFORCED, seen.enforced, reason, text)
 
 
-class Memories:
-    """What is remembered of each pool."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._by_pool: dict[str, PoolMemory] = {}
-        # Pools in which Sandboxes wait for room, by Sandbox.
-        self._room_wanted: dict[str, str] = {}
-
-    def of(self, pool: AnyPool) -> PoolMemory:
-        """What is remembered of *pool*, as far as it holds for its present template."""
-        memory = self._by_pool.get(pool.uid)
-        if memory is None:
-            memory = self._by_pool[pool.uid] = remember(pool, self._clock.now())
-        if isinstance(pool, PoolRecord):
-            memory.turn_to(pool.template_hash)
-        return memory
-
-    def known(self, pool_uid: str) -> PoolMemory | None:
-        """What is remembered of a pool, if anything is."""
-        return self._by_pool.get(pool_uid)
-
-    def wait_for_room(self, pool: PoolRecord, sandbox_uid: str) -> None:
-        """The Sandbox waits for room to start a pod of its own, behind those that do already."""
-        if self._room_wanted.get(sandbox_uid) != pool.uid:
-            self.stop_waiting_for_room(sandbox_uid)
-            self._room_wanted[sandbox_uid] = pool.uid
-        self.of(pool).waiting_for_room[sandbox_uid] = None
-
-    def stop_waiting_for_room(self, sandbox_uid: str) -> str | None:
-        """The Sandbox no longer waits for room; the pool in which it did, if it did."""
-        pool_uid = self._room_wanted.pop(sandbox_uid, None)
-        memory = self._by_pool.get(pool_uid) if pool_uid is not None else None
-        if memory is None:
-            return None
-        memory.waiting_for_room.pop(sandbox_uid, None)
-        return pool_uid
-
-    def forget(self, pool_uid: str) -> None:
-        """The pool is gone."""
-        self._by_pool.pop(pool_uid, None)
-
-
-def remember(pool: AnyPool, now: float) -> PoolMemory:
+def remember(status: PoolStatus, now: float) -> PoolMemory:
     """The memory of a pool that this process meets for the first time, from its status."""
-    status = pool.status
     memory = PoolMemory(status.template_hash or "")
     memory.warm_hits = status.warm_hits or 0
     memory.cold_starts = status.cold_starts or 0

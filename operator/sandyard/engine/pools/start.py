@@ -1,0 +1,114 @@
+"""Starts the pods of a pool, and counts the starts that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Any
+
+from sandyard.api.events import Event
+from sandyard.api.reasons import Reason
+from sandyard.engine.cluster.events import Recorder
+from sandyard.engine.cluster.starts import Starts, refusal
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.queues import Queue
+from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.routing import Routing
+from sandyard.engine.state.pods import PodEntry
+from sandyard.engine.state.pools import PoolEntry
+from sandyard.engine.state.records import PoolRecord
+from sandyard.kube import errors
+from sandyard.pod import observe
+from sandyard.podspec import pod as podspec
+
+__all__ = ["PoolStarts"]
+
+_log = logging.getLogger(__name__)
+_RECONNECT_SECONDS = 1.0
+
+
+class PoolStarts:
+    """The starts of all pools."""
+
+    def __init__(
+        self, starts: Starts, routing: Routing, queue: Queue, recorder: Recorder, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._starts = starts
+        self._routing = routing
+        self._queue = queue
+        self._recorder = recorder
+        self._metrics = metrics
+        self._clock = clock
+
+    async def create(self, pool: PoolRecord, entry: PoolEntry, count: int) -> None:
+        """Start *count* pods; what is refused makes the pool wait."""
+        bodies = [self._build(pool) for _ in range(count)]
+        entry.memory.refused = "; ".join(self._starts.violations(bodies[0]))
+        if entry.memory.refused:
+            self.fail(entry, Reason.INVALID_TEMPLATE, entry.memory.refused)
+            return
+        expectations = entry.memory.expectations
+        # Before anything is awaited: from now on these count against maxSandboxes.
+        for body in bodies:
+            expectations.expect_create(body["metadata"]["name"], self._clock.monotonic())
+        try:
+            await self._starts.ensure_policies(pool.namespace, pool.spec.template)
+        except (errors.ApiError, errors.TransportError) as error:
+            for body in bodies:
+                expectations.create_failed(body["metadata"]["name"])
+            if isinstance(error, errors.TransportError):
+                raise
+            self.fail(entry, *refusal(error))
+            return
+        results = await asyncio.gather(*(self._create_one(entry, body) for body in bodies))
+        refused = next((error for error in results if error is not None), None)
+        if refused is not None:
+            self.fail(entry, *refusal(refused))
+
+    def fail(self, entry: PoolEntry, reason: Reason, message: str, pod: PodEntry | None = None) -> None:
+        """A start has failed, that of *pod* if it came so far."""
+        if pod is not None:
+            pod.failure_counted = True
+        now = self._clock.now()
+        entry.memory.fail(reason, message, now)
+        self._metrics.pod_starts.labels("failed").inc()
+        self._recorder.record(entry.record, Event.START_FAILED, f"{reason.value}: {message}")
+        self._queue.add_after(entry.uid, max(0.05, entry.memory.backoff.until - now))
+        self._routing.waiting_claims(entry.uid)
+
+    def fail_late(self, pool: PoolRecord, entry: PoolEntry, pod: PodEntry | None) -> None:
+        """A pod has taken too long to start."""
+        why = observe.trouble(pod.pod) if pod is not None else None
+        text = f"a pod was not ready within startup.timeoutSeconds ({pool.spec.startup.timeout_seconds} s)"
+        message = f"{text}: {why.reason.value}: {why.message}" if why else text
+        self.fail(entry, Reason.START_TIMEOUT, message, pod)
+
+    def _build(self, pool: PoolRecord) -> dict[str, Any]:
+        return podspec.build(
+            pool.spec.template,
+            name=podspec.pod_name(pool.name, secrets.token_hex(4)),
+            namespace=pool.namespace,
+            owner=pool.owner,
+            probe=self._starts.probe(),
+            pool=pool.owner,
+            health=pool.spec.warm.probe,
+        )
+
+    async def _create_one(self, entry: PoolEntry, body: dict[str, Any]) -> errors.ApiError | None:
+        name = body["metadata"]["name"]
+        try:
+            await self._starts.create(body)
+        except errors.ApiError as error:
+            if error.already_exists:
+                return None
+            entry.memory.expectations.create_failed(name)
+            return error
+        except errors.NotConnected as error:
+            entry.memory.expectations.create_failed(name)
+            _log.warning("not created", extra={"pod": name, "error": str(error)})
+            self._queue.add_after(entry.uid, _RECONNECT_SECONDS)
+        except errors.TransportError as error:
+            # It may exist: the expectation stays until the watch shows it or it times out.
+            _log.warning("create cut off", extra={"pod": name, "error": str(error)})
+        return None
