@@ -324,6 +324,29 @@ def test_room_that_a_start_did_not_need_after_all_is_the_pools_again() -> None:
     world.close()
 
 
+@pytest.mark.parametrize("why", ["forbidden", "invalid", "failing"])
+def test_room_of_a_pod_that_is_refused_goes_to_the_next_who_waits_at_once(why: str) -> None:
+    world = with_no_pods(maximum=1)
+    own = {"env": [{"name": "A", "value": "1"}]}
+    world.api.targeted["create"].append(why)
+    world.api.dice = SlowDice()
+    for name in ("refused", "next"):
+        world.claim(name, **own)
+        world.deliver("sandboxes")
+        # The pool has looked, and found no room, before the answer comes.
+        world.work(10, turns=3)
+        world.work(10, turns=3)
+    assert not sent(world, "create"), "the first is still under way"
+    for _ in range(4):
+        # No time passes: nobody comes back by a timer.
+        world.work(1000)
+    assert [write.fault for write in sent(world, "create")][-2:] == [why, "ok"]
+    assert [owner(world, pod["metadata"]["name"]) for pod in world.pods()] == [
+        world.api.objects["sandboxes", "next"]["metadata"]["uid"]
+    ]
+    world.close()
+
+
 def test_a_delete_that_arrives_late_takes_no_pod_that_was_claimed_meanwhile(world: World) -> None:
     world.api.targeted["delete"].append("late")
     world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
