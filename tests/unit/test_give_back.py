@@ -1,0 +1,113 @@
+"""A used pod on its way back to its pool: what is looked at, what is sent, and what keeps it from being used again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandyard.api import names
+from tests.unit.simulation import World
+
+
+class SlowDice(random.Random):
+    """Each request takes ten turns of the event loop."""
+
+    def randrange(self, *_range: Any) -> int:
+        return 10
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A Sandbox of a pool that recycles."""
+    made = World(shape="scrub")
+    made.api.change("sandboxpools", "pool", {"spec": {"maxLifetimeSeconds": 3600, "replicas": 1}})
+    made.settle()
+    made.claim("s1")
+    made.settle()
+    yield made
+    made.close()
+
+
+def sent(world: World) -> list[str]:
+    return [write.what for write in world.api.sent]
+
+
+def pod_of(world: World, name: str = "s1") -> dict[str, Any]:
+    pod: dict[str, Any] = world.api.objects["pods", world.api.objects["sandboxes", name]["status"]["podName"]]
+    return pod
+
+
+def let_go(world: World) -> None:
+    """The Sandbox is deleted; the watch of pods shows nothing of what follows."""
+    world.api.remove(("sandboxes", "s1"))
+    for _ in range(4):
+        world.deliver("sandboxes", 100)
+        world.work(1000)
+
+
+def until_it_is_being_cleaned(world: World) -> None:
+    world.api.remove(("sandboxes", "s1"))
+    world.deliver("sandboxes", 100)
+    world.api.dice = SlowDice()
+    for _ in range(200):
+        if "exec" in sent(world):
+            return
+        world.work(10, turns=1)
+    raise AssertionError("nobody cleans it")
+
+
+def test_a_pod_that_is_given_back_is_its_pools_in_everything(world: World) -> None:
+    pod, pool = pod_of(world), world.api.objects["sandboxpools", "pool"]
+    version = pod["metadata"]["resourceVersion"]
+    let_go(world)
+    body = next(write.body for write in world.api.sent if write.what == "return")
+    assert (body["metadata"].get("uid"), body["metadata"].get("resourceVersion")) == (pod["metadata"]["uid"], version)
+    assert [owner["uid"] for owner in pod["metadata"]["ownerReferences"]] == [pool["metadata"]["uid"]]
+    told = pod["metadata"]["annotations"]
+    assert (told.get(names.ANNOTATION_SAFE_TO_EVICT), told.get(names.ANNOTATION_USES)) == ("true", "1")
+    assert not {names.ANNOTATION_SANDBOX, names.ANNOTATION_TERMS} & set(told)
+    assert names.LABEL_SANDBOX_UID not in pod["metadata"]["labels"]
+
+
+def test_while_it_is_claimed_it_is_the_sandboxs_in_everything(world: World) -> None:
+    pod, sandbox = pod_of(world), world.api.objects["sandboxes", "s1"]
+    assert [owner["uid"] for owner in pod["metadata"]["ownerReferences"]] == [sandbox["metadata"]["uid"]]
+    told = pod["metadata"]["annotations"]
+    assert (told.get(names.ANNOTATION_SAFE_TO_EVICT), told.get(names.ANNOTATION_SANDBOX)) == ("false", "s1")
+    assert "3600" in told.get(names.ANNOTATION_TERMS, "")
+
+
+def test_a_pod_that_was_given_back_is_nobodys_before_the_watch_shows_it(world: World) -> None:
+    let_go(world)
+    assert ("sandboxes", "s1") not in world.api.objects
+    assert "delete" not in sent(world)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": {"containerStatuses": [{"name": names.CONTAINER, "ready": True, "restartCount": 1, "state": {
+            "running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}},
+        {"metadata": {"labels": {names.LABEL_EGRESS: names.EGRESS_INTERNET}}},
+        {"metadata": {"labels": {names.LABEL_SANDBOX_UID: "another"}}},
+    ],
+    ids=["restarted", "opened", "another's"],
+)  # fmt: skip
+def test_a_pod_to_which_something_happens_while_it_is_cleaned_is_not_used_again(
+    world: World, changes: dict[str, Any]
+) -> None:
+    until_it_is_being_cleaned(world)
+    world.api.change("pods", pod_of(world)["metadata"]["name"], changes)
+    world.work(1000)
+    assert "return" not in sent(world)
+
+
+def test_nothing_is_cleaned_for_a_pool_that_is_being_deleted(world: World) -> None:
+    world.api.remove(("sandboxpools", "pool"))
+    world.deliver("sandboxpools", 100)
+    let_go(world)
+    assert "exec" not in sent(world)
+    assert "delete" in sent(world)
