@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("archive", type=pathlib.Path, metavar="ARCHIVE")
     image = command("image", _image, "build an image, load it, and print its name")
     image.add_argument("image", choices=sorted(_IMAGES))
+    command("images", _build_images, "build all images, those of tests too, and print their archives")
     logs = command("logs", _logs, "print a component's log")
     logs.add_argument("component", metavar="COMPONENT")
     logs.add_argument("-f", "--follow", action="store_true")
@@ -124,6 +125,12 @@ def _image(options: argparse.Namespace) -> None:
     build, name = _IMAGES[options.image]
     lifecycle.provide(paths.Cluster.named(options.name), build())
     print(name)
+
+
+def _build_images(options: argparse.Namespace) -> None:
+    del options
+    for build in (images.operator, images.python, images.pause, images.busybox, images.languages):
+        print(build())
 
 
 def _logs(options: argparse.Namespace) -> int:

@@ -55,12 +55,15 @@ def base() -> pathlib.Path:
     if target.exists():
         return target
     host.require(host.BUILD_PACKAGES)
-    print("building the Debian base of the images (once, about a minute)", flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_suffix(f".{os.getpid()}.tar")
-    packages = "python3,python3-venv,ca-certificates"
-    _run(["mmdebstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(scratch)])
-    scratch.rename(target)
+    with paths.locked(target.with_suffix(".lock"), waiting="waiting for another build of the Debian base"):
+        if target.exists():
+            return target
+        print("building the Debian base of the images (once, about a minute)", flush=True)
+        scratch = target.with_suffix(f".{os.getpid()}.tar")
+        packages = "python3,python3-venv,ca-certificates"
+        _run(["mmdebstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(scratch)])
+        scratch.rename(target)
     return target
 
 
