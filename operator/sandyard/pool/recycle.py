@@ -50,8 +50,8 @@ class Report:
 
 def uses(pod: Pod) -> int:
     """How often *pod* has been handed out, this time included."""
-    told = pod.metadata.annotations.get(names.ANNOTATION_USES, "0")
-    return (int(told) if told.isdigit() else 10**6) + 1
+    count = pod.metadata.annotations.get(names.ANNOTATION_USES, "0")
+    return (int(count) if count.isdigit() else 10**6) + 1
 
 
 def obstacle(pod: Pod, was_ready: bool, pool: PoolSpec, template_hash: str) -> str:
@@ -83,9 +83,9 @@ def script(pod: Pod) -> bytes:
 def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
     """Understand the answer; nothing is clean unless it says so in every way."""
     lines = stdout.decode(errors="replace").splitlines()
-    told = lines[-1] if lines else ""
+    answer = lines[-1] if lines else ""
     try:
-        content = json.loads(told.removeprefix(scrub.MARK)) if told.startswith(scrub.MARK) else {}
+        content = json.loads(answer.removeprefix(scrub.MARK)) if answer.startswith(scrub.MARK) else {}
         left = [str(item) for item in content["left"]]
     except (ValueError, KeyError, TypeError):
         return Report(False, f"cleaning ended with exit code {exit_code}: {message[:300] or 'no message'}")

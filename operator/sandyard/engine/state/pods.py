@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
@@ -38,6 +38,7 @@ class PodEntry:
     """
 
     pod: Pod
+    uid: str = field(init=False)
     reserved_for: str | None = None
     committed: bool = False
     refused: bool = False
@@ -50,10 +51,8 @@ class PodEntry:
     overdue_since: float | None = None
     touched: bool = False
 
-    @property
-    def uid(self) -> str:
-        """Its UID."""
-        return self.pod.metadata.uid
+    def __post_init__(self) -> None:
+        self.uid = self.pod.metadata.uid
 
     @property
     def pool_uid(self) -> str:
@@ -98,9 +97,13 @@ class PodTable(dict[str, PodEntry]):
         if entry is None:
             entry = self[pod.metadata.uid] = PodEntry(pod)
         else:
-            self._unindex(entry)
+            moved = _belongs(pod) != _belongs(entry.pod)
+            if moved:
+                self._unindex(entry)
             entry.pod = pod
             entry.refused = False
+            if not moved:
+                return entry
         if entry.reserved_for == pod.metadata.labels.get(names.LABEL_SANDBOX_UID):
             # From now on its label says whose it is.
             entry.free()
@@ -116,9 +119,8 @@ class PodTable(dict[str, PodEntry]):
 
     def reserve(self, entry: PodEntry, sandbox_uid: str) -> None:
         """Set a pod aside for a Sandbox."""
-        self._unindex(entry)
         entry.reserved_for = sandbox_uid
-        self._index(entry)
+        self._by_sandbox.setdefault(sandbox_uid, {})[entry.uid] = entry
 
     def release(self, entry: PodEntry) -> None:
         """A pod is set aside for nobody any more."""
@@ -144,6 +146,12 @@ class PodTable(dict[str, PodEntry]):
         _discard(self._by_pool, entry.pool_uid, entry.uid)
         for owner in entry.owners():
             _discard(self._by_sandbox, owner, entry.uid)
+
+
+def _belongs(pod: Pod) -> tuple[str | None, str | None]:
+    """UIDs of its pool and its Sandbox, as its labels have them."""
+    labels = pod.metadata.labels
+    return labels.get(names.LABEL_POOL_UID), labels.get(names.LABEL_SANDBOX_UID)
 
 
 def _discard(index: dict[str, dict[str, PodEntry]], key: str, uid: str) -> None:

@@ -79,7 +79,7 @@ class SandboxRecord(_AnySandbox):
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableSandbox(_AnySandbox):
-    """A Sandbox that makes no sense to this operator; it can only be told so, and torn down."""
+    """A Sandbox that makes no sense to this operator; its status says so, and it can be torn down."""
 
     invalid: str
 
@@ -113,7 +113,7 @@ class PoolRecord(_AnyPool):
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadablePool(_AnyPool):
-    """A pool that makes no sense to this operator; it can only be told so, and its finalizer taken off."""
+    """A pool that makes no sense to this operator; its status says so, and it can be deleted."""
 
     invalid: str
 
