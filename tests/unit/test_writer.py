@@ -1,0 +1,60 @@
+"""The one way by which the engine writes: never by a process that is not the active one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from sandyard.engine.cluster.resources import PODS
+from sandyard.engine.cluster.writer import NotLeader, Writer
+from sandyard.kube.client import Client
+
+
+class Sends:
+    """A client that notes what it is asked to send, and lists one object for each path."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def items(self, path: str, _params: Any = None) -> list[dict[str, Any]]:
+        return [{"path": path}]
+
+    async def run(self, *_: Any, **_options: Any) -> None:
+        self.sent.append("exec")
+
+    def __getattr__(self, verb: str) -> Callable[..., Awaitable[None]]:
+        async def send(*_: Any, **_options: Any) -> None:
+            self.sent.append(verb)
+
+        return send
+
+
+def writer(client: Sends, *, leads: bool) -> Writer:
+    return Writer(cast("Client", client), lambda: leads, cast("Any", client.run))
+
+
+CALLS: dict[str, Callable[[Writer], Awaitable[Any]]] = {
+    "create": lambda it: it.create("/p", {}),
+    "merge_patch": lambda it: it.patch("/p", {}),
+    "json_patch": lambda it: it.json_patch("/p", []),
+    "delete": lambda it: it.delete("/p", "uid"),
+    "exec": lambda it: it.exec("/p", ["x"], container="c", stdin=b"", timeout_seconds=1),
+}
+
+
+@pytest.mark.parametrize("verb", CALLS)
+async def test_a_process_that_is_not_the_active_one_sends_nothing(verb: str) -> None:
+    client = Sends()
+    with pytest.raises(NotLeader):
+        await CALLS[verb](writer(client, leads=False))
+    assert client.sent == []
+    await CALLS[verb](writer(client, leads=True))
+    assert client.sent == [verb]
+
+
+async def test_all_of_several_namespaces_are_listed() -> None:
+    it = writer(Sends(), leads=False)
+    assert [item["path"] for item in await it.items(PODS, ["a", "b"])] == [PODS.path("a"), PODS.path("b")]
+    assert [item["path"] for item in await it.items(PODS, [])] == [PODS.path()]
