@@ -1,0 +1,100 @@
+"""How a work queue treats what fails, what is due later, and what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from sandyard.engine.loops.workqueue import WorkQueue
+from sandyard.kube import errors
+
+
+class Delays(WorkQueue):
+    """Notes how long each failure waits, and comes back at once."""
+
+    def __init__(self) -> None:
+        super().__init__("test", workers=1)
+        self.active = True
+        self.seconds: list[float] = []
+
+    def add_after(self, key: str, seconds: float) -> None:
+        self.seconds.append(seconds)
+        asyncio.get_running_loop().call_soon(self.add, key)
+
+
+@contextlib.asynccontextmanager
+async def running(queue: WorkQueue, handler: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
+    task = asyncio.create_task(queue.run(handler))
+    try:
+        async with asyncio.timeout(5):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_failures_in_a_row_wait_longer_and_a_success_forgives_them() -> None:
+    outcomes = [False, False, False, True, False, True]
+    queue, done = Delays(), asyncio.Event()
+
+    async def handle(_key: str) -> None:
+        well = outcomes.pop(0)
+        if not outcomes:
+            done.set()
+        if not well:
+            raise errors.TransportError("cut off")
+        if outcomes:
+            asyncio.get_running_loop().call_soon(queue.add, "a")
+
+    queue.add("a")
+    async with running(queue, handle):
+        await done.wait()
+    first, second, third, anew = queue.seconds
+    assert first < second < third
+    assert anew < second
+
+
+async def test_a_server_that_asks_for_a_pause_has_it() -> None:
+    queue, done = Delays(), asyncio.Event()
+
+    async def handle(_key: str) -> None:
+        if queue.seconds:
+            done.set()
+            return
+        raise errors.ApiError(429, {"reason": "TooManyRequests"}, 7.0)
+
+    queue.add("a")
+    async with running(queue, handle):
+        await done.wait()
+    assert queue.seconds == [7.0]
+
+
+async def test_a_key_that_is_due_is_not_put_off() -> None:
+    queue, done = WorkQueue("test", workers=1), asyncio.Event()
+    queue.active = True
+
+    async def handle(_key: str) -> None:
+        done.set()
+
+    async with running(queue, handle):
+        queue.add_after("a", 0.01)
+        queue.add_after("a", 3600)
+        await done.wait()
+
+
+async def test_a_queue_is_not_idle_while_a_key_is_handled() -> None:
+    queue, begun, go_on = WorkQueue("test", workers=1), asyncio.Event(), asyncio.Event()
+    queue.active = True
+
+    async def handle(_key: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    queue.add("a")
+    async with running(queue, handle):
+        await begun.wait()
+        assert not queue.idle
+        go_on.set()
+        while not queue.idle:
+            await asyncio.sleep(0)
