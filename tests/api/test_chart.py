@@ -26,6 +26,8 @@ from tests.support import chart
         ("network.excludedCidrs", ["192.0.2.0/24", "2001:db8::/32"], "excluded_cidrs",
          ("192.0.2.0/24", "2001:db8::/32")),
         ("policy.allowRoot", True, "allow_root", True),
+        ("policy.labels", ["a", "b/"], "labels", ("a", "b/")),
+        ("policy.annotations", ["a", "b/"], "annotations", ("a", "b/")),
         ("pausing.enabled", False, "pausing", False),
         ("scrubbing.enabled", False, "scrubbing", False),
         ("idle.cpu", "250m", "idle_cpu_cores", 0.25),

@@ -31,7 +31,7 @@ STRANGERS = [
     "system:kubelet",
 ]
 CONTROL_PLANE = [COLLECTOR, SCHEDULER, "system:kube-controller-manager"]
-PROBE = podspec.Probe(image="operator:1", pull_policy="IfNotPresent", forbidden=("10.96.0.1:443",))
+PROBE = podspec.Probe(image="sandyard/operator:1", pull_policy="IfNotPresent", forbidden=("10.96.0.1:443",))
 POOL = podspec.Owner("SandboxPool", "p", "11111111-1111-1111-1111-111111111111")
 MERGE = "application/merge-patch+json"
 
@@ -112,5 +112,5 @@ def world(admin: Kube) -> Iterator[World]:
     yield made
     for kind in ("sandboxes", "sandboxpools"):
         operator.patch(kind, "ours", {"metadata": {"finalizers": None}})
-    operator.delete("pod", "ours", wait=False, force=True)
+    made.admin.delete("pod", "ours", wait=False, force=True)
     made.admin.delete("namespace", namespace, wait=False)

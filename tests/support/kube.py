@@ -240,8 +240,9 @@ class Kube:
             "namespace": self.namespace if kind is not None and kind.namespaced else "",
             "verb": verb, "group": kind.group if kind else "", "resource": plural, "subresource": subresource,
         }  # fmt: skip
-        account = user.split(":")
-        groups = ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{account[2]}"]
+        groups = ["system:authenticated"]
+        if user.startswith("system:serviceaccount:"):
+            groups += ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
         review = {
             "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
             "spec": {"user": user, "groups": groups, "resourceAttributes": asked},

@@ -11,8 +11,16 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.podspec import pod as podspec
+from sandyard.podspec.shape import Installation
 
 PROBE = podspec.Probe(image="operator:1", pull_policy="IfNotPresent", forbidden=("10.96.0.1:443",))
+
+
+def installation(**fields: Any) -> Installation:
+    """The installation whose pods prove themselves by `PROBE`."""
+    return Installation(image_repository="operator", runtime="Required", network="Required", **fields)
+
+
 READY_AT = "2026-01-01T00:00:10Z"
 
 

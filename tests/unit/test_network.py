@@ -72,8 +72,9 @@ def test_the_api_server_and_cloud_metadata_stay_closed_whatever_is_listed() -> N
     assert "203.0.113.7/32" in block["except"]
     assert "169.254.0.0/16" in block["except"]
     assert egress("169.254.169.254/32", "203.0.113.7/32", excluded=("203.0.113.7",)) == []
-    six = egress("fd00:ec2::/64")[0]["to"][0]["ipBlock"]
-    assert six["except"] == ["fd00:ec2::254/128"]
+    assert egress("fd00:ec2::/64") == []
+    six = egress("fd00::/8")[0]["to"][0]["ipBlock"]
+    assert six["except"] == ["fd00:ec2::/32", "fd20:ce::254/128"]
 
 
 def test_own_name_servers_are_reachable_on_port_53_alone() -> None:
@@ -83,3 +84,45 @@ def test_own_name_servers_are_reachable_on_port_53_alone() -> None:
     assert {(port["protocol"], port["port"]) for port in rules[-1]["ports"]} == {("UDP", 53), ("TCP", 53)}
     assert network.allowance(Reach(net(), dns)) is None, "None means nothing, not even names"
     assert network.allowance(Reach(net("DNS"), dns)) is not None
+
+
+WEB, ANY = [{"podSelector": {"matchLabels": {"app": "web"}}, "ports": [{"port": 80}]}], PEERS
+
+
+@pytest.mark.parametrize(
+    ("own", "pool", "profiles", "part"),
+    [
+        (net(), net(), ["None"], ""),
+        (net("DNS"), net(), ["None"], "egress"),
+        (net("DNS"), net(), ["None", "DNS"], ""),
+        (net(), net("Internet"), ["Internet"], "egress"),
+        (net("AllowList", "198.51.100.7/32"), net("AllowList", "198.51.100.0/24"), ["AllowList"], ""),
+        (net("AllowList", "198.51.100.0/24"), net("AllowList", "198.51.100.7/32"), ["AllowList"], "allow"),
+        (net("AllowList", "0.0.0.0/0"), net("AllowList", "198.51.100.7/32"), ["AllowList"], "allow"),
+        (net("AllowList", "198.51.100.7/32", "::/0"), net("AllowList", "198.51.100.7/32"), ["AllowList"], "allow"),
+        # A pool that leaves the list to its Sandboxes says so.
+        (net("AllowList", "198.51.100.7/32"), net(), ["None", "AllowList"], ""),
+        (net(ingressFrom=WEB), net(), ["None"], "ingressFrom"),
+        (net(ingressFrom=WEB), net(ingressFrom=WEB), ["None"], ""),
+        (net(ingressFrom=ANY), net(ingressFrom=WEB), ["None"], "ingressFrom"),
+        (net(ingressFrom=[*WEB, *ANY]), net(ingressFrom=WEB), ["None"], "ingressFrom"),
+        (net(), net(ingressFrom=WEB), ["None"], ""),
+    ],
+)
+def test_a_sandboxs_own_network_lies_within_its_pools(
+    own: Network, pool: Network, profiles: list[str], part: str
+) -> None:
+    assert network.beyond(own, pool, profiles).partition(":")[0] == part
+
+
+def test_ports_of_an_own_list_lie_within_the_pools_too() -> None:
+    def listed(*ports: int) -> Network:
+        rule: dict[str, Any] = {"cidr": "198.51.100.7/32"}
+        return Network.model_validate({"egress": "AllowList", "allow": [
+            {**rule, "ports": [{"port": port} for port in ports]} if ports else rule,
+        ]})  # fmt: skip
+
+    assert not network.beyond(listed(443), listed(443, 80), ["AllowList"])
+    assert not network.beyond(listed(443), listed(), ["AllowList"])
+    assert network.beyond(listed(443, 22), listed(443, 80), ["AllowList"])
+    assert network.beyond(listed(), listed(443), ["AllowList"])

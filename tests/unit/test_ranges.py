@@ -18,11 +18,13 @@ from tests.unit import objects
 # and what carries an IPv4 address in an IPv6 one.
 CLOSED = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
-    "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "::1/128", "fc00::/7",
-    "fe80::/10", "ff00::/8", "::ffff:0:0/96", "64:ff9b::/96", "2001::/32", "2001:db8::/32", "2002::/16",
+    "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24",
+    "224.0.0.0/4", "240.0.0.0/4", "::1/128",
+    "fc00::/7", "fe80::/10", "ff00::/8", "::ffff:0:0/96", "64:ff9b::/96", "2001::/23", "2001:db8::/32", "2002::/16",
+    "3fff::/20",
 ]  # fmt: skip
 METADATA = ["100.100.100.200", "168.63.129.16", "169.254.0.1", "169.254.169.254", "169.254.170.2", "169.254.255.254",
-            "fd00:ec2::254", "fe80::a9fe:a9fe", "febf::1"]  # fmt: skip
+            "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fe80::a9fe:a9fe", "febf::1"]  # fmt: skip
 
 
 def opened(spec: dict[str, Any], address: str, port: int | None = None, protocol: str = "TCP") -> bool:
@@ -64,8 +66,10 @@ def test_a_range_that_is_no_internet_is_closed_from_its_first_to_its_last_addres
     "address",
     ["1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0",
      "168.63.129.15", "168.63.129.17", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0",
-     "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255", "2001:1::", "2001:db9::",
-     "2003::", "2000::", "3fff:ffff::"],
+     "192.0.3.0", "203.0.113.10",
+     "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "192.88.98.255",
+     "192.88.100.0", "223.255.255.255", "2001:200::", "2001:db9::",
+     "2003::", "2000::", "3fff:1000::"],
 )  # fmt: skip
 def test_the_neighbours_of_closed_ranges_are_the_internet(address: str) -> None:
     assert opened(policy.internet("ns", [])["spec"], address)
@@ -86,6 +90,18 @@ def test_no_list_opens_what_the_operator_keeps_closed() -> None:
         assert not opened(own({"cidr": "192.0.0.0/2"}, excluded=excluded), address)
         assert not opened(own({"cidr": "198.51.100.0/24"}, dns=[address], excluded=excluded), address, 53, "UDP")
     assert opened(own({"cidr": "192.0.0.0/2"}, excluded=excluded), "203.0.113.8")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["64:ff9b::a9fe:a9fe", "64:ff9b::6464:64c8", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1", "2001:0:1::",
+     "64:ff9b::cb00:7107", "2002:cb00:7107::1"],
+)  # fmt: skip
+def test_no_list_opens_the_forms_by_which_a_translator_reaches_what_is_closed(address: str) -> None:
+    excluded = ("203.0.113.7",)
+    for listed in (f"{address}/128", "64:ff9b::/95", "2000::/3", "::/0"):
+        assert not opened(own({"cidr": listed}, excluded=excluded), address), listed
+    assert opened(own({"cidr": "64:ff9b::/96"}, excluded=excluded), "64:ff9b::cb00:7108")
 
 
 def test_a_list_opens_its_ports_and_no_others() -> None:

@@ -2,114 +2,79 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from sandyard.api import names
+from sandyard.engine.cluster.isolation import ApiServers, Isolation
+from sandyard.engine.process.settings import Settings
 from sandyard.podspec import pod as podspec
 from sandyard.podspec import rules
+from tests.support import bad_pods
 from tests.unit import objects
 
 POOL = podspec.Owner("SandboxPool", "python", "pool-uid")
 
 
 def build(**fields: Any) -> dict[str, Any]:
-    return podspec.build(objects.template(**fields), name="p", namespace="ns", owner=POOL, pool=POOL,
+    made = podspec.build(objects.template(**fields), name="p", namespace="ns", owner=POOL, pool=POOL,
                          probe=objects.PROBE)  # fmt: skip
+    copied: dict[str, Any] = json.loads(json.dumps(made))
+    return copied
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("hostNetwork", True), ("hostPID", True), ("hostIPC", True), ("hostUsers", False),
-        ("hostAliases", [{"ip": "127.0.0.1", "hostnames": ["x"]}]), ("serviceAccountName", "admin"),
-        ("nodeName", "node-1"), ("ephemeralContainers", [{"name": "debug"}]),
-        ("readinessGates", [{"conditionType": "x"}]), ("schedulerName", "mine"), ("affinity", {"nodeAffinity": {}}),
-        ("automountServiceAccountToken", None), ("enableServiceLinks", True), ("enableServiceLinks", None),
-        ("restartPolicy", "Always"), ("restartPolicy", None), ("shareProcessNamespace", False),
-        ("shareProcessNamespace", None), ("runtimeClassName", ""),
-    ],
-)  # fmt: skip
-def test_the_spec_has_nothing_of_the_node_and_nothing_of_others(field: str, value: Any) -> None:
+def violations(pod: dict[str, Any], **installation: Any) -> list[str]:
+    return rules.violations(pod, objects.installation(**installation))
+
+
+@pytest.mark.parametrize("name", bad_pods.CASES)
+def test_each_bad_pod_is_refused_by_its_field(name: str) -> None:
+    case = bad_pods.CASES[name]
     made = build()
-    made["spec"][field] = value
-    if value is None:
-        del made["spec"][field]
-    assert any(f"spec.{field}" in violation for violation in rules.violations(made))
-
-
-@pytest.mark.parametrize("kind", ["containers", "initContainers"])
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda c: c["securityContext"].update(privileged=True), "privileges"),
-        (lambda c: c["securityContext"].update(allowPrivilegeEscalation=True), "privileges"),
-        (lambda c: c["securityContext"].pop("allowPrivilegeEscalation"), "privileges"),
-        (lambda c: c.pop("securityContext"), "privileges"),
-        (lambda c: c["securityContext"].update(capabilities={"drop": ["ALL"], "add": ["NET_RAW"]}), "capabilities"),
-        (lambda c: c["securityContext"].update(capabilities={"drop": ["NET_RAW"]}), "capabilities"),
-        (lambda c: c["securityContext"].update(runAsUser=0), "overrides"),
-        (lambda c: c["securityContext"].update(runAsNonRoot=False), "overrides"),
-        (lambda c: c["securityContext"].update(seccompProfile={"type": "Unconfined"}), "overrides"),
-        (lambda c: c["securityContext"].update(procMount="Unmasked"), "overrides"),
-        (lambda c: c["resources"]["limits"].pop("cpu"), "limits"),
-        (lambda c: c["resources"]["limits"].pop("memory"), "limits"),
-        (lambda c: c["resources"]["limits"].pop("ephemeral-storage"), "limits"),
-        (lambda c: c["resources"]["limits"].update({"nvidia.com/gpu": 1}), "limits"),
-        (lambda c: c.update(ports=[{"containerPort": 80, "hostPort": 80}]), "no ports"),
-        (lambda c: c.update(envFrom=[{"secretRef": {"name": "s"}}]), "no ports, envFrom"),
-        (lambda c: c.update(lifecycle={"postStart": {}}), "lifecycle"),
-        (lambda c: c.update(env=[{"name": "a", "valueFrom": {"secretKeyRef": {}}}]), "other objects"),
-    ],
-)
-def test_no_container_has_privileges_or_anything_of_others(kind: str, change: Any, told: str) -> None:
-    made = build()
-    change(made["spec"][kind][0])
-    assert any(told in violation for violation in rules.violations(made))
-
-
-@pytest.mark.parametrize(
-    "volume",
-    [
-        {"name": "h", "hostPath": {"path": "/"}},
-        {"name": "s", "secret": {"secretName": "s"}},
-        {"name": "c", "configMap": {"name": "c"}},
-        {"name": "t", "projected": {"sources": []}},
-        {"name": "data", "persistentVolumeClaim": {"claimName": "of-another"}},
-        {"name": "data", "ephemeral": {}},
-        {"name": names.WORKSPACE_VOLUME, "hostPath": {"path": "/"}},
-        {"name": names.WORKSPACE_VOLUME, "persistentVolumeClaim": {}, "hostPath": {"path": "/"}},
-        {"name": "e", "emptyDir": {}},
-        {"name": "e", "emptyDir": {"medium": "Memory"}},
-    ],
-)
-def test_only_volumes_that_live_and_die_with_the_pod(volume: dict[str, Any]) -> None:
-    made = build()
-    made["spec"]["volumes"].append(volume)
-    assert any(f"volume {volume['name']}" in violation for violation in rules.violations(made))
-
-
-@pytest.mark.parametrize("field", ["runAsNonRoot", "runAsUser", "seccompProfile"])
-def test_the_pod_itself_says_who_it_runs_as(field: str) -> None:
-    made = build()
-    del made["spec"]["securityContext"][field]
-    assert rules.violations(made)
-
-
-@pytest.mark.parametrize("field", ["sysctls", "seLinuxOptions", "supplementalGroups"])
-def test_the_pod_asks_for_nothing_more_of_the_kernel(field: str) -> None:
-    made = build()
-    made["spec"]["securityContext"][field] = [{"name": "kernel.shm_rmid_forced", "value": "0"}]
-    assert any(f"securityContext.{field}" in violation for violation in rules.violations(made))
+    assert violations(made) == []
+    case.change(made)
+    assert any(case.where in violation for violation in violations(made)), violations(made)
 
 
 def test_root_needs_the_charts_leave_and_even_root_has_no_privileges() -> None:
     made = build(user={"uid": 0})
-    assert any("allowRoot" in violation for violation in rules.violations(made))
-    assert rules.violations(made, allow_root=True) == []
+    assert any("allowRoot" in violation for violation in violations(made))
+    assert violations(made, allow_root=True) == []
     made["spec"]["containers"][0]["securityContext"]["privileged"] = True
-    assert any("privileges" in violation for violation in rules.violations(made, allow_root=True))
+    assert any("privileged" in violation for violation in violations(made, allow_root=True))
+
+
+def test_capabilities_are_kept_by_root_alone() -> None:
+    made = build()
+    del made["spec"]["containers"][0]["securityContext"]["capabilities"]
+    assert any("capabilities" in violation for violation in violations(made, allow_root=True))
+
+
+@pytest.mark.parametrize(
+    ("image", "fits"),
+    [
+        ("registry:5000/sandyard/operator:2", True),
+        ("registry:5000/sandyard/operator@sha256:0", True),
+        ("registry:5000/sandyard/operator", False),
+        ("registry:5000/sandyard/operator-too:1", False),
+        ("sandyard/operator:1", False),
+    ],
+)
+def test_the_proof_runs_in_the_operators_own_image_of_any_version(image: str, fits: bool) -> None:
+    isolation = Isolation(Settings(probe_image="registry:5000/sandyard/operator:1"), ApiServers())
+    made = podspec.build(objects.template(), name="p", namespace="ns", owner=POOL, pool=POOL, probe=isolation.probe())
+    made["spec"]["initContainers"][0]["image"] = image
+    assert (rules.violations(made, isolation.installation()) == []) is fits
+
+
+@pytest.mark.parametrize("kind", ["labels", "annotations"])
+def test_labels_and_annotations_of_a_template_are_those_that_the_chart_lets_through(kind: str) -> None:
+    made = build(**{kind: {"app": "web", "team.example.com/name": "a"}})
+    assert [violation for violation in violations(made) if "app" in violation]
+    assert [violation for violation in violations(made, **{kind: ("team.example.com/",)}) if "app" in violation]
+    assert violations(made, **{kind: ("team.example.com/", "app")}) == []
 
 
 SETUP = {"command": ["true"], "network": {"egress": "Internet"}}
@@ -131,6 +96,6 @@ SETUP = {"command": ["true"], "network": {"egress": "Internet"}}
 )
 def test_what_a_setup_opens_is_proven_closed_before_the_main_process(change: Any) -> None:
     made = build(setup=SETUP)
-    assert rules.violations(made) == []
+    assert violations(made) == []
     change(made)
-    assert rules.violations(made)
+    assert violations(made)

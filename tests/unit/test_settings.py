@@ -22,6 +22,8 @@ from sandyard.engine.process import settings
         ("ISOLATION_RUNTIME", "BestEffort", "isolation_runtime", "BestEffort"),
         ("ISOLATION_NETWORK", "BestEffort", "isolation_network", "BestEffort"),
         ("ALLOW_ROOT", "true", "allow_root", True),
+        ("POLICY_LABELS", "a,b", "labels", ("a", "b")),
+        ("POLICY_ANNOTATIONS", "a/", "annotations", ("a/",)),
         ("PAUSING", "false", "pausing", False),
         ("SCRUBBING", "false", "scrubbing", False),
         ("IDLE_CPU", "250m", "idle_cpu_cores", 0.25),

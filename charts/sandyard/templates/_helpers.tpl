@@ -38,6 +38,50 @@ request.userInfo.username == '{{ include "sandyard.user" . }}'
 request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || request.userInfo.username.startsWith('system:kube-') || request.userInfo.username == 'system:apiserver'
 {{- end }}
 
+{{/* CEL: the request comes from a kubelet. */}}
+{{- define "sandyard.isNode" -}}
+'system:nodes' in request.userInfo.groups
+{{- end }}
+
+{{/* CEL: the request comes from somebody who may put right by hand what nothing else does. */}}
+{{- define "sandyard.isBreakGlass" -}}
+request.userInfo.groups.exists(group, group in {{ toJson .Values.admission.breakGlassGroups }})
+{{- end }}
+
+{{/* CEL: an object has labels of ours; called with the name of its variable. */}}
+{{- define "sandyard.hasOurLabels" -}}
+({{ . }} != null && has({{ . }}.metadata.labels) && {{ . }}.metadata.labels.exists(key, key.startsWith('sandyard.dev/')))
+{{- end }}
+
+{{/* The binding of a policy that is called like it; called with the chart's context and the name. */}}
+{{- define "sandyard.binding" -}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ .name }}
+  labels: {{- include "sandyard.labels" .context | nindent 4 }}
+spec:
+  policyName: {{ .name }}
+  validationActions: [Deny]
+  {{- with .namespaces }}
+  matchResources:
+    namespaceSelector:
+      matchExpressions:
+        {{- toYaml . | nindent 8 }}
+  {{- end }}
+{{- end }}
+
+{{/* The namespaces in which somebody else's objects matter: those that are served, the exempt ones left out. */}}
+{{- define "sandyard.servedNamespaces" -}}
+{{- if .Values.namespaces }}
+- {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.namespaces }}}
+{{- end }}
+{{- with .Values.admission.exemptNamespaces }}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ toJson . }}}
+{{- end }}
+{{- end }}
+
 {{- define "sandyard.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -94,4 +138,27 @@ seccompProfile:
 - apiGroups: [sandyard.dev]
   resources: [sandboxes, sandboxpools]
   verbs: [list, delete]
+{{- end }}
+
+{{/* Rules of a person who uses Sandboxes. */}}
+{{- define "sandyard.userRules" -}}
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes, sandboxpools]
+  verbs: [get, list, watch]
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes]
+  verbs: [create, update, patch, delete, deletecollection]
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes/exec]
+  verbs: [create]
+# Over a websocket an exec is a GET, and since Kubernetes 1.35 it needs create as well.
+- apiGroups: [""]
+  resources: [pods/exec, pods/portforward]
+  verbs: [get, create]
+- apiGroups: [""]
+  resources: [pods, pods/log, events]
+  verbs: [get, list, watch]
+- apiGroups: [metrics.k8s.io]
+  resources: [pods]
+  verbs: [get]
 {{- end }}

@@ -8,9 +8,10 @@ import pydantic
 from pydantic.alias_generators import to_camel
 
 from sandyard.api import quantity
-from sandyard.api.rfc3339 import seconds, timestamp
+from sandyard.api.rfc3339 import moment, seconds, timestamp
 
-__all__ = ["ApiModel", "ConditionStatus", "Quantity", "Selector", "rules", "seconds", "timestamp"]
+__all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "NO_NUL", "ApiModel", "ConditionStatus", "LabelValue", "Quantity",
+           "Selector", "moment", "rules", "seconds", "timestamp"]  # fmt: skip
 
 
 class ApiModel(pydantic.BaseModel):
@@ -61,10 +62,35 @@ class ConditionStatus(ApiModel):
     ] = None
 
 
+# What the API server takes as the key and the value of a label (apimachinery, validation.go).
+_NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+LABEL_KEY = f"^({_DOMAIN}/)?{_NAME}$"
+LABEL_VALUE = f"^({_NAME})?$"
+# Nothing that runs takes a NUL in a word.
+NO_NUL = r"^[^\x00]*$"
+
+LabelValue = Annotated[str, pydantic.Field(max_length=63, pattern=LABEL_VALUE)]
+LABEL_KEYS_RULE = (
+    f"self.all(k, k.size() <= 317 && k.matches('{LABEL_KEY}'))",
+    "keys must be label keys such as example.com/team",
+)
+
+
 class SelectorRequirement(ApiModel):
     """One expression of a label selector."""
 
-    key: Annotated[str, pydantic.Field(min_length=1, max_length=317, description="Label key.")]
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : "
+                "!has(self.values) || self.values.size() == 0",
+                "In and NotIn need values, Exists and DoesNotExist have none",
+            ),
+        )
+    )
+
+    key: Annotated[str, pydantic.Field(min_length=1, max_length=317, pattern=LABEL_KEY, description="Label key.")]
     operator: Annotated[
         str,
         pydantic.Field(
@@ -72,7 +98,7 @@ class SelectorRequirement(ApiModel):
         ),
     ]
     values: Annotated[
-        list[Annotated[str, pydantic.Field(max_length=63)]] | None,
+        list[LabelValue] | None,
         pydantic.Field(max_length=64, description="Values for In and NotIn."),
     ] = None
 
@@ -81,8 +107,12 @@ class Selector(ApiModel):
     """A Kubernetes label selector; an empty one selects everything."""
 
     match_labels: Annotated[
-        dict[str, Annotated[str, pydantic.Field(max_length=63)]] | None,
-        pydantic.Field(max_length=32, description="Labels that must be there with these values."),
+        dict[str, LabelValue] | None,
+        pydantic.Field(
+            max_length=32,
+            description="Labels that must be there with these values.",
+            json_schema_extra=rules(LABEL_KEYS_RULE),
+        ),
     ] = None
     match_expressions: Annotated[
         list[SelectorRequirement] | None, pydantic.Field(max_length=32, description="Further conditions on labels.")

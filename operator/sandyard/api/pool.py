@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from sandyard.api.model import ApiModel, ConditionStatus, rules
+from sandyard.api.model import NO_NUL, ApiModel, ConditionStatus, rules
 from sandyard.api.network import EgressProfile
 from sandyard.api.template import Template
 
@@ -102,7 +102,7 @@ class WarmProbe(ApiModel):
     """A command that shows whether a sandbox is healthy; the kubelet runs it."""
 
     command: Annotated[
-        list[Annotated[str, Field(max_length=4096)]],
+        list[Annotated[str, Field(max_length=4096, pattern=NO_NUL)]],
         Field(min_length=1, max_length=64, description="Command, run in the sandbox; exit code 0: healthy."),
     ]
     period_seconds: Annotated[int, Field(ge=1, le=3600, description="How often.")] = 30

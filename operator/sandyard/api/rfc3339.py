@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import datetime
 
-__all__ = ["seconds", "timestamp"]
+__all__ = ["moment", "seconds", "timestamp"]
 
 
-def timestamp(moment: float) -> str:
-    """RFC 3339 in UTC with microseconds; *moment* in seconds since the epoch."""
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def timestamp(at: float) -> str:
+    """RFC 3339 in UTC with microseconds; *at* in seconds since the epoch."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def seconds(text: str) -> float:
@@ -23,7 +23,18 @@ def seconds(text: str) -> float:
     ValueError
         *text* is not a time with a zone.
     """
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    found = datetime.datetime.fromisoformat(text)
+    if found.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.timestamp()
+    return found.timestamp()
+
+
+def moment(text: object) -> float | None:
+    """Seconds since the epoch of a time that others have written; None if it is not one that we understand.
+
+    Kubernetes takes times that Python has none of, such as those of the year 0.
+    """
+    try:
+        return seconds(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -31,7 +31,18 @@ class Lifetime(SandboxLifetime):
     deadline: Annotated[
         str | None,
         Field(
-            json_schema_extra={"format": "date-time"},
+            json_schema_extra={
+                "format": "date-time",
+                # What both the API server and the operator take as a time.
+                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?"
+                "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
+                **rules(
+                    (
+                        "self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",
+                        "must be a time from 1970 to 9998 such as 2030-01-31T12:00:00Z",
+                    )
+                ),
+            },
             description="Time at which it expires, for example 2030-01-31T12:00:00Z.",
         ),
     ] = None

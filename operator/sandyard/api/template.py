@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api import quantity
-from sandyard.api.model import ApiModel, Quantity, rules
+from sandyard.api.model import LABEL_KEY, LABEL_KEYS_RULE, NO_NUL, ApiModel, LabelValue, Quantity, rules
 from sandyard.api.network import Dns, Network
 
 __all__ = [
@@ -31,7 +31,7 @@ _LABEL_KEY_RULE = (
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
-ShortText = Annotated[str, Field(max_length=4096)]
+ShortText = Annotated[str, Field(max_length=4096, pattern=NO_NUL)]
 
 
 class EnvVar(ApiModel):
@@ -43,7 +43,7 @@ class EnvVar(ApiModel):
             min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", description="Name of the variable."
         ),
     ]
-    value: Annotated[str, Field(max_length=32768, description="Its value, taken as it stands.")] = ""
+    value: Annotated[str, Field(max_length=32768, pattern=NO_NUL, description="Its value, taken as it stands.")] = ""
 
 
 class Requests(ApiModel):
@@ -193,7 +193,7 @@ class Setup(ApiModel):
     )
 
     command: Annotated[
-        list[Annotated[str, Field(max_length=32768)]],
+        list[Annotated[str, Field(max_length=32768, pattern=NO_NUL)]],
         Field(
             min_length=1,
             max_length=128,
@@ -226,10 +226,16 @@ class Toleration(ApiModel):
     )
 
     key: Annotated[
-        str, Field(min_length=1, max_length=317, description="Key of the taint; tolerating every taint is refused.")
+        str,
+        Field(
+            min_length=1,
+            max_length=317,
+            pattern=LABEL_KEY,
+            description="Key of the taint; tolerating every taint is refused.",
+        ),
     ]
     operator: Annotated[Literal["Exists", "Equal"], Field(description="How to compare.")] = "Equal"
-    value: Annotated[str | None, Field(max_length=63, description="Value of the taint, for Equal.")] = None
+    value: Annotated[LabelValue | None, Field(description="Value of the taint, for Equal.")] = None
     effect: Annotated[
         Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
         Field(description="Effect to tolerate; default: all."),
@@ -283,9 +289,9 @@ class Template(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ] = None
-    working_dir: Annotated[str, Field(max_length=1024, pattern=r"^/", description="Working directory, absolute.")] = (
-        "/workspace"
-    )
+    working_dir: Annotated[
+        str, Field(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]*$", description="Working directory, absolute.")
+    ] = "/workspace"
     resources: Annotated[Resources, Field(default_factory=Resources, description="Limits, and what to set aside.")]
     runtime_class_name: Annotated[
         str,
@@ -311,8 +317,8 @@ class Template(ApiModel):
         int, Field(ge=1, le=3600, description="Time for the processes to end after TERM, before KILL.")
     ] = 10
     node_selector: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]] | None,
-        Field(max_length=32, description="Labels that the node must have."),
+        dict[str, LabelValue] | None,
+        Field(max_length=32, description="Labels that the node must have.", json_schema_extra=rules(LABEL_KEYS_RULE)),
     ] = None
     tolerations: Annotated[list[Toleration] | None, Field(max_length=16, description="Taints that are tolerated.")] = (
         None
@@ -330,10 +336,18 @@ class Template(ApiModel):
         ),
     ] = None
     labels: Annotated[
-        dict[str, Annotated[str, Field(max_length=63)]] | None,
-        Field(max_length=32, description="Further labels of the pod.", json_schema_extra=rules(_LABEL_KEY_RULE)),
+        dict[str, LabelValue] | None,
+        Field(
+            max_length=32,
+            description="Further labels of the pod.",
+            json_schema_extra=rules(LABEL_KEYS_RULE, _LABEL_KEY_RULE),
+        ),
     ] = None
     annotations: Annotated[
         dict[str, Annotated[str, Field(max_length=4096)]] | None,
-        Field(max_length=32, description="Further annotations of the pod.", json_schema_extra=rules(_LABEL_KEY_RULE)),
+        Field(
+            max_length=32,
+            description="Further annotations of the pod.",
+            json_schema_extra=rules(LABEL_KEYS_RULE, _LABEL_KEY_RULE),
+        ),
     ] = None

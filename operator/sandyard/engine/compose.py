@@ -111,7 +111,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     pods, objects, workspaces = Pods(writer), Objects(writer, isolation), Workspaces(writer)
     recorder = Recorder(writer, settings.identity, clock)
     policies = Policies(store, writer, settings, api_servers, queues.policies, clock)
-    starts = Starts(pods, policies, isolation, metrics, allow_root=settings.allow_root)
+    starts = Starts(pods, policies, isolation, metrics)
     kubelet_resync, setup_network = KubeletResync(pods, clock), SetupNetwork(pods)
 
     claims = Claims(store, pods, queues, metrics, clock)

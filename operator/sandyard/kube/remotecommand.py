@@ -8,12 +8,14 @@ exit code.  Protocol: KEP-4006; only v5 (Kubernetes >= 1.30) can close stdin, v4
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
+import msgspec
 import orjson
 
 from sandyard.kube import errors
@@ -32,6 +34,23 @@ V4: Final = "v4.channel.k8s.io"
 # Larger frames are reset by some proxies.
 _FRAME_BYTES: Final = 256 * 1024
 _KEEP_ALIVE_SECONDS: Final = 30.0
+
+
+class _Cause(msgspec.Struct):
+    reason: str | None = None
+    message: str | None = None
+
+
+class _Details(msgspec.Struct):
+    causes: list[_Cause] | None = None
+
+
+class _Status(msgspec.Struct):
+    """metav1.Status, as far as it says how a command ended."""
+
+    status: str | None = None
+    message: str | None = None
+    details: _Details | None = None
 
 
 @dataclass(frozen=True)
@@ -199,16 +218,14 @@ async def run(
 def parse_status(data: bytes) -> Exit:
     """The exit code from the Status that ends an exec; missing is unknown, never 0."""
     try:
-        status = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        status = msgspec.json.decode(data, type=_Status)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return Exit(None, data[:500].decode(errors="replace"))
-    if status.get("status") == "Success":
+    if status.status == "Success":
         return Exit(0)
-    message = str(status.get("message", ""))
-    for cause in (status.get("details") or {}).get("causes") or ():
-        if cause.get("reason") == "ExitCode" and str(cause.get("message", "")).isdigit():
-            return Exit(int(cause["message"]), message)
-    return Exit(None, message)
+    causes = status.details.causes or () if status.details is not None else ()
+    text = next((cause.message for cause in causes if cause.reason == "ExitCode"), None)
+    return Exit(int(text) if text and re.fullmatch("[0-9]{1,9}", text) else None, status.message or "")
 
 
 async def _feed(process: Exec, data: bytes) -> None:

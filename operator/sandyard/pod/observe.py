@@ -76,7 +76,7 @@ def was_ready(pod: Pod) -> bool:
     for status in pod.status.container_statuses:
         running = status.state.running
         if status.name == names.CONTAINER and running is not None and running.started_at and changed:
-            return model.seconds(changed) > model.seconds(running.started_at)
+            return (model.moment(changed) or 0.0) > (model.moment(running.started_at) or 0.0)
     return False
 
 
@@ -95,7 +95,7 @@ def ready_at(pod: Pod) -> float:
     """When the pod turned ready, in seconds since the epoch; 0 if unknown."""
     for condition in pod.status.conditions:
         if condition.type == "Ready" and condition.last_transition_time:
-            return model.seconds(condition.last_transition_time)
+            return model.moment(condition.last_transition_time) or 0.0
     return 0.0
 
 
@@ -136,7 +136,7 @@ def setup_since(pod: Pod) -> float | None:
     for status in pod.status.init_container_statuses:
         running = status.state.running
         if status.name == names.SETUP_CONTAINER and running is not None and running.started_at:
-            return model.seconds(running.started_at)
+            return model.moment(running.started_at)
     return None
 
 

@@ -7,8 +7,10 @@ is parsed as untrusted all the same.
 from __future__ import annotations
 
 import functools
-import json
+import math
 from dataclasses import dataclass
+
+from sandyard.api import untrusted
 
 __all__ = ["Proof", "parse"]
 
@@ -45,17 +47,17 @@ class Proof:
 @functools.lru_cache(maxsize=4096)
 def parse(message: str) -> Proof | None:
     """The proof in *message*; None if it is not one."""
-    try:
-        content = json.loads(message)
-        if content["version"] != 1:
-            return None
-        return Proof(
-            runtime=str(content["runtime"])[:64],
-            isolated=content["isolated"] is True,
-            network=str(content["network"])[:64],
-            kernel=str(content.get("kernel", ""))[:256],
-            open_seconds=float(content.get("openSeconds", 0)),
-            reached=tuple(str(item)[:128] for item in content.get("reached", ()))[:16],
-        )
-    except (ValueError, KeyError, TypeError):
+    content = untrusted.fields(message)
+    runtime, network = content.get("runtime"), content.get("network")
+    version = content.get("version")
+    if version is True or version != 1 or not isinstance(runtime, str) or not isinstance(network, str):
         return None
+    reached, opened = content.get("reached"), content.get("openSeconds")
+    return Proof(
+        runtime=runtime[:64],
+        isolated=content.get("isolated") is True,
+        network=network[:64],
+        kernel=str(content.get("kernel", ""))[:256],
+        open_seconds=opened if isinstance(opened, float) and 0 <= opened < math.inf else 0.0,
+        reached=tuple(str(item)[:128] for item in reached[:16]) if isinstance(reached, list) else (),
+    )

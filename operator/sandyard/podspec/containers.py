@@ -25,7 +25,7 @@ _PROBE_MEMORY: Final = "128Mi"
 _PROBE_REQUEST: Final = "32Mi"
 _MOUNTS: Final = [
     {"name": names.WORKSPACE_VOLUME, "mountPath": "/workspace"},
-    {"name": "tmp", "mountPath": "/tmp"},
+    {"name": names.TMP_VOLUME, "mountPath": "/tmp"},
 ]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sandyard.api import names
 from sandyard.api.network import AllowRule, Dns, IngressPeer, Network
 
-__all__ = ["Allowance", "Reach", "allowance", "ingress_hash", "labels", "widens"]
+__all__ = ["Allowance", "Reach", "allowance", "beyond", "ingress_hash", "labels", "widens"]
 
 # Each profile and those that it is part of.
 _PARTS_OF = {
@@ -88,6 +88,26 @@ def widens(have: Network, want: Network) -> bool:
     if have.egress == want.egress:
         return all(_covered(rule, want.allow or ()) for rule in have.allow or ())
     return want.egress in _PARTS_OF[have.egress]
+
+
+def beyond(own: Network, pool: Network, profiles: Sequence[str]) -> str:
+    """What a Sandbox's *own* network asks for that its pool does not allow; empty if that is nothing.
+
+    *pool* is the network of the pool's template, *profiles* are what it allows.
+    """
+    if own.egress not in profiles:
+        return (
+            f"egress: the pool allows {', '.join(profiles) or 'none'}, not {own.egress}; ask for one of these, or for "
+            "allowedEgress of the pool to include it"
+        )
+    if own.egress == pool.egress:
+        wider = next((rule.cidr for rule in own.allow or () if not _covered(rule, pool.allow or ())), None)
+        if wider is not None:
+            return f"allow: {wider} is not, or not on all of these ports, within the allow list of the pool's template"
+    peers = pool.ingress_from or ()
+    if any(peer not in peers for peer in own.ingress_from or ()):
+        return "ingressFrom: the pool's template does not let this peer in on these ports; have it list the peer"
+    return ""
 
 
 def _covered(rule: AllowRule, by: Sequence[AllowRule]) -> bool:

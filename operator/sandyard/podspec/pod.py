@@ -165,7 +165,7 @@ def _spec(
         "securityContext": _pod_security(template),
         "initContainers": _before(template, probe, env),
         "containers": [containers.main(template, env, health)],
-        "volumes": [workspace, {"name": "tmp", "emptyDir": _empty_dir(template.tmp)}],
+        "volumes": [workspace, {"name": names.TMP_VOLUME, "emptyDir": _empty_dir(template.tmp)}],
         **_dns(template),
     }
     if template.hostname:

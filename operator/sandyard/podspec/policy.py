@@ -20,16 +20,25 @@ __all__ = ["EXCLUDED", "METADATA", "allow", "closed", "dns", "ingress", "interne
 # link-local, unique-local and multicast, and the forms that smuggle an IPv4 address past a
 # filter (mapped ::ffff:0:0/96, NAT64 64:ff9b::/96).
 _INTERNET: Final = ("0.0.0.0/0", "2000::/3")
-# Not the internet: private, shared, loopback, link-local, benchmarking, multicast, reserved
-# (IANA special-purpose registries), Azure's WireServer (a public address), Teredo and 6to4.
+# Not the internet: private, shared, loopback, link-local, benchmarking, multicast, reserved,
+# the former anycast of 6to4, IETF's own (Teredo is part of it), documentation and 6to4 (IANA
+# special-purpose registries), and Azure's WireServer (a public address). 203.0.113.0/24, the
+# third range of documentation, is left to the chart: our own tests have their internet there.
 EXCLUDED: Final = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
-    "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-    "2001::/32", "2001:db8::/32", "2002::/16",
+    "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )  # fmt: skip
-# Cloud metadata and the link-local range it lives in; nobody may list these. Azure's and
-# Alibaba's lie elsewhere (security notes of both clouds).
-METADATA: Final = ("100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "fd00:ec2::254/128", "fe80::/10")
+# Cloud metadata and the link-local range that most of it lives in; nobody may list these.
+# Alibaba's, Azure's and Oracle's lie elsewhere; of IPv6, Amazon's and Google's (security notes of
+# these clouds).
+METADATA: Final = ("100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32", "fd00:ec2::/32",
+                   "fd20:ce::254/128", "fe80::/10")  # fmt: skip
+# IPv6 networks in which an IPv4 address follows the prefix, and where it begins: a translator
+# on the way turns it into that address (RFC 6052, 3056). Mapped ones never leave a machine.
+_EMBEDDING: Final = (("64:ff9b::", 96), ("2002::", 16))
+# Local translators put the address where they like, Teredo hides it: no list opens these.
+_TRANSLATED: Final = ("64:ff9b:1::/48", "2001::/32")
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _CLUSTER_DNS: Final = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -56,7 +65,7 @@ def dns(namespace: str) -> dict[str, Any]:
 
 def allow(namespace: str, allowed: Allowance, excluded: Iterable[str]) -> dict[str, Any]:
     """Out to what *allowed* lists, but never to *excluded* (the API server) or cloud metadata."""
-    closed_ = [ipaddress.ip_network(block, strict=False) for block in (*METADATA, *excluded)]
+    closed_ = _in_all_forms([*METADATA, *excluded])
     egress = [rule for item in allowed.rules if (rule := _allow_rule(item, closed_)) is not None]
     servers = [ipaddress.ip_network(server) for server in allowed.nameservers]
     blocks = [{"ipBlock": {"cidr": str(server)}} for server in servers if not _within(server, closed_)]
@@ -151,6 +160,17 @@ def _allow_rule(rule: AllowRule, excluded: Sequence[_Network]) -> dict[str, Any]
     if rule.ports:
         made["ports"] = [{"port": port.port, "protocol": port.protocol} for port in rule.ports]
     return made
+
+
+def _in_all_forms(blocks: Iterable[str]) -> list[_Network]:
+    """*blocks*, and the IPv6 networks by which a translator would reach those of IPv4."""
+    networks = [ipaddress.ip_network(block, strict=False) for block in blocks]
+    embedded = [
+        ipaddress.IPv6Network((int(ipaddress.IPv6Address(prefix)) | int(block.network_address) << (96 - bits),
+                               bits + block.prefixlen))
+        for block in networks if isinstance(block, ipaddress.IPv4Network) for prefix, bits in _EMBEDDING
+    ]  # fmt: skip
+    return [*networks, *embedded, *(ipaddress.ip_network(block) for block in _TRANSLATED)]
 
 
 def _within(network: _Network, wide: Iterable[_Network]) -> bool:

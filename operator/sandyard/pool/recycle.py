@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from dataclasses import dataclass
 from typing import Final
 
 from sandyard import scrub
-from sandyard.api import model, names
+from sandyard.api import model, names, untrusted
 from sandyard.api.objects import Pod
 from sandyard.api.pool import PoolSpec
 from sandyard.pod import observe
@@ -50,8 +49,8 @@ class Report:
 
 def uses(pod: Pod) -> int:
     """How often *pod* has been handed out, this time included."""
-    count = pod.metadata.annotations.get(names.ANNOTATION_USES, "0")
-    return (int(count) if count.isdigit() else 10**6) + 1
+    before = untrusted.whole_number(pod.metadata.annotations.get(names.ANNOTATION_USES, "0"))
+    return (10**6 if before is None else before) + 1
 
 
 def obstacle(pod: Pod, was_ready: bool, pool: PoolSpec, template_hash: str) -> str:
@@ -83,14 +82,13 @@ def script(pod: Pod) -> bytes:
 def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
     """Understand the answer; nothing is clean unless it says so in every way."""
     lines = stdout.decode(errors="replace").splitlines()
-    answer = lines[-1] if lines else ""
-    try:
-        content = json.loads(answer.removeprefix(scrub.MARK)) if answer.startswith(scrub.MARK) else {}
-        left = [str(item) for item in content["left"]]
-    except (ValueError, KeyError, TypeError):
+    last = lines[-1] if lines else ""
+    content = untrusted.fields(last.removeprefix(scrub.MARK)) if last.startswith(scrub.MARK) else {}
+    left = content.get("left")
+    if not isinstance(left, list):
         return Report(False, f"cleaning ended with exit code {exit_code}: {message[:300] or 'no message'}")
     if left:
-        return Report(False, f"left behind: {', '.join(left)[:500]}", len(left))
+        return Report(False, f"left behind: {', '.join(map(str, left))[:500]}", len(left))
     if exit_code != 0:
         return Report(False, f"cleaning ended with exit code {exit_code}")
     return Report(True)
@@ -105,5 +103,5 @@ def _since(pod: Pod) -> float | None:
     for status in pod.status.container_statuses:
         running = status.state.running
         if status.name == names.CONTAINER and running is not None and running.started_at:
-            return model.seconds(running.started_at)
+            return model.moment(running.started_at)
     return None

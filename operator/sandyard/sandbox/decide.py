@@ -275,7 +275,7 @@ def _rest_or_resume(view: SandboxView) -> Step:
     deletes = tuple(steps.DeletePod(pod) for pod in view.pods)
     stalled = view.status.condition(Condition.STALLED)
     if stalled is not None and stalled["status"] == "True" and view.status.observed_generation == view.generation:
-        left = model.seconds(stalled["lastTransitionTime"]) + _RESUME_RETRY_SECONDS - view.now
+        left = (model.moment(stalled.get("lastTransitionTime")) or 0.0) + _RESUME_RETRY_SECONDS - view.now
         if left > 0:
             return Step("resumes later", actions=deletes, requeue_after=left)
     if deletes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pydantic
 
-from sandyard.api import model
+from sandyard.api import model, untrusted
 from sandyard.api.pool import PoolSpec, SandboxLifetime
 from sandyard.api.reasons import Condition, Reason
 from sandyard.api.sandbox import Lifetime
@@ -60,14 +60,13 @@ def terms_of(pool: PoolSpec | None, annotation: str = "") -> Terms:
     """The terms of *pool*; of the pod's *annotation* when the pool is gone."""
     if pool is not None:
         return Terms(pool.claim_defaults.lifetime, pool.max_lifetime_seconds)
-    if not annotation:
-        return Terms()
+    content = untrusted.fields(annotation)
+    most = content.get("maxLifetimeSeconds")
     try:
-        content = json.loads(annotation)
         default = SandboxLifetime.model_validate(content["lifetime"]) if "lifetime" in content else None
-        return Terms(default, content.get("maxLifetimeSeconds"))
-    except (ValueError, TypeError, pydantic.ValidationError):
-        return Terms()
+    except pydantic.ValidationError:
+        default = None
+    return Terms(default, most if isinstance(most, int) else None)
 
 
 def expiry(
@@ -93,8 +92,16 @@ def expiry(
             text = f"it was idle for {lifetime.idle_seconds} s"
             limits.append(Expiry(max(ready_at, active_at or 0.0) + lifetime.idle_seconds, Reason.IDLE, text))
     if own is not None and own.deadline is not None:
-        limits.append(Expiry(model.seconds(own.deadline), Reason.EXPIRED, f"its deadline {own.deadline} is over"))
+        limits.append(_deadline(own.deadline))
     return min(limits, key=lambda limit: limit.at or 0.0, default=NEVER)
+
+
+def _deadline(text: str) -> Expiry:
+    at = model.moment(text)
+    if at is None:
+        # What cannot be read exempts nobody.
+        return Expiry(0.0, Reason.EXPIRED, f"its deadline {text!r} is no time such as 2030-01-31T12:00:00Z")
+    return Expiry(at, Reason.EXPIRED, f"its deadline {text} is over")
 
 
 def activity(stamp: str, known: float | None, now: float) -> float | None:
@@ -103,10 +110,10 @@ def activity(stamp: str, known: float | None, now: float) -> float | None:
     A stamp in the future counts as *now*, one in the past of what is known as nothing: nobody
     lives longer by writing a later date.
     """
-    try:
-        stamped = min(model.seconds(stamp), now)
-    except ValueError:
+    written = model.moment(stamp)
+    if written is None:
         return known
+    stamped = min(written, now)
     return stamped if known is None else max(stamped, known)
 
 
@@ -116,6 +123,6 @@ def deleted_at(own: Lifetime | None, terms: Terms, status: Status) -> float | No
     if lifetime is None or lifetime.seconds_after_finished is None:
         return None
     finished = status.condition(Condition.FINISHED)
-    if finished is None or finished["status"] != "True":
+    if finished is None or finished.get("status") != "True":
         return None
-    return model.seconds(finished["lastTransitionTime"]) + lifetime.seconds_after_finished
+    return (model.moment(finished.get("lastTransitionTime")) or 0.0) + lifetime.seconds_after_finished

@@ -11,10 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sandyard.api import untrusted
+
 __all__ = ["COMMAND", "Report", "read", "script"]
 
 COMMAND: Final = ("/bin/sh", "-s")
-_ROUNDS: Final = 40
+_ROUNDS: Final = 100
 
 _SCRIPT: Final = """
 signal={signal} wanted={wanted} round=0
@@ -73,9 +75,10 @@ def script(*, stopped: bool) -> bytes:
 def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
     """Understand what the script has said; what it did not say is not believed."""
     lines = stdout.decode(errors="replace").splitlines()
-    words = next((line.split() for line in reversed(lines) if line.startswith("sandyard: ")), [])
-    if exit_code == 0 and len(words) == 3 and words[2].isdigit():
-        return Report(True, int(words[2]))
+    words = next((line[:1024].split() for line in reversed(lines) if line.startswith("sandyard: ")), [])
+    count = untrusted.whole_number(words[2]) if len(words) == 3 else None
+    if exit_code == 0 and count is not None:
+        return Report(True, count)
     if len(words) > 2 and words[1] == "left":
         return Report(False, why=f"processes {', '.join(words[2:12])} cannot be stopped or continued")
     if exit_code in (126, 127) or "no such file" in message.lower():

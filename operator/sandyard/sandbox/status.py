@@ -71,12 +71,12 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     @property
     def ready_seconds(self) -> float | None:
         """When it became Ready, in seconds since the epoch."""
-        return model.seconds(self.ready_at) if self.ready_at else None
+        return model.moment(self.ready_at)
 
     @property
     def active_seconds(self) -> float | None:
         """When it was last used, in seconds since the epoch."""
-        return model.seconds(self.last_activity_at) if self.last_activity_at else None
+        return model.moment(self.last_activity_at)
 
 
 def read(content: Mapping[str, Any]) -> Status:

@@ -33,5 +33,5 @@ def read(metrics: Mapping[str, Any] | None) -> Usage | None:
         containers = [item for item in metrics["containers"] if item["name"] == names.CONTAINER]
         cores = sum(float(quantity.parse(item["usage"]["cpu"])) for item in containers)
         return Usage(cores, model.seconds(metrics["timestamp"])) if containers else None
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return None

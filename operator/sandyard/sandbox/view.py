@@ -13,6 +13,7 @@ from sandyard.api.pool import PoolSpec
 from sandyard.api.reasons import Reason, Start
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.api.template import Template
+from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import expiry, freeze
 from sandyard.sandbox.expiry import Expiry, Terms
@@ -230,14 +231,10 @@ class SandboxView(_View):
         """Why its pool does not allow the network *own*; empty if it does."""
         if self.pool is None or own is None:
             return ""
-        allowed = self.pool.spec.allowed_egress
-        allowed = [self.pool.spec.template.network.egress] if allowed is None else allowed
-        if own.egress in allowed:
-            return ""
-        return (
-            f"spec.network.egress: SandboxPool {self.pool.name!r} allows {', '.join(allowed) or 'none'}, not "
-            f"{own.egress}; ask for one of these, or for allowedEgress of the pool to include it"
-        )
+        pool = self.pool.spec
+        profiles = [pool.template.network.egress] if pool.allowed_egress is None else pool.allowed_egress
+        why = network.beyond(own, pool.template.network, profiles)
+        return f"spec.network.{why} (SandboxPool {self.pool.name!r})" if why else ""
 
     def expiry(self, *, status: Status | None = None, ready_at: float | None = None) -> Expiry:
         """When it expires; *status* and *ready_at* in place of those that are written."""

@@ -19,22 +19,13 @@ __all__ = ["Starts", "refusal"]
 
 
 class Starts:
-    """What pools and Sandboxes share when they start a pod.
+    """What pools and Sandboxes share when they start a pod."""
 
-    Parameters
-    ----------
-    allow_root
-        Whether pods may run as root in this installation.
-    """
-
-    def __init__(
-        self, pods: Pods, policies: Policies, isolation: Isolation, metrics: Metrics, *, allow_root: bool
-    ) -> None:
+    def __init__(self, pods: Pods, policies: Policies, isolation: Isolation, metrics: Metrics) -> None:
         self._pods = pods
         self._policies = policies
         self._isolation = isolation
         self._metrics = metrics
-        self._allow_root = allow_root
 
     def probe(self) -> Probe:
         """How a pod that is made now proves its isolation."""
@@ -42,7 +33,7 @@ class Starts:
 
     def violations(self, pod: Mapping[str, Any]) -> list[str]:
         """What *pod* does that no pod of ours may, admission or not."""
-        return rules.violations(pod, allow_root=self._allow_root)
+        return rules.violations(pod, self._isolation.installation())
 
     async def ensure_policies(self, namespace: str, template: Template) -> None:
         """Return when every policy that a pod of *template* needs stands in *namespace*."""

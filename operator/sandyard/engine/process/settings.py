@@ -37,6 +37,8 @@ class Settings:
         ``Required`` or ``BestEffort``.
     allow_root
         Whether templates may ask for user id 0.
+    labels, annotations
+        How keys of a template's labels and annotations may begin; none: it has none.
     pausing
         Whether Sandboxes may be paused; it needs the right to exec.
     scrubbing
@@ -51,7 +53,7 @@ class Settings:
 
     namespace: str = "sandyard-system"
     namespaces: tuple[str, ...] = ()
-    probe_image: str = "localhost/sandyard/operator:dev"
+    probe_image: str = "sandyard/operator:dev"
     probe_pull_policy: str = "IfNotPresent"
     probe_timeout_seconds: int = 20
     forbidden: tuple[str, ...] = ()
@@ -59,6 +61,8 @@ class Settings:
     isolation_runtime: str = "Required"
     isolation_network: str = "Required"
     allow_root: bool = False
+    labels: tuple[str, ...] = ()
+    annotations: tuple[str, ...] = ()
     pausing: bool = True
     scrubbing: bool = True
     idle_cpu_cores: float = 0.05
@@ -110,7 +114,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         namespace=get("NAMESPACE", "sandyard-system"),
         namespaces=words("WATCH_NAMESPACES"),
-        probe_image=get("PROBE_IMAGE", "localhost/sandyard/operator:dev"),
+        probe_image=get("PROBE_IMAGE", "sandyard/operator:dev"),
         probe_pull_policy=choice("PROBE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")),
         probe_timeout_seconds=number("PROBE_TIMEOUT_SECONDS", "20"),
         forbidden=words("FORBIDDEN"),
@@ -118,6 +122,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",
+        labels=words("POLICY_LABELS"),
+        annotations=words("POLICY_ANNOTATIONS"),
         pausing=choice("PAUSING", "true", booleans) == "true",
         scrubbing=choice("SCRUBBING", "true", booleans) == "true",
         idle_cpu_cores=cores("IDLE_CPU", "50m"),
