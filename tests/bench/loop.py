@@ -89,12 +89,14 @@ async def _measure_part(rig: Rig, part: _Part, shape: Shape, rounds: int, figure
 
 async def _full_pools(rig: Rig, shape: Shape, rounds: int, figures: Figures) -> None:
     """Pools that are as they should be: half of their pods are warm, half are claimed."""
-    warm: dict[str, list[Pod]] = {f"full-{number}": [] for number in range(shape.pools)}
+    # By UID, the newest last.
+    warm: dict[str, dict[str, Pod]] = {f"full-{number}": {} for number in range(shape.pools)}
     for name, pods in warm.items():
         rig.pool(name, replicas=shape.pods // 2)
         for _ in range(shape.pods // 2):
-            pods.append(rig.pod(name))
-            rig.add(pods[-1])
+            pod = rig.pod(name)
+            pods[pod.metadata.uid] = pod
+            rig.add(pod)
         for number in range(shape.pods - shape.pods // 2):
             owner = f"{name}-s{number}"
             claimed = rig.pod(name, sandbox=f"uid-{owner}")
@@ -103,9 +105,8 @@ async def _full_pools(rig: Rig, shape: Shape, rounds: int, figures: Figures) -> 
     await _settle(rig)
     for number in range(rounds):
         name = list(warm)[number % shape.pools]
-        # The newest are claimed last.
-        figures.seconds["pod event"].append(await _replace(rig, name, warm[name].pop()) / 4)
-        await _claim(rig, name, f"new-{number}", figures)
+        figures.seconds["pod event"].append(await _replace(rig, name, warm[name]) / 4)
+        await _claim(rig, name, f"new-{number}", warm[name], figures)
         figures.seconds["pool status"].append(await rig.cost(lambda name=name: rig.statuses.add(f"uid-{name}")))
         figures.seconds["policies"].append(await rig.cost(lambda: rig.policies.add(NAMESPACE)))
 
@@ -141,8 +142,9 @@ async def _settle(rig: Rig) -> None:
     gc.freeze()
 
 
-async def _replace(rig: Rig, pool: str, old: Pod) -> float:
-    """A warm pod is deleted and goes, another one appears and turns warm: four events."""
+async def _replace(rig: Rig, pool: str, pods: dict[str, Pod]) -> float:
+    """The newest of the warm *pods* is deleted and goes, another one appears and turns warm: four events."""
+    _, old = pods.popitem()
     going = rig.changed(old, deleted=True)
     rig.client.created.clear()
     total = await rig.cost(lambda: rig.add(going))
@@ -150,10 +152,11 @@ async def _replace(rig: Rig, pool: str, old: Pod) -> float:
     new = rig.pod(pool, ready=False, body=rig.client.created[0])
     total += await rig.cost(lambda: rig.add(new))
     warm = rig.changed(new)
+    pods[warm.metadata.uid] = warm
     return total + await rig.cost(lambda: rig.add(warm))
 
 
-async def _claim(rig: Rig, pool: str, name: str, figures: Figures) -> None:
+async def _claim(rig: Rig, pool: str, name: str, pods: dict[str, Pod], figures: Figures) -> None:
     """A Sandbox appears and gets a warm pod; the echo and the substitute do not count."""
     client = rig.client
     client.writes.clear()
@@ -165,11 +168,14 @@ async def _claim(rig: Rig, pool: str, name: str, figures: Figures) -> None:
     figures.reads.append(len(client.reads))
     claimed = rig.pods[f"uid-{client.writes[0].rpartition('/')[2]}"]
     client.created.clear()
+    del pods[claimed.metadata.uid]
     rig.add(rig.changed(claimed, sandbox=f"uid-{name}"))
     rig.pools.add(f"uid-{pool}")
     await rig.drain()
     for body in list(client.created):
-        rig.add(rig.pod(pool, body=body))
+        substitute = rig.pod(pool, body=body)
+        pods[substitute.metadata.uid] = substitute
+        rig.add(substitute)
     await rig.drain()
 
 
