@@ -193,7 +193,10 @@ def test_the_definitions_are_kept_on_uninstall_or_left_to_somebody_else() -> Non
     assert not chart.selected(chart.render({"crds.install": False}), "CustomResourceDefinition")
 
 
-POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "sandyard-workspaces", "sandyard-exec"}
+POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "sandyard-workspaces", "sandyard-exec",
+            "sandyard-pod-status", "sandyard-pod-deletion", "sandyard-pod-eviction", "sandyard-pod-binding",
+            "sandyard-entering", "sandyard-operator", "sandyard-status",
+            "sandyard-foreign-network-policies"}  # fmt: skip
 
 
 def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
@@ -206,6 +209,23 @@ def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
         # Everywhere: no selector narrows it.
         assert binding["spec"] == {"policyName": name, "validationActions": ["Deny"]}
     assert not chart.selected(chart.render({"admission.enabled": False}), "ValidatingAdmissionPolicy")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "policy"),
+    [("admission.entering", False, "sandyard-entering"),
+     ("policy.foreignNetworkPolicies", "Report", "sandyard-foreign-network-policies")],
+)  # fmt: skip
+def test_a_policy_that_a_value_turns_off_is_the_only_one(key: str, value: Any, policy: str) -> None:
+    objects = chart.render({key: value})
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        assert {item["metadata"]["name"] for item in chart.selected(objects, kind)} == POLICIES - {policy}
+
+
+def test_where_namespaces_are_listed_others_are_left_alone() -> None:
+    policies = chart.selected(chart.render({"namespaces": ["a"]}), "ValidatingAdmissionPolicy", "sandyard-entering")
+    (condition,) = policies[0]["spec"]["matchConditions"]
+    assert condition["expression"] == '!(request.namespace in ["kube-system"]) && request.namespace in ["a"]'
 
 
 def test_policies_speak_of_the_very_account_that_the_operator_runs_as() -> None:

@@ -36,7 +36,9 @@ def test_the_operator_has_the_rights_that_it_uses_and_no_others() -> None:
     assert chart.rules(chart.one(objects, "ClusterRole", "sandyard-drain")) == DRAIN
     assert chart.rules(chart.one(objects, "Role", "sandyard-lease", "sandyard-system")) == LEASE
     assert chart.rules(chart.one(objects, "Role", "sandyard-api-servers", "default")) == API_SERVERS
-    assert len(chart.selected(objects, "ClusterRole")) == 2
+    people = {"sandyard-view", "sandyard-user", "sandyard-author", "sandyard-pool-admin"}
+    roles = {role["metadata"]["name"] for role in chart.selected(objects, "ClusterRole")}
+    assert roles == {"sandyard", "sandyard-drain", *people}
     assert len(chart.selected(objects, "Role")) == 2
 
 
@@ -71,6 +73,59 @@ def test_each_right_is_bound_to_its_own_account_and_to_nobody_else() -> None:
         ("RoleBinding", "sandyard-system", "Role", "sandyard-lease"): operator,
         ("RoleBinding", "default", "Role", "sandyard-api-servers"): operator,
     }
+
+
+LOOKING = chart.verbs("sandyard.dev", "sandboxes", "get", "list", "watch") | chart.verbs(
+    "sandyard.dev", "sandboxpools", "get", "list", "watch"
+)
+WRITING = ("create", "update", "patch", "delete", "deletecollection")
+USING = (
+    LOOKING
+    | chart.verbs("sandyard.dev", "sandboxes", *WRITING)
+    | chart.verbs("sandyard.dev", "sandboxes/exec", "create")
+    | chart.verbs("", "pods/exec", "get", "create")
+    | chart.verbs("", "pods/portforward", "get", "create")
+    | chart.verbs("", "pods", "get", "list", "watch")
+    | chart.verbs("", "pods/log", "get", "list", "watch")
+    | chart.verbs("", "events", "get", "list", "watch")
+    | chart.verbs("metrics.k8s.io", "pods", "get")
+)
+PEOPLE = {
+    "sandyard-view": LOOKING,
+    "sandyard-user": USING,
+    "sandyard-author": USING
+    | chart.verbs("sandyard.dev", "sandboxes/template", "create")
+    | chart.verbs("sandyard.dev", "sandboxes/network", "create"),
+    "sandyard-pool-admin": LOOKING
+    | chart.verbs("sandyard.dev", "sandboxpools", *WRITING)
+    | chart.verbs("sandyard.dev", "sandboxpools/scale", "get", "update", "patch"),
+}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_the_roles_of_people_have_the_rights_that_they_are_for(name: str) -> None:
+    assert chart.rules(chart.one(chart.render(), "ClusterRole", name)) == PEOPLE[name]
+    listed = chart.render({"namespaces": ["a", "b"]})
+    for space in ("a", "b"):
+        assert chart.rules(chart.one(listed, "Role", name, space)) == PEOPLE[name]
+    assert not chart.selected(chart.render({"roles.create": False}), "ClusterRole", name)
+
+
+def test_the_built_in_roles_get_ours_when_they_are_told_to() -> None:
+    def aggregated(**values: bool) -> dict[str, str]:
+        made = chart.render({f"roles.{key}": value for key, value in values.items()})
+        prefix = "rbac.authorization.k8s.io/aggregate-to-"
+        return {
+            role["metadata"]["name"]: key.removeprefix(prefix)
+            for role in chart.selected(made, "ClusterRole")
+            for key in role["metadata"]["labels"]
+            if key.startswith(prefix)
+        }
+
+    assert aggregated() == {}
+    assert aggregated(aggregate=True) == {
+        "sandyard-view": "view", "sandyard-user": "edit", "sandyard-author": "admin", "sandyard-pool-admin": "admin",
+    }  # fmt: skip
 
 
 def test_namespaces_that_are_listed_are_served_and_no_others() -> None:

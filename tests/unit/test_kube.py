@@ -242,6 +242,44 @@ async def test_nobody_begins_before_everything_that_was_listed_is_known() -> Non
     assert early == [False] * 3
 
 
+ODD = {"metadata": {"name": 5, "uid": ["x"], "resourceVersion": "2"}}
+
+
+async def test_an_object_that_makes_no_sense_keeps_nobody_from_the_others() -> None:
+    script = Script()
+    script.items = [ODD, thing("a", 1), ODD]
+    script.streams = [[{"type": "ADDED", "object": ODD}, {"type": "ADDED", "object": thing("b", 3)}]]
+    async with informed(script) as (informer, changes):
+        await until(lambda: (None, "b") in changes)
+        assert {item.metadata.name for item in informer} == {"a", "b"}
+        assert informer.relists == 1
+
+
+async def test_a_mistake_about_one_object_does_not_end_the_watch_of_all() -> None:
+    script, seen = Script(), list[str]()
+    script.items = [thing("bad", 1), thing("a", 1)]
+    script.streams = [[{"type": "MODIFIED", "object": thing("bad", 2)}, {"type": "DELETED", "object": thing("bad", 3)},
+                       {"type": "ADDED", "object": thing("b", 4)}]]  # fmt: skip
+
+    def note(before: Generic | None, after: Generic | None) -> None:
+        item = after or before
+        assert item is not None
+        if item.metadata.name == "bad":
+            raise RuntimeError("nobody had thought of this one")
+        seen.append(item.metadata.name)
+
+    async with serve(script.handle) as client:
+        informer = Informer(client, "/api/v1/things", Generic, note, inactivity_seconds=0.3)
+        task = asyncio.create_task(informer.run())
+        try:
+            await until(lambda: seen == ["a", "b"])
+            assert not task.done()
+            assert script.lists == 1
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
 async def test_a_refusal_is_told_with_its_reason() -> None:
     async def refuse(_request: web.Request) -> web.Response:
         body = {"reason": "AlreadyExists", "message": "pods 'a' already exists"}

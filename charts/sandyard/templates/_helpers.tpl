@@ -64,22 +64,12 @@ metadata:
 spec:
   policyName: {{ .name }}
   validationActions: [Deny]
-  {{- with .namespaces }}
-  matchResources:
-    namespaceSelector:
-      matchExpressions:
-        {{- toYaml . | nindent 8 }}
-  {{- end }}
 {{- end }}
 
-{{/* The namespaces in which somebody else's objects matter: those that are served, the exempt ones left out. */}}
-{{- define "sandyard.servedNamespaces" -}}
-{{- if .Values.namespaces }}
-- {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson .Values.namespaces }}}
-{{- end }}
-{{- with .Values.admission.exemptNamespaces }}
-- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ toJson . }}}
-{{- end }}
+{{/* CEL: the namespace is one in which sandboxes may live. */}}
+{{- define "sandyard.isServed" -}}
+!(request.namespace in {{ toJson .Values.admission.exemptNamespaces }})
+{{- with .Values.namespaces }} && request.namespace in {{ toJson . }}{{ end }}
 {{- end }}
 
 {{- define "sandyard.containerSecurity" -}}
@@ -140,11 +130,15 @@ seccompProfile:
   verbs: [list, delete]
 {{- end }}
 
-{{/* Rules of a person who uses Sandboxes. */}}
-{{- define "sandyard.userRules" -}}
+{{- define "sandyard.view-rules" -}}
 - apiGroups: [sandyard.dev]
   resources: [sandboxes, sandboxpools]
   verbs: [get, list, watch]
+{{- end }}
+
+{{/* Sandboxes from pools, and what happens in them. Who may enter one pod of a namespace may enter them all. */}}
+{{- define "sandyard.user-rules" -}}
+{{ include "sandyard.view-rules" . }}
 - apiGroups: [sandyard.dev]
   resources: [sandboxes]
   verbs: [create, update, patch, delete, deletecollection]
@@ -161,4 +155,22 @@ seccompProfile:
 - apiGroups: [metrics.k8s.io]
   resources: [pods]
   verbs: [get]
+{{- end }}
+
+{{/* Templates of one's own too, and networks beyond a profile that the pool allows. */}}
+{{- define "sandyard.author-rules" -}}
+{{ include "sandyard.user-rules" . }}
+- apiGroups: [sandyard.dev]
+  resources: [sandboxes/template, sandboxes/network]
+  verbs: [create]
+{{- end }}
+
+{{- define "sandyard.pool-admin-rules" -}}
+{{ include "sandyard.view-rules" . }}
+- apiGroups: [sandyard.dev]
+  resources: [sandboxpools]
+  verbs: [create, update, patch, delete, deletecollection]
+- apiGroups: [sandyard.dev]
+  resources: [sandboxpools/scale]
+  verbs: [get, update, patch]
 {{- end }}

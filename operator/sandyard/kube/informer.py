@@ -124,15 +124,15 @@ class Informer(Generic[T]):
         async for page in watch.list_pages(self._client, self._path, self._params):
             version = page.version
             for raw in page.items:
-                item = self._decoder.decode(raw)
-                seen[item.metadata.uid] = item
+                if (item := self._decode(raw)) is not None:
+                    seen[item.metadata.uid] = item
         for uid in [uid for uid in self._objects if uid not in seen]:
-            self._on_change(self._objects.pop(uid), None)
+            self._report(self._objects.pop(uid), None)
         for uid, item in seen.items():
             before = self._objects.get(uid)
             if before is None or before.metadata.resource_version != item.metadata.resource_version:
                 self._objects[uid] = item
-                self._on_change(before, item)
+                self._report(before, item)
         self.last_event_at = time.monotonic()
         if not self.synced.is_set():
             self.synced.set()
@@ -150,9 +150,10 @@ class Informer(Generic[T]):
             if event.type == "BOOKMARK":
                 version = watch.bookmark(event)
                 continue
-            item = self._decoder.decode(event.object)
-            version = item.metadata.resource_version
-            self._apply(event.type, item)
+            item = self._decode(event.object)
+            if item is not None:
+                version = item.metadata.resource_version
+                self._apply(event.type, item)
         return version
 
     def _apply(self, kind: str, item: T) -> None:
@@ -160,8 +161,24 @@ class Informer(Generic[T]):
         if kind == "DELETED":
             before = self._objects.pop(uid, None)
             if before is not None:
-                self._on_change(before, None)
+                self._report(before, None)
             return
         before = self._objects.get(uid)
         self._objects[uid] = item
-        self._on_change(before, item)
+        self._report(before, item)
+
+    def _decode(self, raw: msgspec.Raw) -> T | None:
+        """The object in *raw*; None if it makes no sense: one object keeps nobody from the others."""
+        try:
+            return self._decoder.decode(raw)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            _log.error("object left out", extra={"path": self._path, "error": str(error)})
+            return None
+
+    def _report(self, before: T | None, after: T | None) -> None:
+        """Tell of a change; a mistake that one object brings to light does not end the watch of all."""
+        try:
+            self._on_change(before, after)
+        except Exception:  # noqa: BLE001 - whatever one object brings to light
+            metadata = (after or before).metadata  # type: ignore[union-attr]
+            _log.exception("change not taken in", extra={"path": self._path, "uid": metadata.uid})

@@ -14,8 +14,10 @@ from sandyard.api import names
 from sandyard.api.network import AllowRule, IngressPeer
 from sandyard.podspec.network import Allowance, Reach, allowance, ingress_hash
 
-__all__ = ["EXCLUDED", "METADATA", "allow", "closed", "dns", "ingress", "internet", "policies", "private"]
+__all__ = ["COMMON", "EXCLUDED", "METADATA", "allow", "closed", "dns", "ingress", "internet", "policies", "private"]
 
+# Names of those that every namespace has.
+COMMON: Final = ("sandyard-closed", "sandyard-dns", "sandyard-internet")
 # The internet is 0.0.0.0/0 and, of IPv6, only global unicast: that leaves out loopback,
 # link-local, unique-local and multicast, and the forms that smuggle an IPv4 address past a
 # filter (mapped ::ffff:0:0/96, NAT64 64:ff9b::/96).
@@ -50,7 +52,7 @@ _OURS: Final = {"matchExpressions": [{"key": names.LABEL_STATE, "operator": "Exi
 
 def closed(namespace: str) -> dict[str, Any]:
     """Nothing in, nothing out, for every pod of ours in *namespace*."""
-    return _policy("sandyard-closed", namespace, {"podSelector": _OURS, "policyTypes": ["Ingress", "Egress"]})
+    return _policy(COMMON[0], namespace, {"podSelector": _OURS, "policyTypes": ["Ingress", "Egress"]})
 
 
 def dns(namespace: str) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def dns(namespace: str) -> dict[str, Any]:
         "policyTypes": ["Egress"],
         "egress": [{"to": [_CLUSTER_DNS], "ports": _DNS_PORTS}],
     }
-    return _policy("sandyard-dns", namespace, spec)
+    return _policy(COMMON[1], namespace, spec)
 
 
 def allow(namespace: str, allowed: Allowance, excluded: Iterable[str]) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
         "policyTypes": ["Egress"],
         "egress": [{"to": blocks}, {"to": [_CLUSTER_DNS], "ports": _DNS_PORTS}],
     }
-    return _policy("sandyard-internet", namespace, spec)
+    return _policy(COMMON[2], namespace, spec)
 
 
 def ingress(namespace: str, peers: Sequence[IngressPeer]) -> dict[str, Any]:

@@ -27,6 +27,9 @@ __all__ = ["Policies"]
 _log = logging.getLogger(__name__)
 # A pod that has been sent shows on the watch long before this.
 _ASKED_SECONDS = 30.0
+# What is wrong with one policy, and with no other: it is tried again later.
+_REFUSALS = (400, 403, 413, 422)
+_REFUSED_SECONDS = 60.0
 
 
 class Policies:
@@ -47,6 +50,8 @@ class Policies:
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # Namespaces that were right when last looked at; any change on the watch puts that in doubt.
         self._settled: set[str] = set()
+        # What the API server says of policies that it does not take, by namespace and name.
+        self._refused: dict[str, dict[str, errors.ApiError]] = {}
 
     # What the informers see
 
@@ -74,7 +79,14 @@ class Policies:
     # What should stand
 
     async def ensure(self, namespace: str, *reaches: Reach) -> None:
-        """Return when everything that a pod with these *reaches* needs stands in *namespace*."""
+        """Return when everything that a pod with these *reaches* needs stands in *namespace*.
+
+        Raises
+        ------
+        ApiError
+            The API server does not take one of these policies. Those of others are none of this pod's.
+        """
+        needed_names = {policy_name for reach in reaches for policy_name in policy.private(namespace, reach, ())}
         for reach in reaches:
             needed = policy.private(namespace, reach, ())
             if not needed:
@@ -84,6 +96,9 @@ class Policies:
                 self._settled.discard(namespace)
         if namespace not in self._settled:
             await self.reconcile(namespace)
+        for name, error in self._refused.get(namespace, {}).items():
+            if name in needed_names or name in policy.COMMON:
+                raise error
 
     async def reconcile(self, namespace: str) -> None:
         """Make the policies of *namespace* what they should be."""
@@ -94,11 +109,21 @@ class Policies:
                 return
             wanted = policy.policies(namespace, self._excluded(), self._reaches(namespace))
             seen = self._seen.get(namespace, {})
+            refused: dict[str, errors.ApiError] = {}
             for name, body in wanted.items():
                 known = seen.get(name)
-                if known is not None and msgspec.json.decode(known.spec) == _defaulted(body["spec"]):
+                if known is not None and _stands(known, body):
                     continue
-                await self._apply(body, exists=known is not None)
+                try:
+                    await self._apply(body, exists=known is not None)
+                except errors.ApiError as error:
+                    if error.status not in _REFUSALS:
+                        raise
+                    refused[name] = error
+                    _log.warning("network policy refused", extra={"policy": name, "error": str(error)})
+            self._refused[namespace] = refused
+            if refused:
+                self._queue.add_after(namespace, _REFUSED_SECONDS)
             self._settled.add(namespace)
             if self._asked.get(namespace):
                 self._queue.add_after(namespace, _ASKED_SECONDS + 1)
@@ -119,6 +144,7 @@ class Policies:
         for item in list(self._seen.get(namespace, {}).values()):
             await self._delete(item)
         self._asked.pop(namespace, None)
+        self._refused.pop(namespace, None)
 
     async def _apply(self, wanted: Mapping[str, Any], *, exists: bool) -> None:
         """Create a NetworkPolicy, or give it the spec and labels that it should have."""
@@ -127,6 +153,8 @@ class Policies:
             operations = [
                 {"op": "add", "path": "/metadata/labels", "value": wanted["metadata"]["labels"]},
                 {"op": "replace", "path": "/spec", "value": wanted["spec"]},
+                # Somebody who took the name before us does not take it away with him.
+                {"op": "add", "path": "/metadata/ownerReferences", "value": []},
             ]
             await self._writer.json_patch(NETWORK_POLICIES.path(namespace, name), operations)
         _log.info("network policy applied", extra={"namespace": namespace, "policy": name})
@@ -158,6 +186,10 @@ class Policies:
         listed = (*self._api_servers.addresses(), *self._settings.forbidden)
         hosts = [address.rpartition(":")[0].strip("[]") for address in listed]
         return [*self._settings.excluded_cidrs, *(host for host in hosts if _is_address(host))]
+
+
+def _stands(known: Generic, wanted: Mapping[str, Any]) -> bool:
+    return not known.metadata.owner_references and msgspec.json.decode(known.spec) == _defaulted(wanted["spec"])
 
 
 def _is_address(text: str) -> bool:

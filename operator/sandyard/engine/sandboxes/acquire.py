@@ -134,7 +134,11 @@ class Acquire:
     async def _start(self, run: Run, sandbox: SandboxRecord, action: StartPod, pool: PoolRecord | None) -> bool:
         """Send the pod; says whether there is one now."""
         template = action.template
-        await self._starts.ensure_policies(sandbox.namespace, template)
+        try:
+            await self._starts.ensure_policies(sandbox.namespace, template)
+        except errors.ApiError as error:
+            self._learn_refusal(run, error)
+            return False
         body = podspec.build(
             template,
             name=cold_pod_name(sandbox),
@@ -159,11 +163,15 @@ class Acquire:
             if error.already_exists and await self._own_pods.is_there(sandbox, body["metadata"]["name"]):
                 run.learn(start_tried=True)
                 return True
-            if error.status not in (403, 409, 422, 400):
-                raise
-            run.entry.start_refused = refusal(error)
-            run.learn(start_tried=True, start_refused=Refusal(*run.entry.start_refused))
+            self._learn_refusal(run, error)
             return False
         run.entry.start_refused = None
         run.learn(start_tried=True)
         return True
+
+    def _learn_refusal(self, run: Run, error: errors.ApiError) -> None:
+        """What the API server has against the pod or its policies; what is wrong with the server itself is raised."""
+        if error.status not in (400, 403, 409, 413, 422):
+            raise error
+        run.entry.start_refused = refusal(error)
+        run.learn(start_tried=True, start_refused=Refusal(*run.entry.start_refused))

@@ -1,0 +1,93 @@
+"""NetworkPolicies that somebody else has a hand in: one that is refused, one whose name was taken before us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandyard.api import names
+from tests.api.conftest import OPERATOR_USER
+from tests.api.lives import TEMPLATE, claim, pool
+from tests.support import manifests
+from tests.support.kube import Kube, Refused, until
+from tests.support.operator import OperatorProcess
+
+REFUSED = "198.51.100.66/32"
+TAKEN = "198.51.100.67/32"
+
+
+@pytest.fixture
+def refusing(kube: Kube) -> Iterator[None]:
+    """A policy of the cluster's that refuses every NetworkPolicy that names `REFUSED`."""
+    group = "admissionregistration.k8s.io/v1"
+    name = f"no-{kube.namespace}"
+    rules = [{"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"],
+              "resources": ["networkpolicies"]}]  # fmt: skip
+    expression = (
+        "!has(object.spec.egress) || object.spec.egress.all(e, !has(e.to) || e.to.all(t, !has(t.ipBlock) || "
+        f"t.ipBlock.cidr != '{REFUSED}'))"
+    )
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": kube.namespace}}
+    kube.create(
+        {"apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+         "spec": {"matchConstraints": {"resourceRules": rules, "namespaceSelector": selector},
+                  "validations": [{"expression": expression, "message": "not this one"}]}},
+        {"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+         "spec": {"policyName": name, "validationActions": ["Deny"]}},
+    )  # fmt: skip
+    probe = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "probe"},
+             "spec": {"podSelector": {"matchLabels": {"app": "x"}},
+                      "egress": [{"to": [{"ipBlock": {"cidr": REFUSED}}]}]}}  # fmt: skip
+
+    def held() -> bool:
+        try:
+            kube.create(probe, dry_run=True)
+        except Refused:
+            return True
+        return False
+
+    until("it holds", held, 30)
+    yield
+    kube.delete("validatingadmissionpolicybinding", name, wait=False)
+    kube.delete("validatingadmissionpolicy", name, wait=False)
+
+
+def listing(cidr: str) -> dict[str, Any]:
+    return {"egress": "AllowList", "allow": [{"cidr": cidr}]}
+
+
+def test_a_policy_that_is_refused_costs_its_own_sandbox_and_nobody_elses(
+    kube: Kube, operator: OperatorProcess, refusing: None
+) -> None:
+    kube.create(manifests.sandbox("bad", template={**TEMPLATE, "network": listing(REFUSED)}))
+    message = kube.wait_reason("sandbox", "bad", "Ready", ["PodRefused"], 30)
+    assert "not this one" in message
+    # Its policy is still wanted and still refused: a pool, a cold start and a list of others go on.
+    pool(kube, 1)
+    claim(kube, "warm")
+    kube.create(manifests.sandbox("good", template={**TEMPLATE, "network": listing(TAKEN)}))
+    kube.wait_for("sandbox", "good", "Ready")
+
+
+def test_who_took_the_name_of_our_policy_does_not_take_it_away_with_him(kube: Kube, operator: OperatorProcess) -> None:
+    kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "squatter"}})
+    uid = kube.get("configmap", "squatter")["metadata"]["uid"]  # type: ignore[index]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "squatter", "uid": uid}
+    # Before the admission policies were there, that is.
+    kube.as_user(OPERATOR_USER).create({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "sandyard-closed", "labels": {names.LABEL_POLICY: "sandyard-closed"},
+                     "ownerReferences": [owner]},
+        "spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]},
+    })  # fmt: skip
+    pool(kube, 1)
+    policy = kube.get("networkpolicy", "sandyard-closed")
+    assert policy is not None
+    assert "ownerReferences" not in policy["metadata"]
+    assert "egress" not in policy["spec"]
+    # Somebody puts it back: the operator looks again.
+    kube.as_user(OPERATOR_USER).patch("networkpolicy", "sandyard-closed", {"metadata": {"ownerReferences": [owner]}})
+    until("it is nobody's again", lambda: "ownerReferences" not in (
+        kube.get("networkpolicy", "sandyard-closed") or {"metadata": {}})["metadata"], 30)  # fmt: skip
