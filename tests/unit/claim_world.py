@@ -101,6 +101,9 @@ class ClaimWorld:
     async def read(self, _namespace: str, name: str) -> Any:
         return await Request("get", name.removeprefix("name-"))
 
+    async def outdate(self, found: Any) -> None:
+        await Request("outdate", found["metadata"]["uid"], int(found["metadata"]["resourceVersion"]))
+
     # Moves
 
     def moves(self) -> list[Move]:
@@ -153,8 +156,14 @@ class ClaimWorld:
                 self._go(uid, job, errors.ApiError(500, {"message": "busy"}))
                 return
             labels = {names.LABEL_SANDBOX_UID: pod.owner} if pod is not None and pod.owner else {}
-            found = {"metadata": {"uid": request.pod, "labels": labels}} if pod is not None else None
+            found = None
+            if pod is not None:
+                metadata = {"uid": request.pod, "labels": labels, "resourceVersion": str(pod.version)}
+                found = {"metadata": metadata}
             self._go(uid, job, found)
+            return
+        if request.verb == "outdate":
+            self._go(uid, job, self._outdated(request, pod, outcome))
             return
         error: Exception | None = {
             "403": errors.ApiError(403, {}), "422": errors.ApiError(422, {}), "409": errors.ApiError(409, {}),
@@ -176,6 +185,15 @@ class ClaimWorld:
             pod.version += 1
             self.stale.add(request.pod)
         self._go(uid, job, error)
+
+    def _outdated(self, request: Request, pod: ServerPod | None, outcome: str) -> Exception | None:
+        if outcome == "500" or pod is None:
+            return errors.ApiError(500 if pod is not None else 404, {})
+        if pod.version != request.version:
+            return errors.ApiError(409, {})
+        pod.version += 1
+        self.stale.add(request.pod)
+        return None
 
     def _go(self, uid: str, job: Coroutine[Any, Any, Any], reply: Any) -> None:
         try:

@@ -360,7 +360,8 @@ def test_a_delete_that_arrives_late_takes_no_pod_that_was_claimed_meanwhile(worl
     assert len(world.pods(going=True)) == 0
 
 
-def test_a_claim_that_takes_place_after_it_was_given_up_for_lost_leaves_the_queue() -> None:
+@pytest.mark.parametrize("turns", [0, 2, 4, 6, 8, 12, 16])
+def test_a_claim_that_is_on_its_way_while_it_is_looked_for_takes_place_or_never_will(turns: int) -> None:
     world = World()
     world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
     world.settle()
@@ -369,16 +370,26 @@ def test_a_claim_that_takes_place_after_it_was_given_up_for_lost_leaves_the_queu
     world.deliver("sandboxes")
     world.work()
     world.now += 0.3
-    # It is looked up and not found; while it is written anew, the first write takes place.
     world.api.dice = SlowDice()
-    world.work(10, turns=16)
+    world.work(10, turns=turns)
     world.api.arrive()
     world.work(10)
-    assert len(sent(world, "claim")) == 2
     world.settle()
     assert status(world, "s1")["phase"] == "Ready"
     assert len(world.pods()) == 2, "its own and a warm one: none is set aside for it in vain"
     world.close()
+
+
+def test_a_claim_that_was_cut_off_does_not_arrive_when_its_sandbox_is_gone(world: World) -> None:
+    world.api.targeted["claim"].append("late")
+    world.claim("s1")
+    work(world, 1)
+    assert sent(world, "claim")[-1].fault == "late"
+    world.api.remove(("sandboxes", "s1"))
+    work(world, 4)
+    assert ("sandboxes", "s1") not in world.api.objects
+    world.api.arrive()
+    assert [owner(world, pod["metadata"]["name"]) for pod in world.pods()] == [None, None]
 
 
 def test_a_sandbox_that_is_to_resume_while_it_is_being_suspended_resumes() -> None:

@@ -49,6 +49,8 @@ def test_the_order_of_the_rules_is_this() -> None:
         {"status": of(Phase.FAILED)},
         {"status": of(Phase.SUSPENDED)},
         {"spec": spec(desiredState="Suspended"), "pool": PERSISTENT},
+        # A claim of the leader before took place late.
+        {"pods": (POD,)},
     ],
 )
 def test_who_ends_goes_or_rests_gives_up_its_place_first(fields: dict[str, Any]) -> None:

@@ -60,3 +60,23 @@ def test_a_pod_that_is_given_back_in_a_gap_of_the_watch_is_handed_out_again(worl
         world.claim(sandbox)
     work(world)
     assert name in [pod_of(world, "s2"), pod_of(world, "s3")]
+
+
+def test_a_delete_that_was_cut_off_does_not_arrive_when_the_pod_is_somebody_elses(world: World) -> None:
+    name = pod_of(world, "s1")
+    world.deliver("pods", 1000)
+    world.api.targeted["exec"].append("failing")
+    world.api.targeted["delete"].append("late")
+    world.api.remove(("sandboxes", "s1"))
+    for _ in range(6):
+        work(world)
+        world.deliver("pods", 1000)
+    assert names.LABEL_SANDBOX_UID not in world.api.objects["pods", name]["metadata"]["labels"], (
+        "it was cleaned at last"
+    )
+    for sandbox in ("s2", "s3"):
+        world.claim(sandbox)
+    work(world)
+    assert pod_of(world, "s2") == name or pod_of(world, "s3") == name
+    world.api.arrive()
+    assert "deletionTimestamp" not in world.api.objects["pods", name]["metadata"]

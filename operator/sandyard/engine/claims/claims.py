@@ -23,6 +23,7 @@ from sandyard.engine.loops.queues import Queues
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.engine.state.store import Store
+from sandyard.kube import errors
 
 __all__ = ["Claims"]
 
@@ -152,22 +153,40 @@ class Claims:
         pod_uid = claim.pod_uid
         assert pod_uid is not None
         pod = self._pod(pod_uid)
-        found = await self._pods.read(pod.metadata.namespace, pod.metadata.name) if pod is not None else None
+        ours = await self._took_place(pod, sandbox.uid) if pod is not None else False
         if claim.state is not State.UNSURE:
             # The watch was faster than the answer.
             return self._pod(pod_uid) if claim.state is State.WRITTEN else None
-        ours = (
-            found is not None
-            and found["metadata"]["uid"] == pod_uid
-            and found["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) == sandbox.uid
-        )
-        pod = self._pod(pod_uid)
+        seen = self._pod(pod_uid)
         _log.info("settled a claim that was cut off", extra={"sandbox": sandbox.name, "claimed": ours})
-        if ours and pod is not None:
+        if ours and seen is not None:
             self._take(claim, Event.CONFIRM)
-            return pod
-        self._take(claim, Event.REVOKE)
+            return seen
+        # Its version has changed: nobody claims it before the watch shows that.
+        self._take(claim, Event.REVOKE, refused_version=pod.metadata.resource_version if pod is not None else "")
         return None
+
+    async def _took_place(self, pod: Pod, sandbox_uid: str) -> bool:
+        """Whether the claim of *pod* that was cut off has taken place; if not, it never will.
+
+        The write may still be on its way, and the Sandbox gone when it arrives.
+        """
+        while True:
+            found = await self._pods.read(pod.metadata.namespace, pod.metadata.name)
+            if found is None or found["metadata"]["uid"] != pod.metadata.uid:
+                return False
+            if found["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) == sandbox_uid:
+                return True
+            if found["metadata"]["resourceVersion"] != pod.metadata.resource_version:
+                # It was sent for a version that is no more.
+                return False
+            try:
+                await self._pods.outdate(found)
+            except errors.ApiError as error:
+                if not (error.conflict or error.not_found):
+                    raise
+                continue
+            return False
 
     def _join(self, sandbox_uid: str, pool_uid: str, *, cold: bool) -> Claim:
         """The Sandbox's claim on that pool, at the end of the queue if it is new."""

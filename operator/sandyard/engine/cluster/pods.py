@@ -110,6 +110,20 @@ class Pods:
         changes = {"uid": pod.metadata.uid, "annotations": {names.ANNOTATION_TOUCHED: "true"}}
         await self._writer.patch(_path(pod), {"metadata": changes})
 
+    async def outdate(self, found: Mapping[str, Any]) -> None:
+        """Change nothing but the version of the pod *found*: what was sent for that version no longer fits.
+
+        Raises
+        ------
+        ApiError
+            409: it has changed by itself; 404: it is gone.
+        """
+        metadata = found["metadata"]
+        version = metadata["resourceVersion"]
+        changes = {"uid": metadata["uid"], "resourceVersion": version}
+        touched = {"metadata": {**changes, "annotations": {names.ANNOTATION_TOUCHED: version}}}
+        await self._writer.patch(PODS.path(metadata["namespace"], metadata["name"]), touched)
+
     async def exec(
         self, pod: Pod, command: Sequence[str], stdin: bytes, timeout_seconds: float
     ) -> remotecommand.Completed:

@@ -33,10 +33,18 @@ class OwnPods:
         found = await self._pods.read(run.sandbox.namespace, action.name)
         run.learn(pod_seen=found is not None and found["metadata"]["uid"] == action.uid)
 
-    async def delete(self, pod: Pod) -> None:
-        """Ask the pod to go, once."""
+    async def delete(self, pod: Pod, *, reusable: bool = False) -> None:
+        """Ask the pod to go, once.
+
+        One that may be cleaned and handed out again at the next attempt is asked in this version
+        alone: a request that is cut off may arrive when somebody else has it.
+        """
         metadata = pod.metadata
-        if metadata.deletion_timestamp is None:
+        if metadata.deletion_timestamp is not None:
+            return
+        if reusable:
+            await self._pods.delete_free(pod)
+        else:
             await self._pods.delete(metadata.namespace, metadata.name, metadata.uid)
 
     async def resync_kubelet(self, run: Run, action: steps.ResyncKubelet) -> None:

@@ -59,7 +59,9 @@ class Teardown:
         if step.release:
             await self._release(run)
             return
-        await asyncio.gather(*(self._own_pods.delete(pod) for pod in step.delete))
+        await asyncio.gather(*(
+            self._own_pods.delete(pod, reusable=self._reuse.wanted(sandbox, pod) is not None) for pod in step.delete
+        ))  # fmt: skip
         await self._report(run, step.stuck)
         if step.requeue_after is not None:
             self._queue.add_after(sandbox.uid, step.requeue_after)
