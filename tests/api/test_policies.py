@@ -72,6 +72,7 @@ def test_a_policy_that_is_refused_costs_its_own_sandbox_and_nobody_elses(
 
 
 def test_who_took_the_name_of_our_policy_does_not_take_it_away_with_him(kube: Kube, operator: OperatorProcess) -> None:
+    until("nobody has the name", lambda: kube.get("networkpolicy", "sandyard-closed") is None, 60)
     kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "squatter"}})
     uid = kube.get("configmap", "squatter")["metadata"]["uid"]  # type: ignore[index]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "squatter", "uid": uid}

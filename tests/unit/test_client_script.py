@@ -134,10 +134,10 @@ def test_a_child_that_lives_on_does_not_hide_the_end(shell: str) -> None:
 def test_the_watch_inside_ends_everything_when_the_client_is_gone(shell: str) -> None:
     done = run(shell, "sleep 300 & setsid sleep 300 & (sleep 300 &) ; wait", watch=1)
     assert done.code == 143
-    assert done.seconds < 5
+    assert done.seconds < 15
     stubborn = run(shell, "trap '' TERM INT HUP; while :; do sleep 1; done", watch=1)
     assert stubborn.code == 137
-    assert 5.5 < stubborn.seconds < 15
+    assert 5.5 < stubborn.seconds < 25
 
 
 def test_what_is_left_to_finish_in_is_time_and_not_rounds(tmp_path: pathlib.Path) -> None:
@@ -149,7 +149,8 @@ def test_what_is_left_to_finish_in_is_time_and_not_rounds(tmp_path: pathlib.Path
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = run(SHELLS[0], "trap '' TERM; while :; do /usr/bin/sleep 0.1; done", env=env, watch=1)
     assert done.code == 137
-    assert 5.5 < done.seconds < 12
+    # By rounds it would be a minute.
+    assert 5.5 < done.seconds < 30
 
 
 @pytest.mark.parametrize("shell", SHELLS)
