@@ -68,6 +68,12 @@ def test_every_order_of_what_may_happen_next_ends_well(opening: str) -> None:
         check(moves)
 
 
+def test_a_claim_whose_pod_came_and_went_while_it_was_looked_for_takes_no_other() -> None:
+    """`make soak` found it: the Sandbox was gone too, and a pod stayed set aside for it."""
+    check([("pod ready",), ("work", "s1"), ("reply", "s1", "lost written"), ("work", "s1"), ("watch", "p1"),
+           ("pod gone", "p1"), ("sandbox gone", "s1")])  # fmt: skip
+
+
 def test_long_lives_of_claims_end_well_and_take_every_way_of_the_table(
     transitions: Counter[tuple[State, Event]],
 ) -> None:

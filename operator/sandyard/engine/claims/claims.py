@@ -123,8 +123,8 @@ class Claims:
         settled = await self.settle(sandbox)
         if settled is not None:
             return settled
-        if before is not None and before.state is State.OVER:
-            # It was withdrawn while we looked.
+        if before is not None and before.state in (State.OVER, State.WRITTEN):
+            # While we looked it was withdrawn, or its pod has come and gone: that is not for a claim to say.
             return None
         claim = self._join(sandbox.uid, pool.uid, cold=cold)
         while (pod := self._next(claim)) is not None:
