@@ -222,6 +222,14 @@ def test_a_policy_that_a_value_turns_off_is_the_only_one(key: str, value: Any, p
         assert {item["metadata"]["name"] for item in chart.selected(objects, kind)} == POLICIES - {policy}
 
 
+def test_labels_that_templates_may_have_keep_no_policy_of_others_away_from_sandboxes() -> None:
+    made = chart.render({"policy.labels": ["team/"]})
+    (policy,) = chart.selected(made, "ValidatingAdmissionPolicy", "sandyard-foreign-network-policies")
+    expressions = {item["name"]: item["expression"] for item in policy["spec"]["variables"]}
+    assert expressions["own"] == '["sandyard.dev/","team/"]'
+    assert expressions["excluded"].count("startsWith(own)") == 2
+
+
 def test_where_namespaces_are_listed_others_are_left_alone() -> None:
     policies = chart.selected(chart.render({"namespaces": ["a"]}), "ValidatingAdmissionPolicy", "sandyard-entering")
     (condition,) = policies[0]["spec"]["matchConditions"]

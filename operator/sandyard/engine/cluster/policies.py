@@ -86,18 +86,19 @@ class Policies:
         ApiError
             The API server does not take one of these policies. Those of others are none of this pod's.
         """
-        needed_names = {policy_name for reach in reaches for policy_name in policy.private(namespace, reach, ())}
+        own: set[str] = set()
         for reach in reaches:
             needed = policy.private(namespace, reach, ())
             if not needed:
                 continue
+            own |= needed.keys()
             self._asked[namespace].append((reach, self._clock.monotonic() + _ASKED_SECONDS))
             if any(name not in self._seen.get(namespace, {}) for name in needed):
                 self._settled.discard(namespace)
         if namespace not in self._settled:
             await self.reconcile(namespace)
         for name, error in self._refused.get(namespace, {}).items():
-            if name in needed_names or name in policy.COMMON:
+            if name in own or name in policy.COMMON:
                 raise error
 
     async def reconcile(self, namespace: str) -> None:
