@@ -51,8 +51,8 @@ def test_kopf_serves_alone_and_bounds_no_number_of_objects() -> None:
     assert made.peering.standalone
     assert made.scanning.disabled
     assert made.queueing.worker_limit is None
-    # A dead stream is noticed, and soon: bookmarks come once a minute.
-    assert 60 < (made.watching.inactivity_timeout or 0) < 120
+    # A dead stream is noticed within 20 s: one that the server does not end in time.
+    assert (made.watching.server_timeout or 0) < (made.watching.inactivity_timeout or 0) < 20
 
 
 async def test_kopf_logs_in_as_the_engine_does() -> None:

@@ -19,8 +19,9 @@ def configure() -> kopf.OperatorSettings:
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 1.0
     settings.queueing.error_delays = (0.1, 0.2, 0.5, 1, 2, 5, 10)
-    settings.watching.inactivity_timeout = 70
-    settings.watching.server_timeout = 300
+    # As in `sandyard.kube.informer`: a stream that the server does not end in time is dead.
+    settings.watching.server_timeout = 12
+    settings.watching.inactivity_timeout = 16
     settings.watching.connect_timeout = 5
     settings.watching.reconnect_backoff = 0.05
     # Unchunked, a list of 10,000 objects costs hundreds of MiB that are never given back.

@@ -157,7 +157,7 @@ class Client:
                 query["continue"] = token
             page = await self.request("GET", path, params=query, verb="LIST")
             yield page
-            metadata = orjson.loads(page).get("metadata") or {}
+            metadata = _object(page, f"LIST {path}").get("metadata") or {}
             token = metadata.get("continue")
             if not token:
                 return
@@ -166,7 +166,7 @@ class Client:
         """LIST all objects of a collection, across its pages."""
         found: list[dict[str, Any]] = []
         async for page in self.pages(path, params):
-            found.extend(orjson.loads(page)["items"])
+            found.extend(_object(page, f"LIST {path}").get("items") or [])
         return found
 
     async def watch(self, path: str, params: Mapping[str, str], *, inactivity_seconds: float) -> AsyncIterator[bytes]:
@@ -285,12 +285,28 @@ class Client:
         content_type: str | None = None,
     ) -> dict[str, Any]:
         reply = await self.request(method, path, params=params, body=body, content_type=content_type)
-        parsed: dict[str, Any] = orjson.loads(reply)
-        return parsed
+        return _object(reply, f"{method} {path}")
 
     def _authorization(self) -> dict[str, str]:
         value = self.config.authorization()
         return {"Authorization": value} if value else {}
+
+
+def _object(reply: bytes, what: str) -> dict[str, Any]:
+    """The object in a reply that says that all went well.
+
+    Raises
+    ------
+    TransportError
+        It is none, so this is no reply of an API server's.
+    """
+    try:
+        parsed = orjson.loads(reply)
+    except orjson.JSONDecodeError as error:
+        raise errors.TransportError(f"{what}: the reply makes no sense: {error}") from error
+    if not isinstance(parsed, dict):
+        raise errors.TransportError(f"{what}: the reply is no object")
+    return parsed
 
 
 def _socket(silence_seconds: float, address: Any) -> socket.socket:

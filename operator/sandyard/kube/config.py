@@ -48,17 +48,34 @@ class ClusterConfig:
     _token_read_at: float = field(default=float("-inf"), repr=False)
 
     def authorization(self) -> str | None:
-        """Value of the Authorization header, fresh enough to be valid; None with certificates alone."""
+        """Value of the Authorization header, fresh enough to be valid; None with certificates alone.
+
+        Raises
+        ------
+        NotConnected
+            There is no token yet, or none that can be read.
+        """
         if self.token_file is not None:
             if time.monotonic() - self._token_read_at > _TOKEN_TTL_SECONDS:
-                self._token = self.token_file.read_text().strip()
-                self._token_read_at = time.monotonic()
+                self._read_token(self.token_file)
             return f"Bearer {self._token}"
         if self.source is not None:
             # Runs the credential plugin of the kubeconfig when its token has expired.
             value: str | None = self.source.get_api_key_with_prefix("BearerToken", alias="authorization")
             return value
         return None
+
+    def _read_token(self, file: pathlib.Path) -> None:
+        """Read the token; while that fails, the one before is used: the kubelet renews it long before its end."""
+        problem = "it is empty"
+        try:
+            token = file.read_text().strip()
+        except (OSError, ValueError) as error:
+            token, problem = "", str(error)
+        if token:
+            self._token, self._token_read_at = token, time.monotonic()
+        elif self._token is None:
+            raise errors.NotConnected(f"no token in {file}: {problem}")
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """TLS settings; None for plain HTTP."""

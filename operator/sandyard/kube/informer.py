@@ -1,8 +1,9 @@
 """Keeps a local copy of one kind of object: LIST, then WATCH, for as long as it lives.
 
 Only LIST and WATCH write the copy.  A re-list replaces it as a whole and reports what has
-disappeared meanwhile as deleted, so that nobody holds on to ghosts.  Nothing that the API
-server does ends the loop: errors are retried with a jittered backoff.
+disappeared meanwhile as deleted, so that nobody holds on to ghosts.  Versions only ever go
+forward: what is shown again, or late, changes nothing.  Nothing that the API server does ends
+the loop: errors are retried with a jittered backoff.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 # What has held for so long was no failure at once.
 _SOUND_SECONDS: Final = 30
+# The server ends a stream after so many seconds, and shortly before sends a bookmark: taking it
+# up again from there costs it next to nothing, and shows that somebody is there.
+_WATCH_SECONDS: Final = 10
+_WATCH_SPREAD_SECONDS: Final = 4
+_INACTIVITY_SECONDS: Final = 16.0
+# A list from before what is known already comes from a server that lags behind, and the next
+# one will not; unless etcd was restored from a backup, and then it is true.
+_MOST_OLD_LISTS: Final = 4
 
 
 class _Metadata(Protocol):
@@ -51,8 +60,10 @@ class Informer(Generic[T]):
     ----------
     client, path, params
         What to list and watch, for example with a ``labelSelector``.
+    watch_seconds
+        After how long the server is to end a stream; a few more are added by chance.
     inactivity_seconds
-        Silence after which the stream counts as dead; bookmarks come about once a minute.
+        Silence after which a stream counts as dead.
     kind
         Structure that objects are decoded to.
     on_change
@@ -68,8 +79,8 @@ class Informer(Generic[T]):
         on_change: Callable[[T | None, T | None], None],
         *,
         params: dict[str, str] | None = None,
-        inactivity_seconds: float = 100,
-        watch_seconds: int = 270,
+        inactivity_seconds: float = _INACTIVITY_SECONDS,
+        watch_seconds: int = _WATCH_SECONDS,
         on_synced: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
@@ -81,6 +92,10 @@ class Informer(Generic[T]):
         self._watch_seconds = watch_seconds
         self._on_synced = on_synced
         self._objects: dict[str, T] = {}
+        # Up to where all changes have been taken in, and whether the watch can begin there.
+        self._version = ""
+        self._listed = False
+        self._old_lists = 0
         self.synced = asyncio.Event()
         self.relists = 0
         self.last_event_at = time.monotonic()
@@ -97,27 +112,26 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        version: str | None = None
         failures = 0
         while True:
             started = time.monotonic()
             try:
-                if version is None:
-                    version = await self._list()
-                version = await self._watch(version)
+                if not self._listed:
+                    await self._list()
+                await self._watch()
                 failures = 0
             except watch.Expired:
-                version = None
+                self._listed = False
             except (errors.ApiError, errors.TransportError, msgspec.MsgspecError) as error:
-                if isinstance(error, errors.ApiError) and error.gone:
-                    version = None
+                if _lost(error):
+                    self._listed = False
                 _log.warning("watch interrupted", extra={"path": self._path, "error": str(error)})
                 if time.monotonic() - started > _SOUND_SECONDS:
                     failures = 0
                 await asyncio.sleep(pause_seconds(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
                 failures += 1
 
-    async def _list(self) -> str:
+    async def _list(self) -> None:
         self.relists += 1
         version = ""
         seen: dict[str, T] = {}
@@ -126,6 +140,7 @@ class Informer(Generic[T]):
             for raw in page.items:
                 if (item := self._decode(raw)) is not None:
                     seen[item.metadata.uid] = item
+        self._refuse_old(version)
         for uid in [uid for uid in self._objects if uid not in seen]:
             self._report(self._objects.pop(uid), None)
         for uid, item in seen.items():
@@ -133,39 +148,54 @@ class Informer(Generic[T]):
             if before is None or before.metadata.resource_version != item.metadata.resource_version:
                 self._objects[uid] = item
                 self._report(before, item)
+        self._version, self._listed = version, True
         self.last_event_at = time.monotonic()
         if not self.synced.is_set():
             self.synced.set()
             if self._on_synced is not None:
                 self._on_synced()
-        return version
 
-    async def _watch(self, version: str) -> str:
-        seconds = self._watch_seconds + random.randrange(30)
+    def _refuse_old(self, version: str) -> None:
+        """Take no list from before what is known, unless all are.
+
+        Raises
+        ------
+        TransportError
+            The list of *version* is old.
+        """
+        if not watch.older(version, self._version) or self._old_lists >= _MOST_OLD_LISTS:
+            self._old_lists = 0
+            return
+        self._old_lists += 1
+        raise errors.TransportError(f"the list is of version {version}, and {self._version} is known already")
+
+    async def _watch(self) -> None:
+        seconds = self._watch_seconds + random.randrange(_WATCH_SPREAD_SECONDS)
         params = {**self._params, "timeoutSeconds": str(seconds)}
         async for event in watch.watch_objects(
-            self._client, self._path, params, version, inactivity_seconds=self._inactivity_seconds
+            self._client, self._path, params, self._version, inactivity_seconds=self._inactivity_seconds
         ):
             self.last_event_at = time.monotonic()
-            if event.type == "BOOKMARK":
-                version = watch.bookmark(event)
+            uid, version = watch.identity(event)
+            if version == self._version or watch.older(version, self._version):
+                # Shown again.
                 continue
-            item = self._decode(event.object)
-            if item is not None:
-                version = item.metadata.resource_version
-                self._apply(event.type, item)
-        return version
+            if event.type != "BOOKMARK":
+                self._take_in(event, uid)
+            self._version = version or self._version
 
-    def _apply(self, kind: str, item: T) -> None:
-        uid = item.metadata.uid
-        if kind == "DELETED":
+    def _take_in(self, event: watch.Event, uid: str) -> None:
+        if event.type == "DELETED":
+            # Nothing but its UID matters any more, whatever else there is about it.
             before = self._objects.pop(uid, None)
             if before is not None:
                 self._report(before, None)
             return
-        before = self._objects.get(uid)
-        self._objects[uid] = item
-        self._report(before, item)
+        item = self._decode(event.object)
+        if item is not None:
+            before = self._objects.get(uid)
+            self._objects[uid] = item
+            self._report(before, item)
 
     def _decode(self, raw: msgspec.Raw) -> T | None:
         """The object in *raw*; None if it makes no sense: one object keeps nobody from the others."""
@@ -182,3 +212,12 @@ class Informer(Generic[T]):
         except Exception:  # noqa: BLE001 - whatever one object brings to light
             metadata = (after or before).metadata  # type: ignore[union-attr]
             _log.exception("change not taken in", extra={"path": self._path, "uid": metadata.uid})
+
+
+def _lost(error: Exception) -> bool:
+    """Whether the watch cannot be taken up where it was: only a new list says what there is."""
+    if isinstance(error, errors.ApiError):
+        # A version from the future: etcd was restored from a backup.
+        return error.gone or "too large resource version" in error.message.lower()
+    # A line that cannot be read may have been any change.
+    return isinstance(error, msgspec.MsgspecError)

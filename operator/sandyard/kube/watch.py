@@ -9,7 +9,7 @@ import msgspec
 from sandyard.kube import errors
 from sandyard.kube.client import Client
 
-__all__ = ["Event", "Expired", "Listing", "bookmark", "list_pages", "watch_objects"]
+__all__ = ["Event", "Expired", "Listing", "identity", "list_pages", "older", "watch_objects"]
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -39,14 +39,22 @@ class _Page(msgspec.Struct, frozen=True):
     items: list[msgspec.Raw]
 
 
-class _Bookmark(msgspec.Struct, frozen=True):
-    metadata: _Metadata
+class _AnyMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    uid: object = ""
+    resource_version: object = ""
+
+
+class _Any(msgspec.Struct, frozen=True):
+    metadata: _AnyMetadata
 
 
 class _Status(msgspec.Struct, frozen=True):
     code: int = 0
     message: str = ""
     reason: str = ""
+
+
+_ANY = msgspec.json.Decoder(_Any)
 
 
 async def list_pages(client: Client, path: str, params: Mapping[str, str]) -> AsyncIterator[Listing]:
@@ -86,6 +94,21 @@ async def watch_objects(
         yield event
 
 
-def bookmark(event: Event) -> str:
-    """The resource version of a BOOKMARK."""
-    return msgspec.json.decode(event.object, type=_Bookmark).metadata.resource_version
+def identity(event: Event) -> tuple[str, str]:
+    """UID and resource version of what an event is about, however odd it is otherwise; empty where it has none."""
+    try:
+        metadata = _ANY.decode(event.object).metadata
+    except (msgspec.MsgspecError, RecursionError):
+        return "", ""
+    found = (metadata.uid, metadata.resource_version)
+    uid, version = (value if isinstance(value, str) else "" for value in found)
+    return uid, version
+
+
+def older(version: str, than: str) -> bool:
+    """Whether *version* is from before *than*; no if they cannot be compared.
+
+    Versions of one kind of object are numbers that grow (KEP-5504).
+    """
+    numbers = version.isdecimal() and than.isdecimal()
+    return numbers and int(version) < int(than)
