@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
@@ -63,6 +64,31 @@ def test_a_process_that_forks_as_fast_as_it_can_is_stopped_too() -> None:
     said = namespace(forks + "sh -s <stop; look")
     assert freeze.read(0, said.encode(), "").done
     assert "still" in said
+
+
+# A program that starts another waits within the kernel until that one has begun, and here it never does: the file
+# that it is to read first is a pipe that nobody writes to.
+_HALF_STARTED = """
+mkfifo pipe
+cat >spawn.py <<'PY'
+import os
+os.posix_spawn("/bin/true", ["true"], {{}}, file_actions=[(os.POSIX_SPAWN_OPEN, 0, "pipe", os.O_RDONLY, 0)])
+PY
+{python} -S spawn.py &
+until grep -q "^State:.D" /proc/$!/status; do sleep 0.01; done
+"""
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_one_whose_child_is_stopped_before_it_begins_counts_as_stopped(shell: str) -> None:
+    """It can run nothing until the child goes on; dash and Python start every program in this way."""
+    half = _HALF_STARTED.format(python=sys.executable)
+    go_on = f"{shell} -s <go; echo >pipe; look\n"
+    said = namespace(f"{half}{shell} -s <stop; look; {go_on}wait $! && echo ended", shell).split("\n")
+    report = freeze.read(0, f"{said[0]}\n".encode(), "")
+    assert report.done, said
+    assert report.count >= 5
+    assert (said[1], said[3], said[4]) == ("still", "moving", "ended")
 
 
 def test_what_was_not_said_is_not_believed() -> None:

@@ -2,7 +2,10 @@
 
 The script needs nothing of the image but ``/bin/sh`` and ``/proc``.  It signals, then *looks*:
 a process that forks while it is being stopped is found in the next round, and what cannot be
-stopped is reported rather than believed.  Process 1 is the pause container, which is not the
+stopped is reported rather than believed.  One that waits within the kernel (state D) runs nothing
+either, and stops before it would: that is where a parent stays whose child was stopped between
+vfork and exec.  It counts when two looks find the same ones there, as each was signalled in
+between.  Process 1 is the pause container, which is not the
 sandbox's; the script itself is spared, being the one who looks.
 """
 
@@ -19,13 +22,13 @@ COMMAND: Final = ("/bin/sh", "-s")
 _ROUNDS: Final = 100
 
 _SCRIPT: Final = """
-signal={signal} wanted={wanted} round=0
+signal={signal} wanted={wanted} round=0 before=
 while :; do
   for folder in /proc/[0-9]*; do
     process=${{folder#/proc/}}
     [ "$process" = 1 ] || [ "$process" = $$ ] || kill -s $signal "$process" 2>/dev/null
   done
-  left= count=0
+  left= blocked= count=0
   for folder in /proc/[0-9]*; do
     process=${{folder#/proc/}}
     [ "$process" = 1 ] && continue
@@ -35,13 +38,15 @@ while :; do
     case "$wanted:${{rest%% *}}" in
       *:Z|*:X) ;;
       stopped:T|stopped:t) count=$((count + 1)) ;;
+      stopped:D) blocked="$blocked $process" count=$((count + 1)) ;;
       running:[!Tt]) count=$((count + 1)) ;;
       *) left="$left $process" ;;
     esac
   done
-  [ -z "$left" ] && echo "sandyard: $wanted $count" && exit 0
+  [ -z "$left" ] && [ "$blocked" = "$before" ] && echo "sandyard: $wanted $count" && exit 0
+  before=$blocked
   round=$((round + 1))
-  [ $round -ge {rounds} ] && echo "sandyard: left$left" && exit 3
+  [ $round -ge {rounds} ] && echo "sandyard: left$left$blocked" && exit 3
   sleep 0.05 2>/dev/null
 done
 """
