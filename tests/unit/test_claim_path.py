@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sandyard.api import model, names
+from tests.unit.claim_steps import SlowDice, owner, sent, status, work
 from tests.unit.simulated_api import Event
-from tests.unit.simulated_wire import Sent
 from tests.unit.simulation import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A pool with two warm pods, and nobody who starts more."""
-    made = World()
-    made.prompt(4)
-    yield made
-    made.close()
 
 
 def with_no_pods(**fields: Any) -> World:
@@ -29,34 +18,6 @@ def with_no_pods(**fields: Any) -> World:
     made.api.change("sandboxpools", "pool", {"spec": {"replicas": 0}})
     made.settle()
     return made
-
-
-def sent(world: World, what: str) -> list[Sent]:
-    return [write for write in world.api.sent if write.what == what]
-
-
-class SlowDice(random.Random):
-    """Each request takes ten turns of the event loop."""
-
-    def randrange(self, *_range: Any) -> int:
-        return 10
-
-
-def status(world: World, name: str) -> dict[str, Any]:
-    return dict(world.api.objects["sandboxes", name]["status"])
-
-
-def owner(world: World, pod: str) -> str | None:
-    found = world.api.objects["pods", pod]["metadata"]["labels"].get(names.LABEL_SANDBOX_UID)
-    return str(found) if found else None
-
-
-def work(world: World, rounds: int = 1) -> None:
-    """Watches and operator, but no kubelet."""
-    for _ in range(rounds):
-        world.catch_up()
-        world.work(1000)
-        world.now += 0.3
 
 
 # What is sent
@@ -174,32 +135,6 @@ def test_after_a_conflict_the_next_pod_is_tried_at_once(world: World) -> None:
     assert status(world, "s1")["podName"] == second.name
 
 
-@pytest.mark.parametrize("fault", ["unanswered", "late"])
-def test_a_claim_without_a_reply_is_looked_up_and_not_repeated(world: World, fault: str) -> None:
-    world.api.targeted["claim"].append(fault)
-    world.claim("s1")
-    world.deliver("sandboxes")
-    world.work()
-    world.api.arrive()
-    world.now += 0.3
-    world.work()
-    assert [write.name for write in sent(world, "claim")] == [status(world, "s1")["podName"]]
-    assert len([pod for pod in world.pods() if names.LABEL_SANDBOX_UID in pod["metadata"]["labels"]]) == 1
-
-
-def test_while_it_is_not_known_whether_a_pod_was_claimed_nobody_else_gets_it(world: World) -> None:
-    world.api.targeted["claim"].append("unanswered")
-    world.claim("s1")
-    world.deliver("sandboxes")
-    world.work()
-    world.claim("s2")
-    world.claim("s3")
-    world.deliver("sandboxes", 10)
-    world.work()
-    claims = [write.name for write in sent(world, "claim")]
-    assert len(claims) == len(set(claims))
-
-
 @pytest.mark.parametrize("fault", ["forbidden", "failing", "unconnected"])
 def test_a_pod_whose_claim_was_refused_is_offered_to_others(world: World, fault: str) -> None:
     world.api.targeted["claim"].append(fault)
@@ -212,18 +147,6 @@ def test_a_pod_whose_claim_was_refused_is_offered_to_others(world: World, fault:
         world.claim(name)
     work(world, 2)
     assert [status(world, name).get("phase") for name in ("s2", "s3")] == ["Ready", "Ready"]
-
-
-def test_a_claim_whose_status_is_not_answered_is_ready_in_the_same_pod(world: World) -> None:
-    world.api.targeted["ready"].append("lost")
-    world.claim("s1")
-    world.deliver("sandboxes")
-    world.work()
-    world.crash()
-    work(world, 2)
-    claim = sent(world, "claim")[0]
-    assert status(world, "s1")["podName"] == claim.name
-    assert len(sent(world, "claim")) == 1
 
 
 # Who waits, and for how long
@@ -345,51 +268,6 @@ def test_room_of_a_pod_that_is_refused_goes_to_the_next_who_waits_at_once(why: s
         world.api.objects["sandboxes", "next"]["metadata"]["uid"]
     ]
     world.close()
-
-
-def test_a_delete_that_arrives_late_takes_no_pod_that_was_claimed_meanwhile(world: World) -> None:
-    world.api.targeted["delete"].append("late")
-    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
-    work(world, 1)
-    assert sent(world, "delete")[-1].fault == "late"
-    for name in ("s1", "s2"):
-        world.claim(name)
-    work(world, 2)
-    assert {status(world, name).get("phase") for name in ("s1", "s2")} == {"Ready"}
-    world.api.arrive()
-    assert len(world.pods(going=True)) == 0
-
-
-@pytest.mark.parametrize("turns", [0, 2, 4, 6, 8, 12, 16])
-def test_a_claim_that_is_on_its_way_while_it_is_looked_for_takes_place_or_never_will(turns: int) -> None:
-    world = World()
-    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
-    world.settle()
-    world.api.targeted["claim"].append("late")
-    world.claim("s1")
-    world.deliver("sandboxes")
-    world.work()
-    world.now += 0.3
-    world.api.dice = SlowDice()
-    world.work(10, turns=turns)
-    world.api.arrive()
-    world.work(10)
-    world.settle()
-    assert status(world, "s1")["phase"] == "Ready"
-    assert len(world.pods()) == 2, "its own and a warm one: none is set aside for it in vain"
-    world.close()
-
-
-def test_a_claim_that_was_cut_off_does_not_arrive_when_its_sandbox_is_gone(world: World) -> None:
-    world.api.targeted["claim"].append("late")
-    world.claim("s1")
-    work(world, 1)
-    assert sent(world, "claim")[-1].fault == "late"
-    world.api.remove(("sandboxes", "s1"))
-    work(world, 4)
-    assert ("sandboxes", "s1") not in world.api.objects
-    world.api.arrive()
-    assert [owner(world, pod["metadata"]["name"]) for pod in world.pods()] == [None, None]
 
 
 def test_a_sandbox_that_is_to_resume_while_it_is_being_suspended_resumes() -> None:

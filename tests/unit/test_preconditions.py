@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.unit.simulated_wire import Sent
+from tests.unit.claim_steps import sent
 from tests.unit.simulation import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    made.prompt(4)
-    yield made
-    made.close()
-
-
-def sent(world: World, what: str) -> list[Sent]:
-    return [write for write in world.api.sent if write.what == what]
 
 
 def uid(world: World, kind: str, name: str) -> str:
