@@ -340,4 +340,4 @@ class StaleWatch(RuleBasedStateMachine):
 
 
 TestStaleWatch = StaleWatch.TestCase
-TestStaleWatch.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestStaleWatch.settings = settings(max_examples=60, stateful_step_count=60)

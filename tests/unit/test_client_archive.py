@@ -104,7 +104,7 @@ NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 MEMBERS = st.lists(st.tuples(NAMES, st.sampled_from([FILE, FOLDER, LINK, HARD]), NAMES), max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(members=MEMBERS)
 def test_no_archive_whatever_writes_outside(tmp_path: pathlib.Path, members: list[tuple[str, bytes, str]]) -> None:
     base = tmp_path / "base"
