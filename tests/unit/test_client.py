@@ -171,7 +171,7 @@ def test_each_end_has_its_error(status: dict[str, Any], kind: type[errors.Sandbo
 )  # fmt: skip
 def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str, never: bool) -> None:
     session: Any = None
-    call = Call(session, "id", Request([]), Command([]), Sinks())
+    call = Call(session, "id", Request([], mark="id"), Command([]), Sinks())
     assert not call.never_started
     call.exit = Exit(code, message)
     assert call.never_started is never
@@ -189,7 +189,7 @@ def test_only_what_could_not_begin_is_begun_again(code: int | None, message: str
 )
 def test_an_exit_code_of_the_runtime_is_none_of_the_command(said: bytes, code: int | None, torn: bool) -> None:
     session: Any = None
-    call = Call(session, "id", Request([]), Command([]), Sinks())
+    call = Call(session, "id", Request([], mark="id"), Command([]), Sinks())
     call.stdout.feed(said)
     assert not call.torn_off
     call.exit = Exit(code)

@@ -46,7 +46,7 @@ def run(
         timeout=30, check=False,
     )  # fmt: skip
     seconds = time.monotonic() - started
-    out, err = Tail(ID, 10**6), Tail(ID, 10**6)
+    out, err = Tail(request.mark, 10**6), Tail(request.mark, 10**6)
     out.feed(done.stdout)
     err.feed(done.stderr)
     assert out.begun
@@ -118,10 +118,14 @@ def test_on_a_busy_machine_too_the_shell_adds_nothing_when_its_command_is_killed
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_child_that_lives_on_does_not_hide_the_end(shell: str) -> None:
-    words = script.run(ID, "sleep 5 & echo done", folder="/", env={}, watch_seconds=0).words
-    process = subprocess.Popen([*shell.split(), *words[1:]], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    tail, started = Tail(ID, 1000), time.monotonic()
+    request = script.run(ID, "sleep 5 & echo done", folder="/", env={}, watch_seconds=0)
+    process = subprocess.Popen(
+        [*shell.split(), *request.words[1:]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(request.preface)
+    process.stdin.close()
+    tail, started = Tail(request.mark, 1000), time.monotonic()
     while not tail.ended:
         tail.feed(process.stdout.read1(100))  # type: ignore[attr-defined]
     assert time.monotonic() - started < 3
@@ -160,8 +164,8 @@ def test_the_watch_goes_with_its_command(shell: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_folder_that_is_not_there_is_told(shell: str) -> None:
-    words = script.run(ID, "true", folder="/no/such", env={}, watch_seconds=0).words
-    done = subprocess.run([*shell.split(), *words[1:]], capture_output=True, check=False)
+    request = script.run(ID, "true", folder="/no/such", env={}, watch_seconds=0)
+    done = subprocess.run([*shell.split(), *request.words[1:]], input=request.preface, capture_output=True, check=False)
     assert done.returncode == 125
     assert b"/no/such" in done.stderr
 

@@ -55,8 +55,8 @@ class Call:
 
     def __init__(self, session: Session, exec_id: str, request: Request, command: Command, sinks: Sinks) -> None:
         self.exec_id = exec_id
-        self.stdout = Tail(exec_id, sinks.keep)
-        self.stderr = Tail(exec_id, sinks.keep)
+        self.stdout = Tail(request.mark, sinks.keep)
+        self.stderr = Tail(request.mark, sinks.keep)
         self.exit: remotecommand.Exit | None = None
         self.error: SandboxError | None = None
         self.timed_out = False

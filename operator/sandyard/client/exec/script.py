@@ -3,6 +3,9 @@
 The script runs the command in the background and waits for it, then writes a mark with the exit
 code to both streams. So the end is known although a child of the command still holds a stream,
 and silence is never taken for success; a first mark tells that the command is about to start.
+A mark holds a secret, which the script reads from its input ahead of the command's: it is in no
+environment and among no process's arguments, so that the command cannot write a mark itself. A
+process of the same user that was there before could still take it from the script's input or memory.
 All processes of a command carry its id in their environment, by which they are found and ended,
 also those that have left their session.  A watch inside the sandbox does so when the command's time is
 over, should the client be gone by then.  The shell's part lies in ``sh/``.
@@ -10,8 +13,10 @@ over, should the client be gone by then.  The shell's part lies in ``sh/``.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.resources
+import re
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,7 +25,7 @@ from typing import Final
 
 from sandyard.client.errors import InvalidArgument
 
-__all__ = ["Request", "kill", "new_id", "run", "text", "variables", "words_of"]
+__all__ = ["Request", "is_id", "kill", "new_id", "run", "text", "variables", "words_of"]
 
 # Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
 _LONGEST_ARGUMENTS: Final = 5000
@@ -32,10 +37,11 @@ _BOOT: Final = 'eval "$(dd bs=1 count=$1 2>/dev/null)"'
 
 @dataclass(frozen=True)
 class Request:
-    """An exec: the arguments in its URL, and what goes ahead of its input."""
+    """An exec: the arguments in its URL, what goes ahead of its input, and the secret word in its marks."""
 
     words: list[str]
     preface: bytes = b""
+    mark: str = ""
 
 
 @functools.cache
@@ -59,6 +65,11 @@ def variables(env: Mapping[str, str]) -> list[str]:
 def new_id() -> str:
     """An id that no output contains by chance."""
     return secrets.token_hex(16)
+
+
+def is_id(text: str) -> bool:
+    """Whether *text* is of the kind that `new_id` makes."""
+    return re.fullmatch("[0-9a-f]{32}", text) is not None
 
 
 def run(
@@ -85,7 +96,9 @@ def run(
             )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
     code = text("functions", "run") if watch_seconds else text("run")
-    return _request(code, [exec_id, str(watch_seconds), folder, length, *assigned, "--", *words])
+    request = _request(code, [exec_id, str(watch_seconds), folder, length, *assigned, "--", *words])
+    mark = new_id()
+    return dataclasses.replace(request, preface=request.preface + f"{mark}\n".encode(), mark=mark)
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["Tail"]
 
 
@@ -10,8 +12,8 @@ class Tail:
 
     Parameters
     ----------
-    exec_id
-        Id in the mark.
+    word
+        The word in the marks. What holds it but is no mark is output.
     limit
         Most bytes that are kept, half of them from the beginning.
 
@@ -22,13 +24,14 @@ class Tail:
     seen, omitted
         Bytes of output, and those of them that are not kept.
     exit_code
-        From the last mark, when it has come.
+        0-255, from the last mark, when it has come.
     """
 
-    def __init__(self, exec_id: str, limit: int) -> None:
-        self._mark = b"\x00" + exec_id.encode() + b":"
-        # A mark with its code and the last zero.
-        self._longest = len(self._mark) + 4
+    def __init__(self, word: str, limit: int) -> None:
+        self._start = b"\x00" + word.encode() + b":"
+        self._mark = re.compile(re.escape(self._start) + rb"(\+|[0-9]{1,3})\x00")
+        # What may yet become a mark.
+        self._open = re.compile(re.escape(self._start) + rb"(\+|[0-9]{0,3})")
         self._half = max(1, limit // 2)
         self._head = bytearray()
         self._end = bytearray()
@@ -48,25 +51,29 @@ class Tail:
         if self.ended:
             # A child that lives on writes to the same stream; it is not the command any more.
             return b""
-        data = self._pending + data
-        start = data.find(self._mark)
-        if start >= 0:
-            code, ending, rest = data[start + len(self._mark) :].partition(b"\x00")
-            if ending and code == b"+":
+        data, self._pending = self._pending + data, b""
+        certain, place = list[bytes](), 0
+        for mark in self._mark.finditer(data):
+            if mark[1] == b"+" and not self.begun:
                 self.begun = True
-                self._pending = b""
-                return self._keep(data[:start]) + self.feed(rest)
-            if ending:
-                self.exit_code = int(code)
-                self._pending = b""
-                return self._keep(data[:start])
-            self._pending = data[start:]
-            return self._keep(data[:start])
-        # The mark may have begun in the last bytes.
-        cut = data.rfind(b"\x00", max(0, len(data) - self._longest))
-        cut = cut if cut >= 0 and self._mark.startswith(data[cut:]) else len(data)
+            elif mark[1] != b"+" and int(mark[1]) <= 255:
+                self.exit_code = int(mark[1])
+                return self._keep(b"".join([*certain, data[place : mark.start()]]))
+            else:
+                continue
+            certain.append(data[place : mark.start()])
+            place = mark.end()
+        cut = self._cut(data, place)
         self._pending = data[cut:]
-        return self._keep(data[:cut])
+        return self._keep(b"".join([*certain, data[place:cut]]))
+
+    def _cut(self, data: bytes, place: int) -> int:
+        """Where in *data* a mark may have begun that has not ended; its end, where none has."""
+        cut = data.rfind(b"\x00", max(place, len(data) - len(self._start) - 3))
+        if cut < 0:
+            return len(data)
+        rest = data[cut:]
+        return cut if self._start.startswith(rest) or self._open.fullmatch(rest) else len(data)
 
     def rest(self) -> bytes:
         """The stream has broken off: what looked like a mark was none."""
