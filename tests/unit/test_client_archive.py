@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
+from sandyard.client.errors import BadAnswer, TransferLimitExceeded
 from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits
@@ -130,7 +130,7 @@ def test_the_disk_is_not_filled(top: pathlib.Path) -> None:
     assert sum(path.stat().st_size for path in top.rglob("*")) <= 1000
     with pytest.raises(TransferLimitExceeded, match="max_files"):
         archive.unpack(archive.read_tar(tar(*[(str(n), FOLDER, b"") for n in range(11)])), top, Limits(1000, 10))
-    with pytest.raises(InvalidArgument, match="no tar archive"):
+    with pytest.raises(BadAnswer, match="no tar archive"):
         archive.unpack(archive.read_tar(io.BytesIO(b"rubbish" * 200)), top, MANY)
 
 
@@ -187,8 +187,8 @@ def test_a_stream_that_breaks_off_is_told(top: pathlib.Path) -> None:
     whole = b"f 644 5\na\0\0hello" + b"end\n"
     assert archive.unpack(archive.read_plain(io.BytesIO(whole)), top, MANY).files == 1
     for cut in range(len(whole) - 1):
-        with pytest.raises(InvalidArgument):
+        with pytest.raises(BadAnswer):
             archive.unpack(archive.read_plain(io.BytesIO(whole[:cut])), top, MANY)
     for rubbish in (b"x 1 2\n", b"f 644 -5\n", b"f" * 500):
-        with pytest.raises(InvalidArgument):
+        with pytest.raises(BadAnswer):
             archive.unpack(archive.read_plain(io.BytesIO(rubbish)), top, MANY)

@@ -49,9 +49,9 @@ def test_a_process_may_have_any_name() -> None:
 
 
 def test_background_commands_are_listed_oldest_first() -> None:
-    told = b"b\0007\000200\000-\000sleep 9\nx\000a\0006\000100\0003\000true\000"
+    told = b"b" * 32 + b"\0007\000200\000-\000sleep 9\nx\000" + b"a" * 32 + b"\0006\000100\0003\000true\000"
     first, second = parse_list(told)
-    assert (first.id, first.exit_code, first.running) == ("a", 3, False)
+    assert (first.id, first.exit_code, first.running) == ("a" * 32, 3, False)
     assert (second.command, second.pid, second.started_at, second.running) == ("sleep 9\nx", 7, 200, True)
     assert parse_list(b"") == []
 

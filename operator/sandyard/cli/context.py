@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sandyard.api import conditions
 from sandyard.client import AsyncSandbox, Cluster, errors
 from sandyard.client.session.cluster import explain
 from sandyard.kube import errors as kube_errors
@@ -33,7 +34,7 @@ class Ended(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print it."""
-        click.echo(f"sandyard: {self.message}", file=file or sys.stderr)
+        click.echo(_line(self.message), file=file or sys.stderr)
 
 
 class Context:
@@ -112,7 +113,12 @@ def err(data: bytes) -> None:
 
 def note(text: str) -> None:
     """Write a line for the person at the terminal: to standard error, since it is not output."""
-    click.echo(f"sandyard: {text}", err=True)
+    click.echo(_line(text), err=True)
+
+
+def _line(text: str) -> str:
+    """What is said to a person: it may quote a sandbox, so nothing in it is obeyed by a terminal."""
+    return f"sandyard: {conditions.printable(text.strip())}"
 
 
 @contextlib.asynccontextmanager

@@ -71,7 +71,7 @@ def show(found: Any, form: str | None, columns: Columns) -> None:
         click.echo(yaml.safe_dump(json.loads(json.dumps(_document(found))), sort_keys=False), nl=False)
     elif form == "name":
         for item in items:
-            click.echo(item["metadata"]["name"])
+            click.echo(conditions.printable(item["metadata"]["name"]))
     else:
         click.echo(table(items, columns, wide=form == "wide"))
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sandyard.client.result import CommandResult
 
 __all__ = [
+    "BadAnswer",
     "CommandError",
     "CommandFailed",
     "CommandNotFound",
@@ -59,9 +60,15 @@ class SandboxError(Exception):
     retryable: bool = False
 
     def __init__(self, message: str, *, sandbox: str = "", reason: str = "") -> None:
-        super().__init__(message)
+        # It may quote what a sandbox has said, and whatever shows it may be a terminal.
+        super().__init__(_harmless(message))
         self.sandbox = sandbox
         self.reason = reason
+
+
+def _harmless(message: str) -> str:
+    """*message* without control characters, but for the ends of its lines."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in message)
 
 
 class InvalidArgument(SandboxError, ValueError):
@@ -170,6 +177,12 @@ class ExecTransportError(SandboxError):
         self.started = started
         self.retryable = not started
         self.result = result
+
+
+class BadAnswer(SandboxError):
+    """The sandbox has answered what none of the client's tools says: a program inside, or its image, has changed it."""
+
+    code = "BadAnswer"
 
 
 class CommandError(SandboxError):

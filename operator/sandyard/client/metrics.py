@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sandyard.api import quantity
+from sandyard.api import quantity, untrusted
+from sandyard.client import answers
+from sandyard.client.errors import BadAnswer
 
 __all__ = ["Environment", "Metrics", "parse_environment", "parse_pod_metrics", "parse_usage"]
 
 _PAGE: Final = 4096
 _TICKS: Final = 100
+_LONGEST_LINE: Final = 500
+# Eight TiB: no sandbox has a larger disk or memory.
+_MOST_KIB: Final = 2**33
 
 
 @dataclass(frozen=True)
@@ -69,34 +74,56 @@ class Environment:
 
 
 def parse_environment(printed: str) -> Environment:
-    """What ``environment.sh`` prints."""
-    found = dict(line.partition("=")[::2] for line in printed.splitlines())
+    """What ``environment.sh`` prints; numbers that are none are 0."""
+    found = {key: answers.text(value, _LONGEST_LINE) for key, _, value in map(_pair, printed.splitlines())}
     disks = {}
     for key, value in found.items():
-        fields = value.split()
-        if key.startswith("disk.") and len(fields) == 3 and all(text.isdigit() for text in fields):
-            total, used, free = (int(text) * 1024 for text in fields)
-            disks[key.removeprefix("disk.")] = (total, used, free)
+        if key.startswith("disk.") and (sizes := _sizes(value.split())):
+            disks[key.removeprefix("disk.")] = sizes
     tools = {key.removeprefix("tool."): value for key, value in found.items() if key.startswith("tool.")}
+    uptime = found.get("uptime", "")
+    user, processors, memory = (_number(found.get(key, "")) for key in ("user", "processors", "memory"))
     return Environment(
         found.get("os", ""), found.get("kernel", ""), found.get("arch", ""), found.get("hostname", ""),
-        float(found.get("uptime") or 0), int(found.get("user") or 0), found.get("folder", ""),
-        int(found.get("processors") or 0), int(found.get("memory") or 0) * 1024, disks, tools,
+        float(uptime) if answers.is_decimal(uptime) else 0.0, user, found.get("folder", ""), processors, memory * 1024,
+        disks, tools,
     )  # fmt: skip
 
 
 def parse_usage(printed: str) -> Metrics:
-    """What ``usage.sh`` prints: two looks and the disk."""
+    """What ``usage.sh`` prints: two looks and the disk.
+
+    Raises
+    ------
+    BadAnswer
+        It is not that.
+    """
     lines = [line.split() for line in printed.splitlines()]
     looks = [line for line in lines if len(line) == 4 and line[0] in ("cgroup", "proc")]
-    disk = next((line for line in lines if line[:1] == ["disk"] and line[1:2] != ["1024-blocks"]), None)
-    (source, start, before, _), (_, end, after, memory) = looks
+    if len(looks) != 2:
+        raise BadAnswer("usage: the sandbox has not told what it uses")
+    source = looks[0][0]
     unit, size = (1_000_000, 1) if source == "cgroup" else (_TICKS, _PAGE)
-    seconds = max(0.01, float(end) - float(start))
-    cores = max(0, int(after) - int(before)) / unit / seconds
-    known = disk is not None and all(text.isdigit() for text in disk[1:3])
-    total, used = (int(disk[1]) * 1024, int(disk[2]) * 1024) if known and disk else (None, None)
-    return Metrics(cores, int(memory) * size, used, total, source)
+    start, end = (answers.decimal(look[1], "time") for look in looks)
+    before, after = (answers.number(look[2], "CPU time") for look in looks)
+    cores = max(0, after - before) / unit / max(0.01, end - start)
+    sizes = next((sizes for line in lines if line[:1] == ["disk"] and (sizes := _sizes([*line[1:], "0"]))), None)
+    total, used = sizes[:2] if sizes else (None, None)
+    return Metrics(cores, answers.number(looks[1][3], "memory") * size, used, total, source)
+
+
+def _pair(line: str) -> tuple[str, str, str]:
+    return line.partition("=")
+
+
+def _number(said: str) -> int:
+    return untrusted.whole_number(said, _MOST_KIB) or 0
+
+
+def _sizes(said: list[str]) -> tuple[int, int, int] | None:
+    """Bytes in all, used and free, of three numbers of KiB."""
+    found = [size * 1024 for size in (untrusted.whole_number(one, _MOST_KIB) for one in said) if size is not None]
+    return (found[0], found[1], found[2]) if len(found) == len(said) == 3 else None
 
 
 def parse_pod_metrics(body: dict[str, Any], inside: Metrics) -> Metrics:

@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from sandyard.api import untrusted
+from sandyard.client import answers
 from sandyard.client.code import languages
 from sandyard.client.errors import (
+    BadAnswer,
     CommandTimeout,
     InvalidArgument,
     OutputLimitExceeded,
@@ -41,6 +44,8 @@ _SIGSYS: Final = 31
 # How long a node may take to tell why a sandbox has ended.
 _REASON_SECONDS: Final = 20
 _COLLECT_SECONDS: Final = 120
+_LONGEST_TOLD: Final = 300
+_MOST_TOLD: Final = 1000
 _DENIED: Final = re.compile(
     rb"Permission ?denied|PermissionError|Operation not permitted|EACCES|EPERM|Read-only file system|"
     rb"Network is unreachable|ENETUNREACH",
@@ -162,33 +167,61 @@ async def run_code(
             raise
         return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
     left = await _collect(session, folder, program.max_artifacts, program.max_artifact_bytes)
-    return _judge(done, limit, left)
+    return _judge(done, limit, left, program)
 
 
 async def _collect(session: Session, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
     words = ["/bin/sh", "-c", script.text("collect"), "sandyard-collect", folder, str(max_files), str(max_bytes),
              *ARTIFACT_KINDS]  # fmt: skip
     keep = (max_files + 2) * (max_bytes + 5000) + 100_000
-    done = await runner.run(session, Command(words, timeout=_COLLECT_SECONDS), Sinks(keep=keep))
-    entries = archive.read_plain(io.BytesIO(done.stdout))
-    return {entry.name: content.read(entry.size) for entry, content in entries if content is not None}
+    try:
+        done = await runner.run(session, Command(words, timeout=_COLLECT_SECONDS), Sinks(keep=keep))
+        entries = archive.read_plain(io.BytesIO(done.stdout))
+        return {entry.name: content.read(entry.size) for entry, content in entries if content is not None}
+    except (BadAnswer, CommandTimeout) as error:
+        return {"skipped": f"all: {error}\n".encode()}
 
 
-def _judge(done: CommandResult, limit: Limit | None, left: dict[str, bytes]) -> CodeResult:
+def _judge(done: CommandResult, limit: Limit | None, left: dict[str, bytes], program: Program) -> CodeResult:
     value, outcome = None, _outcome(done, limit, left)
-    skipped = left.get("skipped", b"").decode(errors="replace").splitlines()
+    artifacts, skipped = _artifacts(left, program)
     if "result.json" in left:
         try:
-            value = json.loads(left["result.json"])
-        except ValueError:
-            skipped.append("result.json: it is no JSON")
+            value = answers.document(left["result.json"], "result.json", most_bytes=program.max_artifact_bytes)
+        except BadAnswer as error:
+            skipped.append(str(error))
+    peak = untrusted.whole_number(left.get("peak", b"").decode(errors="replace").strip())
     return CodeResult(
-        outcome, limit, done.exit_code, done.stdout, done.stderr, done.duration, value,
-        [Artifact(name.removeprefix("artifacts/"), content) for name, content in sorted(left.items())
-         if name.startswith("artifacts/")],
-        skipped, cpu_seconds(left.get("usage", b"")),
-        int(left["peak"]) * 4096 if left.get("peak", b"").strip().isdigit() else None,
+        outcome, limit, done.exit_code, done.stdout, done.stderr, done.duration, value, artifacts, skipped,
+        cpu_seconds(left.get("usage", b"")), peak * 4096 if peak is not None else None,
     )  # fmt: skip
+
+
+def _artifacts(left: dict[str, bytes], program: Program) -> tuple[list[Artifact], list[str]]:
+    """The files that were left, and what was not taken.
+
+    The script that collects them keeps to the rules as well; but a program that lives on can write into its stream.
+    """
+    told = left.get("skipped", b"").decode(errors="replace").splitlines()
+    skipped = [answers.text(line, _LONGEST_TOLD) for line in told[:_MOST_TOLD]]
+    taken: list[Artifact] = []
+    for path, content in sorted(left.items()):
+        folder, slash, name = path.partition("/")
+        if folder != "artifacts" or not slash:
+            continue
+        if len(taken) >= program.max_artifacts:
+            skipped.append(f"{answers.text(name, _LONGEST_TOLD)}: one file too many")
+        elif not _is_artifact(name) or len(content) > program.max_artifact_bytes:
+            skipped.append(f"{answers.text(name, _LONGEST_TOLD)}: not an artifact's name or size")
+        else:
+            taken.append(Artifact(name, content))
+    return taken, skipped
+
+
+def _is_artifact(name: str) -> bool:
+    """Whether *name* is that of a plain file, in any folder of any system, and of a usual kind."""
+    plain = name.isprintable() and not set(name) & set("/\\:") and name.strip(" .") == name.strip()
+    return plain and len(name.encode()) <= 255 and name.rpartition(".")[2].lower() in ARTIFACT_KINDS
 
 
 def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]) -> Outcome:
@@ -208,6 +241,6 @@ def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]
 
 def cpu_seconds(printed: bytes) -> float | None:
     """What ``times`` says of children: its second line, minutes and seconds of both kinds."""
-    lines = printed.decode(errors="replace").splitlines()
-    found = re.findall(r"(\d+)m([\d.]+)s", lines[1]) if len(lines) > 1 else []
+    lines = printed[:_LONGEST_TOLD].decode(errors="replace").splitlines()
+    found = re.findall(r"([0-9]{1,9})m([0-9]{1,9}(?:\.[0-9]{1,9})?)s", lines[1]) if len(lines) > 1 else []
     return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None

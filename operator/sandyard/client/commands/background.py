@@ -13,7 +13,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 
+from sandyard.client import answers
 from sandyard.client.errors import (
+    BadAnswer,
     CommandNotFound,
     CommandTimeout,
     ExecTransportError,
@@ -37,6 +39,7 @@ _FOLLOW_BYTES: Final = 8 * _CHUNK_BYTES
 # How long one look inside waits for news.
 _LOOK_SECONDS: Final = 20
 _STDIN_SECONDS: Final = 20.0
+_EMPTY_SECONDS: Final = 0.5
 # Beyond any output: such a look returns at the end only.
 _END: Final = 2**60
 _GONE: Final = 44
@@ -137,15 +140,9 @@ class BackgroundCommand:
         words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
         look = Command(words, timeout=wait + _STDIN_SECONDS)
         done = await runner.run(self._session, look, Sinks(keep=2 * max_bytes + 200))
-        head, _, out = done.stdout.partition(b"\n")
-        fields = head.decode(errors="replace").split()
-        if done.exit_code == _GONE or len(fields) != 5:
+        if done.exit_code == _GONE:
             raise CommandNotFound(f"no background command {self.id!r}", sandbox=self._session.name)
-        ended, at_out, at_err = fields[2] != "-", stdout_offset + len(out), stderr_offset + len(done.stderr)
-        return OutputChunk(
-            out, done.stderr, at_out, at_err, ended and at_out >= int(fields[0]) and at_err >= int(fields[1]),
-            int(fields[2]) if ended else None, fields[3] == "1", fields[4] == "1",
-        )  # fmt: skip
+        return _chunk(self.id, done, stdout_offset, stderr_offset, max_bytes)
 
     async def follow(self, on_stdout: Output | None = None, on_stderr: Output | None = None) -> OutputChunk:
         """Hand over all output as it comes, from the beginning; returns when the command has ended."""
@@ -156,6 +153,9 @@ class BackgroundCommand:
             )  # fmt: skip
             await hand_over(at.stdout, on_stdout)
             await hand_over(at.stderr, on_stderr)
+            if not at.done and not at.stdout and not at.stderr:
+                # It says that there is more and has nothing: looked at again, but not at once.
+                await asyncio.sleep(_EMPTY_SECONDS)
         return at
 
     async def wait(
@@ -302,11 +302,38 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
 
 
 def parse_list(printed: bytes) -> list[BackgroundInfo]:
-    """What ``background_list.sh`` prints, oldest first."""
-    fields = printed.decode(errors="replace").split("\0")
-    rows = [fields[at : at + 5] for at in range(0, len(fields) - 1, 5)]
-    found = [
-        BackgroundInfo(row[0], row[4], int(row[1]), int(row[2] or 0), None if row[3] == "-" else int(row[3]))
-        for row in rows
-    ]
+    """What ``background_list.sh`` prints, oldest first; what a program inside has spoiled is left out."""
+    fields = printed.split(b"\0")
+    rows = [fields[at : at + 5] for at in range(0, len(fields) - 4, 5)]
+    found = []
+    for row in rows:
+        with contextlib.suppress(BadAnswer):
+            found.append(_info(*row))
     return sorted(found, key=lambda info: info.started_at)
+
+
+def _info(id_: bytes, pid: bytes, started: bytes, code: bytes, command: bytes) -> BackgroundInfo:
+    if not script.is_id(name := id_.decode(errors="replace")):
+        raise BadAnswer("a folder of another name")
+    return BackgroundInfo(
+        name, command.decode(errors="replace"), answers.number(pid, "pid", least=1, most=2**31),
+        answers.number(started or b"0", "start", most=2**40),
+        None if code == b"-" else answers.number(code, "exit code", most=255),
+    )  # fmt: skip
+
+
+def _chunk(id_: str, done: CommandResult, stdout_offset: int, stderr_offset: int, most: int) -> OutputChunk:
+    """What ``background_read.sh`` has printed from the offsets on."""
+    what = f"background command {id_}"
+    head, _, out = done.stdout.partition(b"\n")
+    of_out, of_err, code, timed_out, truncated = answers.words(head, 5, what)
+    out, err = out[:most], done.stderr[:most] if done.exit_code == 0 else b""
+    ends = [answers.number(size, what, most=_END) for size in (of_out, of_err)]
+    at = stdout_offset + len(out), stderr_offset + len(err)
+    ended = code != b"-"
+    # Where it says that there is more and has nothing, there is no more.
+    whole = (at[0] >= ends[0] and at[1] >= ends[1]) or (most > 0 and not out and not err)
+    return OutputChunk(
+        out, err, *at, ended and whole, answers.number(code, what, most=255) if ended else None, timed_out == b"1",
+        truncated == b"1",
+    )  # fmt: skip

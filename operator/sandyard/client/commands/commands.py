@@ -117,6 +117,8 @@ class Commands:
         CommandNotFound
             No background command of the sandbox has this id.
         """
+        if not script.is_id(id):
+            raise CommandNotFound(f"no background command {id!r}", sandbox=self._session.name)
         found = BackgroundCommand(self._session, id)
         await found.read(max_bytes=0)
         return found
@@ -154,4 +156,6 @@ class Commands:
 
     async def end(self, exec_id: str, signal: str = "TERM", grace: int = GRACE_SECONDS) -> None:
         """End every process that a command has started: *signal*, and KILL after *grace* seconds."""
+        if not script.is_id(exec_id):
+            raise InvalidArgument(f"exec_id: {exec_id!r} is none; a result's exec_id is, or a background command's id")
         await terminate(self._session, exec_id, signal, grace)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+
+from sandyard.client import answers
+from sandyard.client.errors import BadAnswer
 
 __all__ = ["SIGNALS", "ProcessInfo", "parse_processes"]
 
@@ -37,17 +41,23 @@ class ProcessInfo:
 
 
 def parse_processes(printed: bytes) -> list[ProcessInfo]:
-    """What ``processes.sh`` prints, by pid; a clock tick is 10 ms and a page 4 KiB, as on every gVisor."""
-    fields = printed.decode(errors="replace").split("\0")
+    """What ``processes.sh`` prints, by pid; what cannot be read is left out."""
+    fields = printed.split(b"\0")
     found = []
     for stat, command in zip(fields[0::2], fields[1::2], strict=False):
-        pid, _, rest = stat.partition(" (")
-        # The name may hold anything, brackets too.
-        name, _, after = rest.rpartition(") ")
-        values = after.split()
-        if not pid.isdigit() or len(values) < 22:
-            continue
-        ticks = int(values[11]) + int(values[12])
-        found.append(ProcessInfo(int(pid), int(values[1]), values[0], command.strip() or f"[{name}]", ticks / 100,
-                                 int(values[21]) * 4096))  # fmt: skip
+        with contextlib.suppress(BadAnswer):
+            found.append(_process(stat, command.decode(errors="replace").strip()))
     return sorted(found, key=lambda process: process.pid)
+
+
+def _process(stat: bytes, command: str) -> ProcessInfo:
+    """A clock tick is 10 ms and a page 4 KiB, as on every gVisor."""
+    pid, _, rest = stat.partition(b" (")
+    # The name may hold anything, brackets too.
+    name, _, after = rest.rpartition(b") ")
+    values = answers.words(b" ".join(after.split(None, 23)[:22]), 22, "a process")
+    parent, user, system, pages = (answers.number(values[at], "a process") for at in (1, 11, 12, 21))
+    return ProcessInfo(
+        answers.number(pid, "a pid", least=1, most=2**31), parent, answers.text(values[0], 1),
+        command or f"[{name.decode(errors='replace')}]", (user + system) / 100, pages * 4096,
+    )  # fmt: skip

@@ -8,22 +8,31 @@ they come.
 
 from __future__ import annotations
 
-import io
+import contextlib
+import errno
 import os
 import pathlib
 import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
+from sandyard.client import answers
 from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
+from sandyard.client.files.reading import LONGEST_NAME, Entry, read_plain, read_tar
 
 __all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "plain", "read_plain", "read_tar",
            "unpack"]  # fmt: skip
 
 _PIECE: Final = 256 * 1024
-_LONGEST_NAME: Final = 4096
+# What a name is to blame for, and not the disk.
+_NAMES_ERRORS: Final = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ,
+                        errno.EINVAL, errno.ENOENT)  # fmt: skip
+# Of file systems that give no second name.
+_NO_LINKS: Final = (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV)
+_LONGEST_TOLD: Final = 200
+_MOST_TOLD: Final = 1000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -37,17 +46,6 @@ class Limits:
 
     max_bytes: int
     max_files: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One member of an archive; *name* is relative, with slashes."""
-
-    name: str
-    kind: Literal["file", "folder", "link", "other"]
-    mode: int = 0o644
-    size: int = 0
-    target: str = ""
 
 
 @dataclass
@@ -66,42 +64,12 @@ class Transferred:
     bytes: int = 0
     skipped: list[str] = field(default_factory=list)
 
-
-def read_tar(stream: BinaryIO) -> Iterator[tuple[Entry, BinaryIO | None]]:
-    """The members of a tar stream, each with its content."""
-    try:
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                content = None
-                kind: Literal["file", "folder", "link", "other"] = "other"
-                if member.isdir():
-                    kind = "folder"
-                elif member.issym():
-                    kind = "link"
-                elif member.isreg() and not member.issparse():
-                    kind, content = "file", archive.extractfile(member)
-                yield Entry(member.name, kind, member.mode, member.size, member.linkname), content  # type: ignore[misc]
-    except tarfile.TarError as error:
-        raise InvalidArgument(f"what the sandbox sent is no tar archive: {error}") from error
-
-
-def read_plain(stream: BinaryIO) -> Iterator[tuple[Entry, BinaryIO | None]]:
-    """The members of a stream by ``pack.sh``: a line, a name, a target, and so many bytes, one after the other."""
-    kinds: dict[bytes, Literal["file", "folder", "link"]] = {b"f": "file", b"d": "folder", b"l": "link"}
-    while head := _until(stream, b"\n", 100):
-        fields = head.split()
-        if fields == [b"end"]:
-            return
-        if len(fields) != 3 or fields[0] not in kinds or not fields[2].isdigit():
-            raise InvalidArgument(f"what the sandbox sent is no archive: {head[:80]!r}")
-        name, target = (os.fsdecode(_until(stream, b"\0", _LONGEST_NAME)) for _ in range(2))
-        entry = Entry(name, kinds[fields[0]], int(fields[1], 8), int(fields[2]), target)
-        content = _Part(stream, entry.size) if entry.kind == "file" else None
-        yield entry, content  # type: ignore[misc]
-        if content is not None:
-            while content.read(_PIECE):
-                pass
-    raise InvalidArgument("what the sandbox sent broke off")
+    def skip(self, name: str, why: str) -> None:
+        """Say that *name* was left out; of very many the last ones are not named."""
+        if len(self.skipped) < _MOST_TOLD:
+            self.skipped.append(f"{answers.text(name, _LONGEST_TOLD)!r}: {why}")
+        elif len(self.skipped) == _MOST_TOLD:
+            self.skipped.append("and more")
 
 
 def unpack(
@@ -115,27 +83,15 @@ def unpack(
     TransferLimitExceeded
         There is more than *limits* allow; what was written until then stays.
     """
-    done, seen = Transferred(), 0
     destination.mkdir(parents=True, exist_ok=True)
     top = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        unpacking = _Unpacking(top, limits, progress)
         for entry, content in entries:
-            seen += 1
-            if seen > limits.max_files:
-                raise TransferLimitExceeded(f"more than max_files ({limits.max_files}) in it")
-            parts = _parts(entry.name)
-            if parts is None:
-                done.skipped.append(f"{entry.name!r}: leads out of the destination")
-                continue
-            if not parts:
-                continue
-            try:
-                _one(top, parts, entry, content, done, limits, progress)
-            except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-                done.skipped.append(f"{entry.name!r}: {error.strerror}")
+            unpacking.take(entry, content)
+        return unpacking.done
     finally:
         os.close(top)
-    return done
 
 
 def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
@@ -160,7 +116,7 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
                 if progress is not None:
                     progress(done.bytes)
             else:
-                done.skipped.append(f"{name!r}: neither file, folder nor link")
+                done.skip(name, "neither file, folder nor link")
     return done
 
 
@@ -170,7 +126,7 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
     for path, name, found in _members(source):
         mode = f"{stat.S_IMODE(found.st_mode):o}"
         if "\n" in name:
-            done.skipped.append(f"{name!r}: a line feed in its name, and no tar in the image")
+            done.skip(name, "a line feed in its name, and no tar in the image")
         elif stat.S_ISDIR(found.st_mode):
             target.write(f"d {mode} 0\n".encode() + os.fsencode(name) + b"\n")
         elif stat.S_ISLNK(found.st_mode):
@@ -189,7 +145,7 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
             if progress is not None:
                 progress(done.bytes)
         else:
-            done.skipped.append(f"{name!r}: neither file, folder nor link")
+            done.skip(name, "neither file, folder nor link")
     target.write(b"end 0 0\n")
     return done
 
@@ -211,7 +167,7 @@ def _members(source: pathlib.Path) -> Iterator[tuple[pathlib.Path, str, os.stat_
 
 def _parts(name: str) -> list[str] | None:
     """The steps of a relative name; None if it leads out, or is none."""
-    if name.startswith("/") or "\0" in name or len(name) > _LONGEST_NAME:
+    if name.startswith("/") or "\0" in name or len(name) > LONGEST_NAME:
         return None
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return None if ".." in parts else parts
@@ -232,45 +188,104 @@ def _leads_out(parts: list[str], target: str) -> bool:
     return up >= len(parts) or ".." in steps[up:]
 
 
-def _one(
-    top: int, parts: list[str], entry: Entry, content: BinaryIO | None, done: Transferred, limits: Limits,
-    progress: Progress | None,
-) -> None:  # fmt: skip
-    if entry.kind == "other":
-        done.skipped.append(f"{entry.name!r}: neither file, folder nor link")
-        return
-    if entry.kind == "link" and _leads_out(parts, entry.target):
-        done.skipped.append(f"{entry.name!r}: a link that leads out ({entry.target!r})")
-        return
-    *above, last = parts
+class _Unpacking:
+    """Writes one member after the other below the open folder *top*."""
+
+    def __init__(self, top: int, limits: Limits, progress: Progress | None) -> None:
+        self.done = Transferred()
+        self._top = top
+        self._limits = limits
+        self._progress = progress
+        self._seen = 0
+        # What this archive has brought itself: second names are given to nothing else.
+        self._files: set[tuple[str, ...]] = set()
+
+    def take(self, entry: Entry, content: BinaryIO | None) -> None:
+        self._seen += 1
+        if self._seen > self._limits.max_files:
+            raise TransferLimitExceeded(f"more than max_files ({self._limits.max_files}) in it")
+        parts = _parts(entry.name)
+        why = self._refused(entry, parts)
+        if why is None and parts:
+            try:
+                self._write(parts, entry, content)
+            except OSError as error:
+                if error.errno not in _NAMES_ERRORS:
+                    raise
+                why = error.strerror or "it cannot be written"
+        if why is not None:
+            self.done.skip(entry.name, why)
+
+    def _refused(self, entry: Entry, parts: list[str] | None) -> str | None:
+        target = answers.text(entry.target, _LONGEST_TOLD)
+        if parts is None:
+            return "leads out of the destination"
+        if entry.kind == "other":
+            return "neither file, folder nor link"
+        if entry.kind == "link" and _leads_out(parts, entry.target):
+            return f"a link that leads out ({target!r})"
+        if entry.kind == "hardlink" and (
+            tuple(_parts(entry.target) or ()) not in self._files or _parts(entry.target) == parts
+        ):
+            return f"another name of what was not copied ({target!r})"
+        return None
+
+    def _write(self, parts: list[str], entry: Entry, content: BinaryIO | None) -> None:
+        *above, last = parts
+        with _below(self._top, above) as folder:
+            if entry.kind == "folder":
+                with _below(folder, [last]) as inner:
+                    os.fchmod(inner, 0o700 | (entry.mode & 0o077))
+                return
+            self._files.discard(tuple(parts))
+            # A folder of that name stays, and the entry is skipped.
+            try:
+                os.unlink(last, dir_fd=folder)
+            except FileNotFoundError:
+                pass
+            if entry.kind == "link":
+                os.symlink(entry.target, last, dir_fd=folder)
+                return
+            if entry.kind == "hardlink":
+                self._second_name(_parts(entry.target) or [], folder, last)
+            else:
+                assert content is not None
+                self._fill(folder, last, content, entry.mode)
+        self._files.add(tuple(parts))
+        self.done.files += 1
+
+    def _fill(self, folder: int, name: str, content: BinaryIO, mode: int) -> None:
+        with open(os.open(name, _NEW_FILE, 0o600, dir_fd=folder), "wb") as file:
+            while piece := content.read(_PIECE):
+                self.done.bytes += len(piece)
+                if self.done.bytes > self._limits.max_bytes:
+                    raise TransferLimitExceeded(f"more than max_bytes ({self._limits.max_bytes}) in it")
+                file.write(piece)
+                if self._progress is not None:
+                    self._progress(self.done.bytes)
+            # Never set-user-ID or the like: it is the caller's file now.
+            os.fchmod(file.fileno(), 0o600 | (mode & 0o177))
+
+    def _second_name(self, target: list[str], folder: int, name: str) -> None:
+        *above, last = target
+        with _below(self._top, above) as there:
+            try:
+                os.link(last, name, src_dir_fd=there, dst_dir_fd=folder, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with open(os.open(last, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=there), "rb") as file:
+                    self._fill(folder, name, file, os.fstat(file.fileno()).st_mode)
+
+
+@contextlib.contextmanager
+def _below(top: int, parts: list[str]) -> Iterator[int]:
+    """The folder at *parts* below an open one, made if need be."""
     folder = os.dup(top)
     try:
-        for part in above:
+        for part in parts:
             folder = _enter(folder, part)
-        if entry.kind == "folder":
-            folder = _enter(folder, last)
-            os.fchmod(folder, 0o700 | (entry.mode & 0o077))
-            return
-        # A folder of that name stays, and the entry is skipped.
-        try:
-            os.unlink(last, dir_fd=folder)
-        except FileNotFoundError:
-            pass
-        if entry.kind == "link":
-            os.symlink(entry.target, last, dir_fd=folder)
-            return
-        assert content is not None
-        with open(os.open(last, _NEW_FILE, 0o600, dir_fd=folder), "wb") as file:
-            while piece := content.read(_PIECE):
-                done.bytes += len(piece)
-                if done.bytes > limits.max_bytes:
-                    raise TransferLimitExceeded(f"more than max_bytes ({limits.max_bytes}) in it")
-                file.write(piece)
-                if progress is not None:
-                    progress(done.bytes)
-            # Never set-user-ID or the like: it is the caller's file now.
-            os.fchmod(file.fileno(), 0o600 | (entry.mode & 0o177))
-        done.files += 1
+        yield folder
     finally:
         os.close(folder)
 
@@ -284,27 +299,3 @@ def _enter(folder: int, part: str) -> int:
         inner = os.open(part, _FOLDER, dir_fd=folder)
     os.close(folder)
     return inner
-
-
-class _Part(io.RawIOBase):
-    """The next so many bytes of a stream."""
-
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
-        self._left = size
-
-    def read(self, size: int = -1) -> bytes:
-        piece = self._stream.read(min(self._left, _PIECE if size < 0 else size))
-        if not piece and self._left:
-            raise InvalidArgument("what the sandbox sent broke off")
-        self._left -= len(piece)
-        return piece
-
-
-def _until(stream: BinaryIO, end: bytes, most: int) -> bytes:
-    found = bytearray()
-    while (byte := stream.read(1)) and byte != end:
-        found += byte
-        if len(found) > most:
-            raise InvalidArgument("what the sandbox sent is no archive")
-    return bytes(found)

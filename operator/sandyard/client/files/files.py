@@ -15,7 +15,8 @@ import stat as modes
 from dataclasses import dataclass
 from typing import Final
 
-from sandyard.client.errors import CommandFailed, InvalidArgument, OutputLimitExceeded
+from sandyard.client import answers
+from sandyard.client.errors import BadAnswer, CommandFailed, InvalidArgument, OutputLimitExceeded
 from sandyard.client.exec import script
 from sandyard.client.files import transfer
 from sandyard.client.files.archive import Limits, Progress, Transferred
@@ -133,7 +134,12 @@ class Files:
 
     async def read_text(self, path: str, *, max_bytes: int = READ_LIMIT) -> str:
         """Read the whole file as UTF-8."""
-        return (await self.read(path, max_bytes=max_bytes)).decode()
+        content = await self.read(path, max_bytes=max_bytes)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            text = f"{path}: not UTF-8 at byte {error.start}; read() returns it as bytes"
+            raise InvalidArgument(text, sandbox=self._session.name) from None
 
     async def write(self, path: str, data: bytes | str) -> None:
         """Write the whole file and make the folders above it; if that fails, the old file stays as it was."""
@@ -153,7 +159,7 @@ class Files:
             raise InvalidArgument(f"lines {start} to {end}: lines count from 1, and the end is not before the start")
         printed = await self._tools.run(script.text("lines"), path, str(start), str(end) if end is not None else "$")
         total, _, text = printed.partition(b"\n")
-        return FileLines(text.decode(errors="replace"), start, int(total))
+        return FileLines(text.decode(errors="replace"), start, answers.number(total, f"{path}: number of lines"))
 
     async def insert(self, path: str, after_line: int, text: str) -> None:
         """Insert *text* after line *after_line*; 0: at the beginning, beyond the last line: at the end."""
@@ -250,7 +256,7 @@ class Files:
     async def stat(self, path: str) -> FileInfo:
         """Look up a file, folder or link; a link is not followed."""
         printed = await self._tools.run("exec stat -c '%f %s %Y %u %g' -- \"$1\"", path)
-        return _info(path, printed.decode())
+        return _info(path, printed)
 
     async def exists(self, path: str) -> bool:
         """Whether there is a file, folder or link of that name."""
@@ -276,27 +282,32 @@ class Files:
 
 def _match(line: bytes) -> Match | None:
     """A line of ``grep.sh``; where the image's grep ends names by a colon, the first number tells."""
-    name, zero, rest = line.partition(b"\0")
-    if not zero:
-        found = re.match(rb"(.*?):(\d+):", line)
-        if found is None:
-            return None
-        name, rest = found[1], line[found.end(1) + 1 :]
-    number, _, text = rest.partition(b":")
+    found = re.match(rb"([^\0]*)\0([0-9]{1,18}):|(.*?):([0-9]{1,18}):", line)
+    if found is None:
+        return None
+    name, number = (found[1], found[2]) if found[2] is not None else (found[3], found[4])
     path = name.decode(errors="surrogateescape").removeprefix("./")
-    return Match(path, int(number), text[:_LONGEST_LINE].decode(errors="replace"))
+    return Match(path, int(number), line[found.end() :][:_LONGEST_LINE].decode(errors="replace"))
 
 
 def _infos(printed: bytes) -> builtins.list[FileInfo]:
     """Names end with a zero, what is said of each with a line feed: names may hold any other byte."""
-    found = []
-    while printed:
-        name, _, printed = printed.partition(b"\0")
-        line, _, printed = printed.partition(b"\n")
-        found.append(_info(name.decode(errors="surrogateescape"), line.decode()))
+    found, place = [], 0
+    while place < len(printed):
+        zero = printed.find(b"\0", place)
+        end = printed.find(b"\n", zero)
+        if zero < 0 or end < 0:
+            raise BadAnswer("a folder: the sandbox has not listed it to its end")
+        name = printed[place:zero].decode(errors="surrogateescape")
+        found.append(_info(name, printed[zero + 1 : end]))
+        place = end + 1
     return found
 
 
-def _info(name: str, line: str) -> FileInfo:
-    mode, size, modified, uid, gid = line.split()
-    return FileInfo(name, int(mode, 16), int(size), int(modified), int(uid), int(gid))
+def _info(name: str, line: bytes) -> FileInfo:
+    what = f"{answers.text(name, 200)!r}"
+    mode, *others = answers.words(line, 5, what)
+    if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", mode):
+        raise BadAnswer(f"{what}: the sandbox has answered {mode[:80]!r} for its mode")
+    size, modified, uid, gid = (answers.number(one, what, least=-(2**62)) for one in others)
+    return FileInfo(name, int(mode, 16), size, modified, uid, gid)

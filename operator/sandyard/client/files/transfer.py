@@ -18,7 +18,14 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO, Final, cast
 
-from sandyard.client.errors import ExecTransportError, InvalidArgument, OutputLimitExceeded, TransferLimitExceeded
+from sandyard.client import answers
+from sandyard.client.errors import (
+    BadAnswer,
+    ExecTransportError,
+    InvalidArgument,
+    OutputLimitExceeded,
+    TransferLimitExceeded,
+)
 from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits, Progress, Transferred
@@ -29,6 +36,7 @@ __all__ = ["MAX_BYTES", "MAX_FILES", "download", "upload"]
 MAX_BYTES: Final = 4 * 1024**3
 MAX_FILES: Final = 100_000
 _PIECE: Final = 1024 * 1024
+_KINDS_BYTES: Final = 100
 # Room for what an archive adds to its content.
 _OVERHEAD: Final = 4096
 _WAYS: Final = 'command -v tar >/dev/null && w=tar || w=plain; [ -d "$1" ] && echo "folder $w" || echo "file $w"'
@@ -40,7 +48,7 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
     progress = _in_loop(on_progress)
     if not stat.S_ISDIR(found.st_mode):
         return await _upload_file(tools, local, path, on_progress)
-    way = (await tools.run(_WAYS, path)).split()[1].decode()
+    _, way = await _kind_and_way(tools, path)
     pipe = _Pipe()
     work = archive.pack if way == "tar" else archive.pack_plain
     packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
@@ -72,7 +80,7 @@ async def download(
     tools: Tools, path: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
 ) -> Transferred:
     """Copy *path* of the sandbox to *local*."""
-    kind, way = (await tools.run(_WAYS, path)).decode().split()
+    kind, way = await _kind_and_way(tools, path)
     if kind == "file":
         return await _download_file(tools, path, local, limits, on_progress)
     pipe = _Pipe()
@@ -94,6 +102,14 @@ async def download(
     finally:
         pipe.abandon()
         await asyncio.gather(unpacking, return_exceptions=True)
+
+
+async def _kind_and_way(tools: Tools, path: str) -> tuple[str, str]:
+    """Whether *path* is a file or a folder, and whether the image has tar."""
+    kind, way = answers.words(await tools.run(_WAYS, path, limit=_KINDS_BYTES), 2, path)
+    if kind not in (b"file", b"folder") or way not in (b"tar", b"plain"):
+        raise BadAnswer(f"{path}: the sandbox has not told what it is")
+    return kind.decode(), way.decode()
 
 
 async def _download_file(
@@ -120,7 +136,7 @@ async def _download_file(
             except OutputLimitExceeded as error:
                 raise TransferLimitExceeded(f"{path}: more than max_bytes ({limits.max_bytes})") from error
         printed = (await tools.run('sha256sum <"$1" 2>/dev/null || :', path, timeout=None)).split()
-        if printed and printed[0].decode() != digest.hexdigest():
+        if printed and printed[0] != digest.hexdigest().encode():
             raise ExecTransportError(f"{path} has changed while it was read; nothing was written", started=False)
         scratch.replace(local)
     finally:
@@ -162,6 +178,7 @@ class _Pipe(io.RawIOBase):
     def __init__(self) -> None:
         self._queue: queue.Queue[bytes | None] = queue.Queue(16)
         self._abandoned = False
+        self._ended = False
         self._rest = b""
 
     # The loop's side.
@@ -201,15 +218,14 @@ class _Pipe(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
+        while not self._rest and not self._ended:
             try:
                 self._rest = self._queue.get(timeout=0.1) or b""
             except queue.Empty:
                 if self._abandoned:
                     raise OSError("nobody sends any more") from None
                 continue
-            if not self._rest:
-                return 0
+            self._ended = not self._rest
         size = min(len(buffer), len(self._rest))
         buffer[:size], self._rest = self._rest[:size], self._rest[size:]
         return size

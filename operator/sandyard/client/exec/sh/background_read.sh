@@ -4,7 +4,7 @@ cd "/tmp/.sandyard/proc/$1" 2>/dev/null || exit 44
 n=0
 while :; do
   x=-
-  [ ! -e exit ] || x=$(cat exit)
+  [ ! -e exit ] || x=$(head -c 20 exit)
   so=$(wc -c <stdout) se=$(wc -c <stderr)
   [ "$x" != - ] || [ "$so" -gt "$2" ] || [ "$se" -gt "$3" ] || [ $n -ge $(($5 * 5)) ] && break
   n=$((n + 1))

@@ -21,7 +21,11 @@ for f in artifacts/* artifacts/.[!.]*; do
   fi
   if [ -n "$why" ]; then printf '%s: %s\n' "${f#*/}" "$why" >>skipped; else m=$((m - 1)); give "$f"; fi
 done
+if [ -f result.json ] && [ "$(wc -c <result.json)" -gt "$b" ]; then
+  echo "result.json: larger than $b bytes" >>skipped
+elif [ -f result.json ]; then
+  give result.json
+fi
 for f in skipped usage peak no-runner; do [ ! -f "$f" ] || give "$f"; done
-[ ! -f result.json ] || [ "$(wc -c <result.json)" -gt "$b" ] || give result.json
 cd / && rm -rf -- "$d"
 echo end
