@@ -67,7 +67,8 @@ def reachable(destination: str) -> bool:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS):
             return True
-    except OSError:
+    except (OSError, UnicodeError):
+        # A name that none can have is no way out.
         return False
 
 

@@ -104,7 +104,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     queues = Queues.make(outside.queue, store.sandboxes.namespace_of)
     timers = Timers(queues.sandboxes.add, clock)
     leadership = Leadership(outside.lease)
-    api_servers = ApiServers()
+    api_servers = ApiServers(clock)
     isolation = Isolation(settings, api_servers)
 
     writer = Writer(outside.client, leadership.may_write, outside.run_in_pod)

@@ -43,6 +43,10 @@ class Work:
             group.create_task(queue.run(handler), name=queue.name)
         for loop in (self.timers, self._recorder, self.sweep):
             group.create_task(loop.run())
+        self.wake_all()
+
+    def wake_all(self) -> None:
+        """Have a look at everything that is there: nobody knows what has happened before."""
         for uid in self.store.pools:
             self.queues.pools.add(uid)
         for uid in self.store.sandboxes:

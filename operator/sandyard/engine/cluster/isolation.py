@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 
 from sandyard.api.objects import EndpointSlice
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.settings import Settings
 from sandyard.podspec.containers import Probe
 from sandyard.podspec.shape import Installation
 
-__all__ = ["ApiServers", "Isolation"]
+__all__ = ["LINGER_SECONDS", "ApiServers", "Isolation"]
 
+# Longer than a control plane takes to restart or to be upgraded, node by node.
+LINGER_SECONDS = 600.0
 _SLOW_PROBE_SECONDS = 5
 
 
 class ApiServers:
-    """Addresses of the API server: its service, and those behind it as their EndpointSlices show them."""
+    """Addresses of the API server: its service, and those behind it as their EndpointSlices show them.
 
-    def __init__(self) -> None:
+    One that restarts leaves its slice and comes back: an address that is not there counts on for a
+    while, and slices without any say that they are not known at present.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._by_slice: dict[str, tuple[str, ...]] = {}
+        # Until when each counts, in seconds of the monotonic clock.
+        self._known: dict[str, float] = {}
 
-    def changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
-        """Follow the informer."""
+    def changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> bool:
+        """Follow the informer; says whether there are other addresses than before."""
         item = after or before
         assert item is not None
+        known = self.addresses()
         if after is None:
             self._by_slice.pop(item.metadata.name, None)
-            return
-        ports = [port.port for port in after.ports or [] if port.port]
-        addresses = [address for endpoint in after.endpoints or [] for address in endpoint.addresses]
-        self._by_slice[item.metadata.name] = tuple(f"{address}:{port}" for address in addresses for port in ports)
+        else:
+            self._by_slice[item.metadata.name] = _addresses(after)
+        present = {address for addresses in self._by_slice.values() for address in addresses}
+        if present:
+            until = self._clock.monotonic() + LINGER_SECONDS
+            self._known = {address: min(old, until) for address, old in self._known.items()}
+            self._known.update(dict.fromkeys(present, math.inf))
+        return self.addresses() != known
 
     def addresses(self) -> tuple[str, ...]:
         """``host:port`` of each, the service's first."""
-        behind = sorted({item for items in self._by_slice.values() for item in items})
-        return tuple(dict.fromkeys([*_service(), *behind]))
+        now = self._clock.monotonic()
+        return tuple(dict.fromkeys([*_service(), *sorted(item for item, until in self._known.items() if until > now)]))
+
+
+def _addresses(item: EndpointSlice) -> tuple[str, ...]:
+    """``host:port`` of everything in a slice."""
+    ports = [port.port for port in item.ports or [] if port.port]
+    hosts = [_host(address) for endpoint in item.endpoints or [] for address in endpoint.addresses]
+    return tuple(f"{host}:{port}" for host in hosts for port in ports)
 
 
 class Isolation:
@@ -81,4 +104,9 @@ def _service() -> list[str]:
     """``host:port`` of the API server's service, as every container of the cluster is given it."""
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] if host else []
+    return [f"{_host(host)}:{port}"] if host else []
+
+
+def _host(address: str) -> str:
+    """*address* as it stands before a port."""
+    return f"[{address}]" if ":" in address else address

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import weakref
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sandyard.api.objects import EndpointSlice, Generic
-from sandyard.engine.cluster.isolation import ApiServers
+from sandyard.engine.cluster.isolation import LINGER_SECONDS, ApiServers
 from sandyard.engine.cluster.resources import NETWORK_POLICIES
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.loops.clock import Clock
@@ -46,8 +48,9 @@ class Policies:
         self._queue = queue
         self._clock = clock
         # Networks that pods on their way need, before the store knows of the pods' owners.
-        self._asked: dict[str, list[tuple[Reach, float]]] = defaultdict(list)
-        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._asked: dict[str, dict[str, tuple[Reach, float]]] = defaultdict(dict)
+        # Each is there for as long as somebody waits for it or has it.
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
         # Namespaces that were right when last looked at; any change on the watch puts that in doubt.
         self._settled: set[str] = set()
         # What the API server says of policies that it does not take, by namespace and name.
@@ -71,10 +74,13 @@ class Policies:
 
     def endpoints_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
         """Follow the API server's addresses: every namespace's policies depend on them."""
-        self._api_servers.changed(before, after)
+        if not self._api_servers.changed(before, after):
+            return
         self._settled.clear()
         for namespace in list(self._seen):
             self._queue.add(namespace)
+            # By then those that have left and not come back count no more.
+            self._queue.add_after(namespace, LINGER_SECONDS + 1)
 
     # What should stand
 
@@ -92,7 +98,7 @@ class Policies:
             if not needed:
                 continue
             own |= needed.keys()
-            self._asked[namespace].append((reach, self._clock.monotonic() + _ASKED_SECONDS))
+            self._asked[namespace]["/".join(needed)] = (reach, self._clock.monotonic() + _ASKED_SECONDS)
             if any(name not in self._seen.get(namespace, {}) for name in needed):
                 self._settled.discard(namespace)
         if namespace not in self._settled:
@@ -103,7 +109,8 @@ class Policies:
 
     async def reconcile(self, namespace: str) -> None:
         """Make the policies of *namespace* what they should be."""
-        async with self._locks[namespace]:
+        lock = self._locks.setdefault(namespace, asyncio.Lock())
+        async with lock:
             if not self.needed(namespace):
                 self._settled.discard(namespace)
                 await self._remove(namespace)
@@ -122,8 +129,9 @@ class Policies:
                         raise
                     refused[name] = error
                     _log.warning("network policy refused", extra={"policy": name, "error": str(error)})
-            self._refused[namespace] = refused
+            self._refused.pop(namespace, None)
             if refused:
+                self._refused[namespace] = refused
                 self._queue.add_after(namespace, _REFUSED_SECONDS)
             self._settled.add(namespace)
             if self._asked.get(namespace):
@@ -138,8 +146,8 @@ class Policies:
         return self._store.namespaces.lived_in(namespace)
 
     def namespaces(self) -> list[str]:
-        """Namespaces in which a policy of ours stands."""
-        return list(self._seen)
+        """Namespaces in which a policy of ours stands, or should."""
+        return list(dict.fromkeys([*self._seen, *self._store.namespaces]))
 
     async def _remove(self, namespace: str) -> None:
         for item in list(self._seen.get(namespace, {}).values()):
@@ -178,10 +186,10 @@ class Policies:
     def _reaches(self, namespace: str) -> list[Reach]:
         found = self._store.namespaces.reaches(namespace)
         now = self._clock.monotonic()
-        asked = [(reach, until) for reach, until in self._asked.pop(namespace, ()) if until > now]
+        asked = {key: item for key, item in self._asked.pop(namespace, {}).items() if item[1] > now}
         if asked:
             self._asked[namespace] = asked
-        return [*found, *(reach for reach, _ in asked)]
+        return [*found, *(reach for reach, _ in asked.values())]
 
     def _excluded(self) -> list[str]:
         listed = (*self._api_servers.addresses(), *self._settings.forbidden)
@@ -194,7 +202,12 @@ def _stands(known: Generic, wanted: Mapping[str, Any]) -> bool:
 
 
 def _is_address(text: str) -> bool:
-    return bool(text) and all(character in "0123456789abcdefABCDEF.:" for character in text)
+    """Whether *text* is an address; no policy can name a host by its name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _defaulted(spec: dict[str, object]) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import uuid
@@ -90,6 +91,21 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     def words(name: str) -> tuple[str, ...]:
         return tuple(word for word in get(name, "").replace(",", " ").split() if word)
 
+    def destinations(name: str) -> tuple[str, ...]:
+        for word in words(name):
+            host, _, port = word.rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise SettingsError(f"SANDYARD_{name}={word!r}: use host:port, such as db.example.com:5432")
+        return words(name)
+
+    def ranges(name: str) -> tuple[str, ...]:
+        for word in words(name):
+            try:
+                ipaddress.ip_network(word, strict=False)
+            except ValueError as error:
+                raise SettingsError(f"SANDYARD_{name}={word!r}: use ranges such as 203.0.113.0/24") from error
+        return words(name)
+
     def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = get(name, default)
         if value not in allowed:
@@ -117,8 +133,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         probe_image=get("PROBE_IMAGE", "sandyard/operator:dev"),
         probe_pull_policy=choice("PROBE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")),
         probe_timeout_seconds=number("PROBE_TIMEOUT_SECONDS", "20"),
-        forbidden=words("FORBIDDEN"),
-        excluded_cidrs=words("EXCLUDED_CIDRS"),
+        forbidden=destinations("FORBIDDEN"),
+        excluded_cidrs=ranges("EXCLUDED_CIDRS"),
         isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",

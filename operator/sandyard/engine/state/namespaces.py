@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sandyard.api import names
@@ -58,6 +58,9 @@ class Namespaces:
         if not self._living[namespace]:
             for table in (self._living, self._counts, self._reaches, self._selected):
                 table.pop(namespace, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._living)
 
     def lived_in(self, namespace: str) -> bool:
         """Whether anything of ours lives there."""
