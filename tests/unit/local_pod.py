@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import pathlib
 import signal
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
@@ -16,10 +20,11 @@ from sandyard.client import AsyncSandbox, Cluster
 from sandyard.kube import remotecommand
 from sandyard.kube.config import ClusterConfig
 
-__all__ = ["LocalPod", "local_pod"]
+__all__ = ["LocalPod", "local_pod", "serving"]
 
 _POD = "/api/v1/namespaces/default/pods/p"
 _SANDBOXES = "/apis/sandyard.dev/v1alpha1/namespaces/default/sandboxes"
+_POOLS = "/apis/sandyard.dev/v1alpha1/namespaces/default/sandboxpools"
 _CLOSE = 255
 
 
@@ -34,11 +39,20 @@ class LocalPod:
                          "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}, "status": status,
         }  # fmt: skip
         self.execs = 0
+        # What was asked of the API server: method, path and query, body.
+        self.asked: list[tuple[str, str, Any]] = []
+        self.pools: list[str] = []
+        self.deleted = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._watching: list[asyncio.Queue[dict[str, Any]]] = []
         self.application = web.Application()
         self.application.router.add_get(f"{_POD}/exec", self._exec)
         self.application.router.add_get(_SANDBOXES, self._list)
         self.application.router.add_get(f"{_SANDBOXES}/s", self._get)
+        self.application.router.add_post(_SANDBOXES, self._create)
+        self.application.router.add_patch(f"{_SANDBOXES}/s", self._patch)
+        self.application.router.add_delete(f"{_SANDBOXES}/s", self._delete)
+        self.application.router.add_get(_POOLS, self._list_pools)
 
     def change(self, kind: str = "MODIFIED", **status: Any) -> None:
         """Change the Sandbox's status, and tell those who watch it."""
@@ -46,12 +60,45 @@ class LocalPod:
         for queue in self._watching:
             queue.put_nowait({"type": kind, "object": self.body})
 
+    def turn_ready(self) -> None:
+        """Let the Sandbox be Ready; from any thread."""
+        assert self.loop is not None
+        ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": ""}
+        self.loop.call_soon_threadsafe(lambda: self.change(phase="Ready", conditions=[ready]))
+
+    async def _note(self, request: web.Request) -> Any:
+        body = await request.json()
+        self.asked.append((request.method, request.path_qs, body))
+        return body
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body = await self._note(request)
+        self.body = {**self.body, "spec": body["spec"]}
+        return web.json_response(self.body, status=201)
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        await self._note(request)
+        return web.json_response(self.body)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        await self._note(request)
+        if self.deleted:
+            return web.json_response({"reason": "NotFound", "message": "gone"}, status=404)
+        self.deleted = True
+        for queue in self._watching:
+            queue.put_nowait({"type": "DELETED", "object": self.body})
+        return web.json_response({})
+
+    async def _list_pools(self, _: web.Request) -> web.Response:
+        return web.json_response({"metadata": {}, "items": [{"metadata": {"name": name}} for name in self.pools]})
+
     async def _get(self, _: web.Request) -> web.Response:
         return web.json_response(self.body)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") not in ("1", "true"):
-            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": [self.body]})
+            items = [] if self.deleted else [self.body]
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._watching.append(queue)
         response = web.StreamResponse()
@@ -95,6 +142,30 @@ class LocalPod:
             # The end of a process is seen only once its output is read.
             await process.communicate()
         return socket
+
+
+@contextlib.contextmanager
+def serving(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPod]:
+    """The pod in a thread of its own, with a kubeconfig that leads to it: for calls that wait, and other processes."""
+    pod = LocalPod()
+    loop = pod.loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server = TestServer(pod.application)
+    asyncio.run_coroutine_threadsafe(server.start_server(), loop).result(10)
+    url = str(server.make_url("")).rstrip("/")
+    config = {"clusters": [{"name": "c", "cluster": {"server": url}}], "users": [{"name": "u", "user": {}}],
+              "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "default"}}],
+              "current-context": "x", "kind": "Config", "apiVersion": "v1"}  # fmt: skip
+    (folder / "kubeconfig").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+    try:
+        yield pod
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pathlib
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import click
@@ -13,6 +16,7 @@ from click.testing import CliRunner, Result
 from sandyard.cli import context, files, options, sandboxes, tables
 from sandyard.cli.main import main
 from sandyard.client import errors
+from tests.unit.local_pod import serving
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +166,40 @@ def test_completion_for_each_shell(shell: str) -> None:
     done = run("completion", shell)
     assert done.exit_code == 0, done.output
     assert "_SANDYARD_COMPLETE" in done.output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_command_in_the_sandbox_and_is_told_by_the_exit_code(
+    number: signal.Signals, code: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = f"echo begun; sleep 300 # {tmp_path}"
+    with serving(tmp_path, monkeypatch):
+        words = [sys.executable, "-m", "sandyard.cli.main", "exec", "s", "--", "sh", "-c", word]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            process.send_signal(number)
+            _, said = process.communicate(timeout=30)
+    assert (process.returncode, said.count("\n")) == (code, 1), said
+    left = [one for one in pathlib.Path("/proc").glob("[0-9]*/cmdline") if word in _text(one)]
+    assert not left
+
+
+def _text(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_what_is_waited_for_is_told(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(tmp_path, monkeypatch) as pod:
+        ready = {"type": "Ready", "status": "False", "reason": "Unschedulable", "message": "no room\x1b[2J"}
+        pod.change(phase="Pending", conditions=[ready])
+        words = [sys.executable, "-m", "sandyard.cli.main", "create", "--pool", "p"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "sandyard: waiting for s: Unschedulable: no room [2J\n"
+            pod.turn_ready()
+            out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "s\n")

@@ -18,6 +18,7 @@ from sandyard.client import errors, sync
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.shell import Shell
+from sandyard.client.commands.terminal import Terminal
 from sandyard.client.exec.call import Call
 from sandyard.client.exec.command import Command, Sinks
 from sandyard.client.exec.script import Request
@@ -27,7 +28,7 @@ from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
 from sandyard.client.session.cluster import SANDBOXES, Cluster, explain
 from sandyard.client.session.session import Session
-from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell
+from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell, SyncTerminal
 from sandyard.kube import errors as kube_errors
 from sandyard.kube import remotecommand
 from sandyard.kube.config import ClusterConfig
@@ -199,18 +200,19 @@ def test_an_exit_code_of_the_runtime_is_none_of_the_command(said: bytes, code: i
 def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:
     faces: list[tuple[type, type]] = [
         (SyncCommands, Commands), (SyncFiles, Files), (SyncShell, Shell), (SyncBackgroundCommand, BackgroundCommand),
+        (SyncTerminal, Terminal),
         (Sandbox, AsyncSandbox),
     ]  # fmt: skip
     for ours, theirs in faces:
         calls = {name for name, value in vars(theirs).items() if inspect.iscoroutinefunction(value) and name[0] != "_"}
-        # Terminals are for programs that wait for more than one thing at a time.
-        calls -= {"pty", "wait_until_ready"}
         assert calls == {name for name in vars(ours) if name[0] != "_" and callable(getattr(ours, name))} - {
             "create", "connect", "list"
         } | (calls & {"connect", "list"})  # fmt: skip
         assert all(getattr(ours, name).__doc__ == getattr(theirs, name).__doc__ for name in calls)
 
     class Fake:
+        _session = None
+
         async def read(self, path: str) -> str:
             await asyncio.sleep(0)
             if path == "nothing":

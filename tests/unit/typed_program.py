@@ -23,6 +23,13 @@ def synchronous() -> None:
         assert_type(sandbox.run_code("1").ok, bool)
         assert_type(sandbox.commands.start(["sleep", "9"]).wait(5).exit_code, int | None)
         assert_type(sandbox.get_info(), SandboxInfo)
+        assert_type(sandbox.get_info().pool_name, str | None)
+        assert_type(sandbox.namespace + sandbox.uid, str)
+        sandbox.wait_until_ready(timeout=5)
+        with sandbox.pty(["sh"], columns=80) as terminal:
+            terminal.write(b"x")
+            assert_type(terminal.read(), bytes)
+            assert_type(terminal.exit_code, int | None)
         with sandbox.shell(cwd="/tmp") as shell:
             assert_type(shell.run("pwd").stdout, bytes)
         sandbox.commands.run(1)  # type: ignore[arg-type]
@@ -32,6 +39,8 @@ def synchronous() -> None:
         sandbox.set_timeout("1")  # type: ignore[arg-type]
     assert_type(Sandbox.connect("s", namespace="n"), Sandbox)
     assert_type(Mine.create(template={"image": "i"}), Mine)
+    assert_type(Mine.create(template="python:3.12", timeout=3), Mine)
+    Sandbox.create("python", tiemout=3)  # type: ignore[call-arg]
     assert_type(Sandbox.list(pool="python"), list[SandboxInfo])
     Sandbox.create("python", timeout="60")  # type: ignore[arg-type]
     Sandbox.create("python", times=60)  # type: ignore[call-arg]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -21,6 +22,7 @@ __all__ = ["Context", "Ended", "err", "note", "out", "waiting"]
 T = TypeVar("T")
 # As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
 _EXIT_TIMEOUT, _EXIT_TRANSPORT = 124, 125
+_EXIT_INTERRUPTED = 128 + signal.SIGINT
 # What takes longer says so.
 _PATIENCE_SECONDS = 2.0
 
@@ -42,11 +44,17 @@ class Context:
 
     def __init__(self, namespace: str | None) -> None:
         self._namespace = namespace
+        log = logging.getLogger("sandyard.client")
+        log.setLevel(logging.INFO)
+        log.handlers[:] = [_Notes()]
 
     def run(self, job: Coroutine[Any, Any, T]) -> T:
         """Run *job*; an error of the client ends the program with one line."""
         try:
             return asyncio.run(_terminable(job))
+        except KeyboardInterrupt:
+            # What was under way has been ended by now.
+            raise Ended("interrupted", _EXIT_INTERRUPTED) from None
         except errors.CommandTimeout as error:
             out(error.result.stdout)
             err(error.result.stderr)
@@ -80,23 +88,33 @@ class Context:
 
 
 async def _terminable(job: Coroutine[Any, Any, T]) -> T:
-    """Let SIGTERM end *job* in good order."""
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end *job* in good order."""
     task = asyncio.current_task()
     assert task is not None
-    terminated = False
+    received: list[signal.Signals] = []
 
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
+    def terminate(number: signal.Signals) -> None:
+        received.append(number)
         task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Who started it with nohup wants it to live on.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, terminate, number)
     try:
         return await job
     except asyncio.CancelledError:
-        if terminated:
-            raise Ended("terminated", 128 + signal.SIGTERM) from None
+        if received:
+            raise Ended("terminated", 128 + received[0]) from None
         raise
+
+
+class _Notes(logging.Handler):
+    """What the client logs while it waits, for the person at the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        note(record.getMessage())
 
 
 def out(data: bytes) -> None:

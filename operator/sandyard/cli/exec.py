@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from sandyard.cli import tables, terminal
-from sandyard.cli.context import Context, err, note, out, waiting
+from sandyard.cli.context import Context, err, note, out
 from sandyard.cli.options import making, output, pairs, wanted, words
 from sandyard.client import AsyncSandbox
 
@@ -121,8 +121,7 @@ def run(context: Context, /, command: Sequence[str], interactive: bool, timeout:
 
     async def job() -> int | None:
         async with context.cluster() as cluster:
-            async with waiting("waiting for a sandbox"):
-                sandbox = await AsyncSandbox.create(**asked, cluster=cluster)
+            sandbox = await AsyncSandbox.create(**asked, cluster=cluster)
             async with sandbox:
                 done = await sandbox.commands.run(
                     list(command), stdin=_input() if interactive else b"", timeout=timeout, on_stdout=out,

@@ -38,12 +38,19 @@ def making(command: Any) -> Any:
         click.option("--language", help="Take the sandbox from the pool for this language."),
         click.option("--image", help="Start a sandbox of this image, without a pool."),
         click.option(
-            "--ttl", default=300, show_default=True, help="Seconds that the sandbox lives; 0: as its pool says."
+            "--ttl",
+            default=300,
+            show_default=True,
+            help="Seconds that it lives, from now; 0: as its pool says.",
         ),
         click.option("--idle", type=int, help="Seconds without use after which the sandbox is deleted."),
         click.option("-e", "--env", multiple=True, callback=pairs, help="Environment variable NAME=VALUE."),
         click.option("-l", "--label", "labels", multiple=True, callback=pairs, help="Label NAME=VALUE."),
-        click.option("--wait-seconds", type=int, help="Seconds to wait for a sandbox; default: as the pool says."),
+        click.option(
+            "--wait-seconds",
+            type=int,
+            help="Seconds to wait for a sandbox or its pool.",
+        ),
     ):
         command = option(command)
     return command

@@ -32,7 +32,7 @@ def create(context: Context, /, name: str | None, no_wait: bool, **options: Any)
     asked = wanted(**options)
 
     async def job() -> str:
-        async with context.cluster() as cluster, waiting("waiting for a sandbox"):
+        async with context.cluster() as cluster:
             made = await AsyncSandbox.create(**asked, name=name, wait=not no_wait, cluster=cluster)
             return made.name
 

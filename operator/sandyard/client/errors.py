@@ -22,6 +22,7 @@ __all__ = [
     "OutputLimitExceeded",
     "PermissionDenied",
     "PoolExhausted",
+    "SandboxClosed",
     "SandboxCreateError",
     "SandboxDeleted",
     "SandboxEnded",
@@ -142,6 +143,12 @@ class SandboxDeleted(SandboxError):
     """The Sandbox or its pod was deleted before the call had ended."""
 
     code = "Deleted"
+
+
+class SandboxClosed(SandboxError):
+    """This handle was closed; `connect` opens another one of the same Sandbox."""
+
+    code = "Closed"
 
 
 class SandboxRestarted(SandboxError):

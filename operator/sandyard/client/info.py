@@ -32,6 +32,22 @@ class SandboxInfo(dict[str, Any]):
         return str(self.get("status", {}).get("phase", "Pending"))
 
     @property
+    def namespace(self) -> str:
+        """Namespace of the Sandbox."""
+        return str(self["metadata"].get("namespace", ""))
+
+    @property
+    def pool_name(self) -> str | None:
+        """The pool that the Sandbox is of; None: of a template of its own."""
+        name = self.get("spec", {}).get("poolRef", {}).get("name")
+        return str(name) if name is not None else None
+
+    @property
+    def pod_name(self) -> str | None:
+        """Name of its pod; None while there is none."""
+        return str(self.get("status", {}).get("podName") or "") or None
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of the Sandbox."""
         return dict(self["metadata"].get("labels") or {})
@@ -51,6 +67,18 @@ class SandboxInfo(dict[str, Any]):
     def stalled(self) -> bool:
         """Whether the Sandbox needs somebody's help to become what its spec says."""
         return self._condition("Stalled").get("status") == "True"
+
+    def __repr__(self) -> str:
+        """The most used parts; ``dict(info)`` shows all of it."""
+        parts = {"name": self.name, "namespace": self.namespace, "phase": self.phase, "reason": self.reason("Ready"),
+                 "pool_name": self.pool_name, "pod_name": self.pod_name, "expires_at": self.expires_at}  # fmt: skip
+        return f"SandboxInfo({', '.join(f'{key}={value!r}' for key, value in parts.items() if value)})"
+
+    __str__ = __repr__
+
+    def status(self, kind: str) -> str:
+        """``True``, ``False`` or ``Unknown``, of the condition of type *kind*; empty where there is none."""
+        return str(self._condition(kind).get("status", ""))
 
     def reason(self, kind: str) -> str:
         """Reason of the condition of type *kind*."""

@@ -6,22 +6,34 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from sandyard.api import names
+from sandyard.api import names, rfc3339
+from sandyard.client.errors import InvalidArgument
 
-__all__ = ["sandbox"]
+__all__ = ["check_seconds", "sandbox"]
+
+# Ten years, as the schema has it.
+_LONGEST_SECONDS = 315_360_000
 
 
 def sandbox(
-    *, pool: str | None, template: Mapping[str, Any] | None, name: str | None, timeout: int | None,
+    *, pool: str | None, template: Mapping[str, Any] | str | None, name: str | None, timeout: int | None,
     idle_timeout: int | None, env: Mapping[str, str] | None, network: Mapping[str, Any] | None,
-    labels: Mapping[str, str] | None, wait_seconds: int | None,
+    labels: Mapping[str, str] | None, wait_seconds: int | None, now: float,
 ) -> dict[str, Any]:  # fmt: skip
-    """The object, named after its pool and by chance where no name is given."""
-    spec: dict[str, Any] = {"poolRef": {"name": pool}} if pool is not None else {"template": dict(template or {})}
-    lifetime = {"seconds": timeout, "idleSeconds": idle_timeout}
-    lifetime = {key: value for key, value in lifetime.items() if value is not None}
-    if lifetime:
-        spec["lifetime"] = lifetime
+    """The object, named after its pool and by chance where no name is given; *now* in seconds since the epoch.
+
+    Its time counts from its creation, so that it ends whatever becomes of it and of whoever has made it.
+    """
+    shape = {"image": template} if isinstance(template, str) else dict(template or {})
+    spec: dict[str, Any] = {"poolRef": {"name": pool}} if pool is not None else {"template": shape}
+    if timeout is not None or idle_timeout is not None:
+        for what, seconds in (("timeout", timeout), ("idle_timeout", idle_timeout)):
+            check_seconds(what, seconds)
+        ends = timeout if timeout is not None else idle_timeout
+        # In full, since a lifetime of its own takes the place of the pool's as a whole.
+        lifetime = {"idleSeconds": idle_timeout, "secondsAfterFinished": ends,
+                    "deadline": rfc3339.timestamp(now + timeout) if timeout is not None else None}  # fmt: skip
+        spec["lifetime"] = {key: value for key, value in lifetime.items() if value is not None}
     if env:
         spec["env"] = [{"name": key, "value": value} for key, value in env.items()]
     if network is not None:
@@ -35,3 +47,9 @@ def sandbox(
         "metadata": {"name": made_name, **({"labels": dict(labels)} if labels else {})},
         "spec": spec,
     }
+
+
+def check_seconds(what: str, seconds: int | None) -> None:
+    """Raise `InvalidArgument` unless *seconds* is a time that a Sandbox may live."""
+    if seconds is not None and not 1 <= seconds <= _LONGEST_SECONDS:
+        raise InvalidArgument(f"{what}: {seconds!r} is not from 1 to {_LONGEST_SECONDS} seconds; None is for no limit")

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sandyard.api import names, rfc3339
+from sandyard.api import rfc3339
 from sandyard.client import manifest, metrics
-from sandyard.client.code import languages
 from sandyard.client.code.code import CodeResult, Program, run_code
 from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
+from sandyard.client.creating import entered, make, pool_for, wait_until_ready
 from sandyard.client.errors import (
     InvalidArgument,
+    SandboxClosed,
+    SandboxDeleted,
     SandboxError,
     SandboxExists,
     SandboxNotFound,
-    SandboxNotReady,
     checked,
 )
 from sandyard.client.exec import runner, script
@@ -30,7 +31,7 @@ from sandyard.client.files.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.metrics import Environment, Metrics
 from sandyard.client.result import DEFAULT_KEEP
-from sandyard.client.session.cluster import POD_METRICS, POOLS, SANDBOXES, Cluster
+from sandyard.client.session.cluster import POD_METRICS, SANDBOXES, Cluster
 from sandyard.client.session.session import Session
 from sandyard.kube import errors
 
@@ -59,6 +60,9 @@ class AsyncSandbox:
         self.commands = Commands(self._session)
         self.files = Files(self._session)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} in namespace {self.namespace!r}: {self._session.info.phase}>"
+
     @property
     def name(self) -> str:
         """Name of the Sandbox."""
@@ -86,7 +90,7 @@ class AsyncSandbox:
         cls,
         pool: str | None = None,
         *,
-        template: Mapping[str, Any] | None = None,
+        template: Mapping[str, Any] | str | None = None,
         language: str | None = None,
         name: str | None = None,
         namespace: str | None = None,
@@ -104,17 +108,20 @@ class AsyncSandbox:
 
         Parameters
         ----------
+        template
+            As in ``spec.template`` of a Sandbox; a text is its image.
         language
             Take a sandbox from the pool that carries the label ``sandyard.dev/language`` with this value.
         timeout
-            Seconds from Ready until the sandbox is deleted, whatever becomes of this program; None: as
-            long as the pool says, or for ever.
+            Seconds from now until the sandbox is deleted, whatever becomes of it and of this program; None:
+            as long as the pool says, or for ever.
         idle_timeout
             Seconds without use until the sandbox is deleted.
         env
             More environment variables; with *pool* they force a cold start.
         wait_seconds
-            Seconds to wait for a sandbox; None: as long as the pool says.
+            Seconds to wait for a sandbox, also for one that needs somebody's help (a pool that is yet to be
+            made, an image); None: as long as the pool says, and no longer than it takes to know.
         wait
             False: return at once; call `wait_until_ready` later.
         exist_ok
@@ -125,22 +132,22 @@ class AsyncSandbox:
         PoolExhausted
             The pool had no sandbox left in time.
         SandboxCreateError
-            The sandbox could not be started; ``reason`` says why.
+            The sandbox could not be started, or needs somebody's help; ``reason`` says why.
         OperatorUnavailable
             No operator takes notice of the Sandbox, not even within *wait_seconds*, where given.
         """
         if [pool, template, language].count(None) != 2:
             raise InvalidArgument("give either a pool or a template, or a language")
-        async with _entered(cluster, namespace) as (opened, own):
+        async with entered(cluster, namespace) as (opened, own):
             if language is not None:
-                pool = await _pool_of(opened, namespace or opened.namespace, language)
+                pool = await pool_for(opened, namespace or opened.namespace, language)
             body = manifest.sandbox(
                 pool=pool, template=template, name=name, timeout=timeout, idle_timeout=idle_timeout, env=env,
-                network=network, labels=labels, wait_seconds=wait_seconds,
+                network=network, labels=labels, wait_seconds=wait_seconds, now=time.time(),
             )  # fmt: skip
             ends = True
             try:
-                found = await opened.create(SANDBOXES, namespace or opened.namespace, body)
+                found = await make(opened, namespace or opened.namespace, body)
             except SandboxExists:
                 if not exist_ok or name is None:
                     raise
@@ -150,7 +157,7 @@ class AsyncSandbox:
                 try:
                     # Whoever says how long to wait for a sandbox also waits for a new leader.
                     notice = _NOTICE_SECONDS if wait_seconds is None else wait_seconds + _NOTICE_SECONDS
-                    await sandbox._wait_until_ready(None, notice)
+                    await wait_until_ready(sandbox._session, notice=notice, patient=wait_seconds is not None)
                 except BaseException:
                     # Also when we are cancelled: nobody else knows of it.
                     if ends:
@@ -170,11 +177,11 @@ class AsyncSandbox:
         SandboxNotFound
             No Sandbox has that name.
         """
-        async with _entered(cluster, namespace) as (opened, own):
+        async with entered(cluster, namespace) as (opened, own):
             found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
             sandbox = cls(opened, found, own_cluster=own, ends=False)
             if sandbox._session.info.phase in ("Pending", "Starting"):
-                await sandbox.wait_until_ready()
+                await wait_until_ready(sandbox._session, patient=False)
             return sandbox
 
     @classmethod
@@ -211,7 +218,7 @@ class AsyncSandbox:
         """Whether the Sandbox is Ready now."""
         try:
             return (await self.get_info()).phase == "Ready"
-        except SandboxNotFound:
+        except (SandboxNotFound, SandboxDeleted):
             return False
 
     # Programs and sessions
@@ -296,19 +303,11 @@ class AsyncSandbox:
         SandboxNotReady
             The Sandbox is not Ready within *timeout* seconds.
         """
-        await self._wait_until_ready(timeout, None)
-
-    async def _wait_until_ready(self, timeout: float | None, notice: float | None) -> None:
-        if await self._session.reaches("Ready", timeout, notice):
-            return
-        info = self._session.info
-        raise info.trouble() or SandboxNotReady(
-            f"Sandbox {self.name!r} is not Ready within {timeout} s: {info.message('Ready')}",
-            phase=info.phase, sandbox=self.name, reason=info.reason("Ready"),
-        )  # fmt: skip
+        await wait_until_ready(self._session, timeout=timeout)
 
     async def set_timeout(self, seconds: int | None) -> None:
         """Let the sandbox live for *seconds* from now; None: for ever, as far as its pool allows."""
+        manifest.check_seconds("seconds", seconds)
         deadline = rfc3339.timestamp(time.time() + seconds) if seconds is not None else None
         await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
         await self._session.reaches(None, None)
@@ -334,16 +333,20 @@ class AsyncSandbox:
     async def kill(self, *, wait: bool = True) -> bool:
         """Delete the Sandbox with all that belongs to it; with *wait*, return when it is gone.
 
-        Returns False if the Sandbox was gone before.
+        Nothing is left to be closed then. Returns False if the Sandbox was gone before.
         """
         there = await self._session.delete()
         if wait:
             await self._session.gone()
+        await self._close(SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name))
         return there
 
     async def close(self) -> None:
         """Close the connection; the sandbox stays."""
-        await self._session.close()
+        await self._close(SandboxClosed(f"this handle of Sandbox {self.name!r} is closed", sandbox=self.name))
+
+    async def _close(self, over: SandboxError) -> None:
+        await self._session.close(over)
         if self._own_cluster:
             await self._session.cluster.__aexit__()
 
@@ -358,38 +361,3 @@ class AsyncSandbox:
                 await asyncio.shield(self._session.delete())
         finally:
             await self.close()
-
-
-async def _pool_of(cluster: Cluster, namespace: str, language: str) -> str:
-    """The pool for a language: the first by name that is Ready, or else the first."""
-    known = languages.of(language)
-    if known is None:
-        raise InvalidArgument(languages.unknown(language))
-    name = next(name for name, one in languages.LANGUAGES.items() if one is known)
-    found = await cluster.items(POOLS, namespace, {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"})
-    if not found:
-        raise SandboxNotFound(
-            f"no SandboxPool in namespace {namespace} carries the label {names.LABEL_LANGUAGE}={name}"
-        )
-
-    def rank(pool: dict[str, Any]) -> tuple[bool, str]:
-        conditions = pool.get("status", {}).get("conditions", ())
-        ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-        return not ready, str(pool["metadata"]["name"])
-
-    return min(rank(pool) for pool in found)[1]
-
-
-@contextlib.asynccontextmanager
-async def _entered(cluster: Cluster | None, namespace: str | None) -> AsyncIterator[tuple[Cluster, bool]]:
-    """The given cluster, or one of the sandbox's own, which is closed again if something goes wrong."""
-    if cluster is not None:
-        yield cluster, False
-        return
-    opened = Cluster(namespace=namespace)
-    await opened.__aenter__()
-    try:
-        yield opened, True
-    except BaseException:
-        await opened.__aexit__()
-        raise

@@ -114,6 +114,18 @@ class Client:
             if session is not None:
                 await session.close()
 
+    def abandon(self) -> None:
+        """Let go of connections that another process owns, since this one was forked from it, without touching them.
+
+        To close one would say goodbye on the socket that both have, and end what the other's event loop waits for.
+        """
+        for session in (self._writes, self._watches):
+            if session is not None and (connector := session.connector) is not None:
+                session.detach()
+                # What is closed already is not closed once more when it is collected; aiohttp has no word for it.
+                connector._closed = True
+        self._writes = self._watches = None
+
     async def warm_up(self, connections: int = 8) -> None:
         """Open connections ahead of the first claim."""
         await asyncio.gather(*(self.get("/version") for _ in range(connections)))

@@ -37,6 +37,7 @@ class Terminal:
                        *script.variables(env), "--", *command]  # fmt: skip
         self._stack = contextlib.AsyncExitStack()
         self._process: remotecommand.Exec | None = None
+        self._output: AsyncIterator[bytes] | None = None
         self.exit_code: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -67,6 +68,12 @@ class Terminal:
             await self._process.write(data)
         except errors.TransportError as error:
             raise ExecTransportError(str(error), started=True, sandbox=self._session.name) from error
+
+    async def read(self) -> bytes:
+        """Wait for output and return it; empty once the command has ended."""
+        if self._output is None:
+            self._output = aiter(self)
+        return await anext(self._output, b"")
 
     async def resize(self, columns: int, rows: int) -> None:
         """Set the terminal's size, in characters."""

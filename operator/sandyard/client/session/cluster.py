@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from sandyard.client.errors import (
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors, remotecommand, watch
 from sandyard.kube.backoff import pause_seconds
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import MERGE_PATCH, Client, Resource
 
 __all__ = ["PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
 
@@ -64,10 +65,23 @@ class Cluster:
         self.namespace = namespace or config.namespace
         self.request_timeout = request_timeout
         self.exec_protocol = remotecommand.V5
-        self.client = Client(
-            config, timeout_seconds=request_timeout, connections=connections, user_agent="sandyard-client",
-            silence_seconds=_SILENCE_SECONDS,
+        self._config = config
+        self._connections = connections
+        self.client = self._client()
+        self.process = os.getpid()
+
+    def _client(self) -> Client:
+        return Client(
+            self._config, timeout_seconds=self.request_timeout, connections=self._connections,
+            user_agent="sandyard-client", silence_seconds=_SILENCE_SECONDS,
         )  # fmt: skip
+
+    async def reopen(self) -> None:
+        """Open connections of its own in a process that was forked; those of its parent are left alone."""
+        self.client.abandon()
+        self.client = self._client()
+        self.process = os.getpid()
+        await self.client.__aenter__()
 
     async def __aenter__(self) -> Self:
         await self.client.__aenter__()
@@ -93,7 +107,7 @@ class Cluster:
         """Create an object; when no answer comes, look whether it was created."""
         name = str(body["metadata"]["name"])
         try:
-            return await self.client.create(resource.path(namespace), body)
+            return await self._strictly("POST", resource.path(namespace), body, "application/json")
         except errors.TransportError as error:
             try:
                 return await self.client.get(resource.path(namespace, name))
@@ -108,7 +122,8 @@ class Cluster:
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into an object; to do so twice is harmless."""
-        return await self._again(lambda: self.client.merge_patch(resource.path(namespace, name), body), name)
+        path = resource.path(namespace, name)
+        return await self._again(lambda: self._strictly("PATCH", path, body, MERGE_PATCH), name)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
         """Delete an object; False if it was gone before."""
@@ -135,6 +150,14 @@ class Cluster:
         if older:
             self.exec_protocol = remotecommand.V4
         return older
+
+    async def _strictly(self, method: str, path: str, body: Mapping[str, Any], kind: str) -> dict[str, Any]:
+        """A write of which the server refuses fields that it does not know."""
+        reply = await self.client.request(
+            method, path, params={"fieldValidation": "Strict"}, body=msgspec.json.encode(body), content_type=kind
+        )
+        found: dict[str, Any] = msgspec.json.decode(reply)
+        return found
 
     async def _again(self, call: Callable[[], Awaitable[dict[str, Any]]], name: str) -> dict[str, Any]:
         """What may be done twice is done again when no answer comes."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -41,14 +42,22 @@ class Session:
         Bounds how many commands its node begins at once.
     end_watch
         Tells every call when the Sandbox can no longer be used.
+    process
+        Id of the process in which it began.
     """
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any]) -> None:
         self.cluster = cluster
         self.info = SandboxInfo(body)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew, with nothing under way: at first, and in a process that was forked."""
+        self.process = os.getpid()
         self.exec_limit = ExecLimit()
-        self.end_watch = EndWatch(self._why_ended, beside=Activity(cluster, lambda: self.info).run)
+        self.end_watch = EndWatch(self._why_ended, beside=Activity(self.cluster, lambda: self.info).run)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._over: SandboxError | None = None
 
     @property
     def name(self) -> str:
@@ -74,6 +83,7 @@ class Session:
 
     def check_usable(self) -> None:
         """Raise if the last known state does not allow a command."""
+        self._check_open()
         if not self.pod_name or self.info.phase != "Ready":
             raise self.info.trouble() or SandboxNotReady(
                 f"Sandbox {self.name!r} is {self.info.phase}: {self.info.message('Ready')}", phase=self.info.phase,
@@ -113,8 +123,9 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._forget)
 
-    async def close(self) -> None:
-        """Cancel the tasks that are kept."""
+    async def close(self, over: SandboxError) -> None:
+        """Cancel the tasks that are kept; every later call raises *over*."""
+        self._over = self._over or over
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,6 +140,7 @@ class Session:
         SandboxNotFound
             It is gone.
         """
+        self._check_open()
         found = await self.cluster.get(SANDBOXES, self.namespace, self.name)
         if found["metadata"]["uid"] != self.uid:
             raise SandboxNotFound(
@@ -139,6 +151,7 @@ class Session:
 
     async def change(self, spec: Mapping[str, Any]) -> None:
         """Merge *spec* into the Sandbox's own."""
+        self._check_open()
         body = {"metadata": {"uid": self.uid}, "spec": spec}
         self.info = SandboxInfo(await self.cluster.patch(SANDBOXES, self.namespace, self.name, body))
 
@@ -158,10 +171,14 @@ class Session:
                 phase=self.info.phase, sandbox=self.name, reason=self.info.reason("Stalled"),
             )  # fmt: skip
 
-    async def reaches(self, phase: str | None, timeout: float | None, notice: float | None = None) -> bool:
+    async def reaches(
+        self, phase: str | None, timeout: float | None, notice: float | None = None, *,
+        stops: Callable[[SandboxInfo], bool] | None = None,
+    ) -> bool:  # fmt: skip
         """Wait until the operator has seen the present spec and the Sandbox is in *phase* (None: any).
 
-        Returns False when the Sandbox will never be in that phase, or is not in time.
+        Returns False when the Sandbox will never be in that phase, is not in time, or when *stops* says so of
+        what is seen.
 
         Raises
         ------
@@ -170,6 +187,7 @@ class Session:
         SandboxDeleted
             It is gone.
         """
+        self._check_open()
         end = time.monotonic() + timeout if timeout is not None else None
         noticed = notice is None
         try:
@@ -189,7 +207,8 @@ class Session:
                     if current and phase in (None, self.info.phase):
                         return True
                     refused = current and phase in ("Paused", "Suspended") and self.info.stalled
-                    if (current and self.info.trouble() is not None) or refused:
+                    hopeless = self.info.trouble() is not None or (stops is not None and stops(self.info))
+                    if (current and hopeless) or refused:
                         return False
         except TimeoutError:
             if not noticed:
@@ -202,10 +221,15 @@ class Session:
 
     async def delete(self) -> bool:
         """Delete the Sandbox; False if it was gone already."""
+        if isinstance(self._over, SandboxDeleted):
+            return False
+        self._check_open()
         return await self.cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
 
     async def gone(self) -> None:
         """Return when nothing of the Sandbox is left."""
+        if self._over is not None:
+            return
         async with self.cluster.follow(SANDBOXES, self.namespace, self.name) as states:
             async for state in states:
                 if state is None or state["metadata"]["uid"] != self.uid:
@@ -227,6 +251,10 @@ class Session:
                     text = f"Sandbox {self.name!r} has another pod now" if now else f"Sandbox {self.name!r} has no pod"
                     return SandboxRestarted(text, sandbox=self.name, reason=self.info.reason("Ready"))
         return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+
+    def _check_open(self) -> None:
+        if self._over is not None:
+            raise self._over.with_traceback(None)
 
     def _pod_path(self) -> str:
         return PODS.path(self.namespace, self.pod_name)

@@ -1,0 +1,167 @@
+"""How a Sandbox comes to be Ready: which pool it is of, what is waited for, and when waiting is no use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from sandyard.api import names
+from sandyard.client.code import languages
+from sandyard.client.errors import (
+    InvalidArgument,
+    SandboxCreateError,
+    SandboxError,
+    SandboxNotFound,
+    SandboxNotReady,
+)
+from sandyard.client.info import SandboxInfo
+from sandyard.client.session.cluster import POOLS, SANDBOXES, Cluster
+from sandyard.client.session.session import Session
+
+__all__ = ["entered", "make", "pool_for", "wait_until_ready"]
+
+_log: Final = logging.getLogger("sandyard.client")
+# What takes longer is told.
+_PATIENCE_SECONDS: Final = 2.0
+# Reasons that end by themselves, when others go or a node comes.
+_PASSING: Final = ("Unschedulable", "QuotaExceeded", "MaxSandboxesReached")
+_POOL_NOT_FOUND: Final = "PoolNotFound"
+_MOST_NAMED: Final = 20
+
+
+async def make(cluster: Cluster, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the Sandbox; whoever is cancelled meanwhile leaves none behind."""
+    making = asyncio.create_task(cluster.create(SANDBOXES, namespace, body))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        with contextlib.suppress(SandboxError):
+            found = (await making)["metadata"]
+            await cluster.delete(SANDBOXES, namespace, found["name"], found["uid"])
+        raise
+
+
+async def wait_until_ready(
+    session: Session, *, timeout: float | None = None, notice: float | None = None, patient: bool = True
+) -> None:
+    """Return when the Sandbox is Ready.
+
+    Parameters
+    ----------
+    timeout
+        Seconds to wait; None: until it is Ready or will never be.
+    notice
+        Seconds within which the operator must have said something of it.
+    patient
+        False: a Sandbox that needs somebody's help raises at once.
+
+    Raises
+    ------
+    SandboxError
+        The error that says why it is not.
+    """
+    telling = asyncio.create_task(_tell(session))
+    try:
+        stops = None if patient else _needs_help
+        while not await session.reaches("Ready", timeout, notice, stops=stops):
+            if trouble := session.info.trouble():
+                raise trouble
+            if not patient and _needs_help(session.info):
+                if await _pool_is_there(session):
+                    # It was made a moment ago, and the operator will see it.
+                    stops = None
+                    continue
+                raise SandboxCreateError(
+                    await _why(session), sandbox=session.name, reason=session.info.reason("Stalled")
+                )
+            raise _not_ready(session, timeout)
+    finally:
+        telling.cancel()
+
+
+async def pool_for(cluster: Cluster, namespace: str, language: str) -> str:
+    """The pool for a language: the first by name that is Ready, or else the first."""
+    known = languages.of(language)
+    if known is None:
+        raise InvalidArgument(languages.unknown(language))
+    name = next(name for name, one in languages.LANGUAGES.items() if one is known)
+    found = await cluster.items(POOLS, namespace, {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"})
+    if not found:
+        raise SandboxNotFound(
+            f"no SandboxPool in namespace {namespace} carries the label {names.LABEL_LANGUAGE}={name}"
+        )
+
+    def rank(pool: dict[str, Any]) -> tuple[bool, str]:
+        info = SandboxInfo(pool)
+        return info.status("Ready") != "True", info.name
+
+    return min(rank(pool) for pool in found)[1]
+
+
+@contextlib.asynccontextmanager
+async def entered(cluster: Cluster | None, namespace: str | None) -> AsyncIterator[tuple[Cluster, bool]]:
+    """The given cluster, or one of the sandbox's own, which is closed again if something goes wrong."""
+    if cluster is not None:
+        yield cluster, False
+        return
+    opened = Cluster(namespace=namespace)
+    await opened.__aenter__()
+    try:
+        yield opened, True
+    except BaseException:
+        await opened.__aexit__()
+        raise
+
+
+def _needs_help(info: SandboxInfo) -> bool:
+    return info.phase in ("Pending", "Starting") and info.stalled and info.reason("Stalled") not in _PASSING
+
+
+def _not_ready(session: Session, timeout: float | None) -> SandboxNotReady:
+    info = session.info
+    return SandboxNotReady(
+        f"Sandbox {session.name!r} is not Ready within {timeout} s: {info.message('Ready')}",
+        phase=info.phase, sandbox=session.name, reason=info.reason("Ready"),
+    )  # fmt: skip
+
+
+async def _pools(session: Session) -> list[str] | None:
+    """Names of the namespace's pools; None for whoever may not list them."""
+    try:
+        found = await session.cluster.items(POOLS, session.namespace)
+    except SandboxError:
+        return None
+    return sorted(str(pool["metadata"]["name"]) for pool in found)
+
+
+async def _pool_is_there(session: Session) -> bool:
+    wanted = session.info["spec"].get("poolRef", {}).get("name")
+    return session.info.reason("Stalled") == _POOL_NOT_FOUND and wanted in (await _pools(session) or ())
+
+
+async def _why(session: Session) -> str:
+    info = session.info
+    reason = info.reason("Stalled")
+    text = f"Sandbox {session.name!r}: {reason}: {info.message('Stalled') or info.message('Ready')}"
+    pools = await _pools(session) if reason == _POOL_NOT_FOUND else None
+    if pools is None:
+        return text
+    named = ", ".join(pools[:_MOST_NAMED]) + (" and more" if len(pools) > _MOST_NAMED else "")
+    return f"{text}; {f'pools there are: {named}' if pools else 'there is no pool at all'}"
+
+
+async def _tell(session: Session) -> None:
+    """Log what is waited for, once it takes long, and each time that it is another thing."""
+    told = None
+    while True:
+        await asyncio.sleep(_PATIENCE_SECONDS)
+        info = session.info
+        text = (
+            f"{info.reason('Ready') or 'Pending'}: {info.message('Ready') or 'the operator has not looked at it yet'}"
+        )
+        if text != told:
+            _log.log(logging.WARNING if info.stalled else logging.INFO, "waiting for %s: %s", session.name, text)
+        told = text
