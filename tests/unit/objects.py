@@ -37,7 +37,7 @@ def pod(uid: str = "p1", **changes: Any) -> Pod:
     """A warm pod; *changes* replace parts of it.
 
     labels, annotations, finalizers, deletion, phase, ready, message (of the probe),
-    containers (statuses), conditions, reason, node
+    containers (statuses), conditions, reason, node, owners
     """
     labels = {
         names.LABEL_STATE: names.STATE_WARM,
@@ -46,6 +46,9 @@ def pod(uid: str = "p1", **changes: Any) -> Pod:
         names.LABEL_TEMPLATE_HASH: "hash",
         **changes.get("labels", {}),
     }
+    claimed, pool = labels.get(names.LABEL_SANDBOX_UID), labels.get(names.LABEL_POOL_UID)
+    owner = {"kind": names.SANDBOX_KIND, "name": "s", "uid": claimed} if claimed else {
+        "kind": names.POOL_KIND, "name": changes.get("pool", "pool"), "uid": pool}  # fmt: skip
     ready = changes.get("ready", True)
     message = changes.get("message", proof())
     conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": READY_AT}]
@@ -59,6 +62,7 @@ def pod(uid: str = "p1", **changes: Any) -> Pod:
             "creationTimestamp": changes.get("created", "2026-01-01T00:00:00Z"),
             "labels": {key: value for key, value in labels.items() if value is not None},
             "finalizers": changes.get("finalizers", []),
+            "ownerReferences": changes.get("owners", [owner] if claimed or pool else []),
             **({"deletionTimestamp": changes["deletion"]} if changes.get("deletion") else {}),
         },
         "spec": {"nodeName": changes.get("node", "node-1")},

@@ -150,7 +150,6 @@ class Process:
         for body in self.api.all("networkpolicies"):
             self._show_policy(Event("ADDED", "networkpolicies", body))
         self._run([self.operator.work.sweep.listing.take_in()])
-        self.operator.work.wake_all()
 
     def kill(self) -> None:
         """SIGKILL: what it was doing stops where it is, and nothing more is sent."""

@@ -13,6 +13,7 @@ __all__ = [
     "EndpointSlice",
     "Generic",
     "Metadata",
+    "OwnerReference",
     "Pod",
     "PodCondition",
     "PodStatus",

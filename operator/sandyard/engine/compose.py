@@ -125,7 +125,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     sandbox_writer = SandboxWriter(store, objects, queues.sandboxes)
     reporting = Reporting(store.sandboxes, recorder, metrics, clock)
     own_pods = OwnPods(store, pods, kubelet_resync, queues.sandboxes)
-    acquire = Acquire(store, claims, policies, starts, own_pods, queues.pools, clock)
+    acquire = Acquire(store, claims, policies, starts, own_pods, workspaces, queues.pools, clock)
     reuse = Reuse(store, pods, queues.pools, recorder, metrics, enabled=settings.scrubbing)
     networks = Networks(store, pods, policies, setup_network, recorder)
     teardown = Teardown(

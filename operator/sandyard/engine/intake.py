@@ -37,15 +37,27 @@ class Intake:
         """A Sandbox was added, modified or deleted. Only puts it on a queue."""
         if kind == "DELETED":
             self.sandbox_gone(body["metadata"]["uid"])
-            return
-        self.sandbox_found(records.sandbox(body))
+        else:
+            self.sandbox_shown(body)
 
     def pool_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A pool was added, modified or deleted. Only puts it on a queue."""
         if kind == "DELETED":
             self.pool_gone(body["metadata"]["uid"])
-            return
-        self.pool_found(records.pool(body, self._isolation.probe()))
+        else:
+            self.pool_shown(body)
+
+    def sandbox_shown(self, body: Mapping[str, Any]) -> None:
+        """A Sandbox is there, as an event or a list shows it; only what is news is read."""
+        known = self._store.sandboxes.get(body["metadata"]["uid"])
+        if known is None or known.record.version < int(body["metadata"]["resourceVersion"]):
+            self.sandbox_found(records.sandbox(body))
+
+    def pool_shown(self, body: Mapping[str, Any]) -> None:
+        """A pool is there, as an event or a list shows it; only what is news is read."""
+        known = self._store.pools.get(body["metadata"]["uid"])
+        if known is None or known.record.version < int(body["metadata"]["resourceVersion"]):
+            self.pool_found(records.pool(body, self._isolation.probe()))
 
     def sandbox_found(self, record: records.AnySandbox) -> None:
         """A Sandbox is there, in this version or a newer one."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from sandyard.engine.cluster.objects import Objects
 from sandyard.engine.intake import Intake
 from sandyard.engine.loops.clock import Clock
+from sandyard.engine.state.records import AnyPool, AnySandbox
 from sandyard.engine.state.store import Store
 from sandyard.kube import backoff, errors
 
@@ -16,6 +19,8 @@ __all__ = ["Listing"]
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+# Objects that are read before others have their turn: a few milliseconds.
+_AT_ONCE = 100
 
 
 class Listing:
@@ -48,21 +53,32 @@ class Listing:
 
     async def take_in(self) -> tuple[set[str], set[str]]:
         """Take in all Sandboxes and pools as they are; returns the UIDs of both."""
-        known_sandboxes = list(self._store.sandboxes)
-        known_pools = list(self._store.pools)
+        known_sandboxes = [entry.record for entry in self._store.sandboxes.values()]
+        known_pools = [entry.record for entry in self._store.pools.values()]
         pools = await self._objects.pools(self._namespaces)
         sandboxes = await self._objects.sandboxes(self._namespaces)
-        for pool in pools:
-            self._intake.pool_found(pool)
-        for sandbox in sandboxes:
-            self._intake.sandbox_found(sandbox)
-        living_sandboxes = {record.uid for record in sandboxes}
-        living_pools = {record.uid for record in pools}
+        living_pools = await self._read(pools, self._intake.pool_shown)
+        living_sandboxes = await self._read(sandboxes, self._intake.sandbox_shown)
         # Only what was known before the list was asked for can be missing from it.
-        for uid in known_sandboxes:
-            if uid not in living_sandboxes:
-                self._intake.sandbox_gone(uid)
-        for uid in known_pools:
-            if uid not in living_pools:
-                self._intake.pool_gone(uid)
+        for sandbox in known_sandboxes:
+            if sandbox.uid not in living_sandboxes and await self._is_gone(sandbox):
+                self._intake.sandbox_gone(sandbox.uid)
+        for pool in known_pools:
+            if pool.uid not in living_pools and await self._is_gone(pool):
+                self._intake.pool_gone(pool.uid)
         return living_sandboxes, living_pools
+
+    async def _read(self, bodies: Sequence[dict[str, Any]], shown: Callable[[dict[str, Any]], None]) -> set[str]:
+        """Hand on each object, and let others go first now and then; returns the UIDs."""
+        for number, body in enumerate(bodies):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
+            try:
+                shown(body)
+            except Exception:  # noqa: BLE001 - one odd object keeps nobody from the others
+                _log.exception("object left out", extra={"uid": body["metadata"]["uid"]})
+        return {body["metadata"]["uid"] for body in bodies}
+
+    async def _is_gone(self, record: AnySandbox | AnyPool) -> bool:
+        """Whether an object that a list does not show is gone: that may come from a server that lags behind."""
+        return record.uid not in self._store.departed and not await self._objects.is_there(record)

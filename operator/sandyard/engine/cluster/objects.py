@@ -34,15 +34,18 @@ class Objects:
         served = {resource["name"] for resource in found["resources"]} if found is not None else set()
         return {names.SANDBOXES, names.POOLS} <= served
 
-    async def sandboxes(self, namespaces: Sequence[str]) -> list[AnySandbox]:
-        """All Sandboxes in *namespaces*, or everywhere when that is empty."""
-        return [records.sandbox(body) for body in await self._writer.items(SANDBOXES, namespaces)]
+    async def sandboxes(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+        """All Sandboxes in *namespaces*, or everywhere when that is empty, as they were sent."""
+        return await self._writer.items(SANDBOXES, namespaces)
 
-    async def pools(self, namespaces: Sequence[str]) -> list[AnyPool]:
-        """All pools in *namespaces*, or everywhere when that is empty."""
-        bodies = await self._writer.items(POOLS, namespaces)
-        probe = self._isolation.probe()
-        return [records.pool(body, probe) for body in bodies]
+    async def pools(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+        """All pools in *namespaces*, or everywhere when that is empty, as they were sent."""
+        return await self._writer.items(POOLS, namespaces)
+
+    async def is_there(self, record: AnySandbox | AnyPool) -> bool:
+        """Whether the API server itself has that very object."""
+        found = await self._writer.read(_path(record))
+        return found is not None and found["metadata"]["uid"] == record.uid
 
     async def write_sandbox_status(self, sandbox: AnySandbox, status: Mapping[str, Any]) -> AnySandbox:
         """Write the whole status of *sandbox*; returns it as it is then."""

@@ -10,7 +10,19 @@ from sandyard.engine.cluster.resources import WORKSPACES
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.state.records import AnySandbox
 
-__all__ = ["Workspaces"]
+__all__ = ["Workspaces", "belongs", "made_with"]
+
+
+def belongs(workspace: Mapping[str, Any], sandbox: AnySandbox) -> bool:
+    """Whether *workspace* is that Sandbox's, by the UID in its label: a status may name any."""
+    labels = workspace["metadata"].get("labels") or {}
+    return bool(labels.get(names.LABEL_SANDBOX_UID) == sandbox.uid)
+
+
+def made_with(workspace: Mapping[str, Any], pod_uid: str | None) -> bool:
+    """Whether Kubernetes has made *workspace* with that very pod."""
+    owners = workspace["metadata"].get("ownerReferences") or ()
+    return pod_uid is not None and any(owner["uid"] == pod_uid for owner in owners)
 
 
 class Workspaces:

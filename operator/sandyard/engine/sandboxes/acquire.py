@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from sandyard.api import names
 from sandyard.api.reasons import Reason, Start
 from sandyard.engine.claims.claims import Claims
+from sandyard.engine.cluster import workspaces
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.starts import Starts, refusal
+from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.sandboxes.pods import OwnPods, cold_pod_name
@@ -28,14 +31,15 @@ class Acquire:
     """Finds or starts a pod for Sandboxes that have none."""
 
     def __init__(
-        self, store: Store, claims: Claims, policies: Policies, starts: Starts, own_pods: OwnPods, pools: Queue,
-        clock: Clock,
+        self, store: Store, claims: Claims, policies: Policies, starts: Starts, own_pods: OwnPods,
+        requests: Workspaces, pools: Queue, clock: Clock,
     ) -> None:  # fmt: skip
         self._store = store
         self._claims = claims
         self._policies = policies
         self._starts = starts
         self._own_pods = own_pods
+        self._workspaces = requests
         self._pools = pools
         self._clock = clock
 
@@ -134,6 +138,11 @@ class Acquire:
     async def _start(self, run: Run, sandbox: SandboxRecord, action: StartPod, pool: PoolRecord | None) -> bool:
         """Send the pod; says whether there is one now."""
         template = action.template
+        foreign = await self._foreign_workspace(sandbox)
+        if foreign:
+            refused = Refusal(Reason.POD_REFUSED, foreign, final=True)
+            run.learn(start_tried=True, start_refused=refused)
+            return False
         try:
             await self._starts.ensure_policies(sandbox.namespace, template)
         except errors.ApiError as error:
@@ -168,6 +177,17 @@ class Acquire:
         run.entry.start_refused = None
         run.learn(start_tried=True)
         return True
+
+    async def _foreign_workspace(self, sandbox: SandboxRecord) -> str:
+        """Why the workspace that its status names is not mounted; empty if it may be, or there is none."""
+        name = sandbox.status.workspace_claim
+        workspace = await self._workspaces.read(sandbox.namespace, name) if name else None
+        if workspace is None or workspaces.belongs(workspace, sandbox):
+            return ""
+        return (
+            f"status.workspaceClaim: PersistentVolumeClaim {name!r} is not this Sandbox's (label "
+            f"{names.LABEL_SANDBOX_UID}); somebody has changed the status: delete the Sandbox and make a new one"
+        )
 
     def _learn_refusal(self, run: Run, error: errors.ApiError) -> None:
         """What the API server has against the pod or its policies; what is wrong with the server itself is raised."""

@@ -11,6 +11,7 @@ import logging
 
 import msgspec
 
+from sandyard.engine.cluster import workspaces
 from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.sandboxes.write import SandboxWriter
@@ -24,8 +25,8 @@ _log = logging.getLogger(__name__)
 class Adoption:
     """Makes workspaces the Sandboxes' own."""
 
-    def __init__(self, workspaces: Workspaces, writer: SandboxWriter) -> None:
-        self._workspaces = workspaces
+    def __init__(self, requests: Workspaces, writer: SandboxWriter) -> None:
+        self._workspaces = requests
         self._writer = writer
 
     async def adopt(self, run: Run, action: AdoptWorkspace) -> None:
@@ -34,6 +35,10 @@ class Adoption:
         workspace = await self._workspaces.read(sandbox.namespace, name)
         if workspace is None or "deletionTimestamp" in workspace["metadata"]:
             _log.warning("the workspace is gone", extra={"sandbox": sandbox.name, "workspace": name})
+            run.learn(workspace_gone=True)
+            return
+        if not workspaces.belongs(workspace, sandbox) and not workspaces.made_with(workspace, sandbox.status.pod_uid):
+            _log.warning("not its pod's workspace", extra={"sandbox": sandbox.name, "workspace": name})
             run.learn(workspace_gone=True)
             return
         await self._workspaces.adopt(workspace, sandbox)

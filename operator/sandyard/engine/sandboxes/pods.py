@@ -68,18 +68,21 @@ class OwnPods:
         return await self._find(sandbox, pod_name) is not None
 
     async def delete_unseen(self, sandbox: AnySandbox) -> bool:
-        """Whether a pod of its own exists that the watch has not shown yet; it is deleted.
+        """Whether a pod of its own exists that the watch does not show; it is deleted.
 
-        A Sandbox that is deleted right after its cold start was sent would otherwise be let
-        go with a pod on the way. Claimed pods are always seen first: they were warm before.
+        A Sandbox that is deleted right after its cold start was sent would otherwise be let go
+        with a pod on the way, and one whose pod the watch has lost with a pod that runs. Claimed
+        pods that no status names yet are always seen first: they were warm before.
         """
-        if sandbox.status.pod_uid or _only_claims(sandbox):
+        name = sandbox.status.pod_name
+        if not name and _only_claims(sandbox):
             return False
-        name = cold_pod_name(sandbox)
+        name = name or cold_pod_name(sandbox)
         found = await self._find(sandbox, name)
         if found is None:
             return False
-        await self._pods.delete(sandbox.namespace, name, found["metadata"]["uid"])
+        if "deletionTimestamp" not in found["metadata"]:
+            await self._pods.delete(sandbox.namespace, name, found["metadata"]["uid"])
         return True
 
     async def _find(self, sandbox: AnySandbox, name: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 
 from sandyard.api import names
+from sandyard.engine.cluster import workspaces
 from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
@@ -24,6 +25,8 @@ __all__ = ["Teardown"]
 _DEFAULT_GRACE_SECONDS = 10.0
 # There is no watch on workspaces: few Sandboxes have one.
 _WORKSPACE_SECONDS = 0.5
+# The cluster has a pod that the watch does not show.
+_UNSEEN_SECONDS = 0.5
 # Others have changed the object meanwhile: the next attempt goes by what they made of it.
 _CONFLICT_SECONDS = 0.05
 
@@ -69,7 +72,7 @@ class Teardown:
     async def _release(self, run: Run) -> None:
         sandbox = run.sandbox
         if await self._own_pods.delete_unseen(sandbox):
-            self._queue.add_after(sandbox.uid, 0.2)
+            self._queue.add_after(sandbox.uid, _UNSEEN_SECONDS)
             return
         if not await self._workspace_gone(run):
             return
@@ -84,7 +87,7 @@ class Teardown:
         sandbox = run.sandbox
         name = sandbox.status.workspace_claim
         workspace = await self._workspaces.read(sandbox.namespace, name) if name else None
-        if workspace is None:
+        if workspace is None or not workspaces.belongs(workspace, sandbox):
             return True
         late = self._asked_seconds_ago(sandbox) > self._grace_seconds(sandbox) + teardown.STUCK_AFTER_SECONDS
         if "deletionTimestamp" not in workspace["metadata"]:

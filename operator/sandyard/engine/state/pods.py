@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sandyard.api import names
-from sandyard.api.objects import Pod
+from sandyard.api.objects import OwnerReference, Pod
 
-__all__ = ["PodEntry", "PodTable"]
+__all__ = ["PodEntry", "PodTable", "owned_by"]
 
 
 @dataclass(slots=True, eq=False)
@@ -77,10 +77,15 @@ class PodEntry:
     def owners(self) -> Iterator[str]:
         """UIDs of the Sandboxes that its label names and that it is set aside for."""
         labelled = self.pod.metadata.labels.get(names.LABEL_SANDBOX_UID)
-        if labelled:
+        if labelled and owned_by(self.pod, labelled):
             yield labelled
         if self.reserved_for is not None and self.reserved_for != labelled:
             yield self.reserved_for
+
+
+def owned_by(pod: Pod, uid: str) -> bool:
+    """Whether *pod* belongs to the object with that UID, and not only says so in a label."""
+    return any(owner.uid == uid for owner in pod.metadata.owner_references)
 
 
 class PodTable(dict[str, PodEntry]):
@@ -148,10 +153,10 @@ class PodTable(dict[str, PodEntry]):
             _discard(self._by_sandbox, owner, entry.uid)
 
 
-def _belongs(pod: Pod) -> tuple[str | None, str | None]:
-    """UIDs of its pool and its Sandbox, as its labels have them."""
-    labels = pod.metadata.labels
-    return labels.get(names.LABEL_POOL_UID), labels.get(names.LABEL_SANDBOX_UID)
+def _belongs(pod: Pod) -> tuple[str | None, str | None, list[OwnerReference]]:
+    """UIDs of its pool and its Sandbox, as its labels have them, and its owners."""
+    labels, owners = pod.metadata.labels, pod.metadata.owner_references
+    return labels.get(names.LABEL_POOL_UID), labels.get(names.LABEL_SANDBOX_UID), owners
 
 
 def _discard(index: dict[str, dict[str, PodEntry]], key: str, uid: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
-from sandyard.engine.state.pods import PodEntry
+from sandyard.engine.state.pods import PodEntry, owned_by
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.census import Census, PoolPod
@@ -22,6 +22,11 @@ _ALIVE = (PodState.WARM, PodState.PROVEN, PodState.CLAIMED)
 
 class PoolPods:
     """What a pool knows of its pods, for one template.
+
+    Parameters
+    ----------
+    owner
+        Namespace and UID of the pool: what only carries its label is none of its pods. None: believe labels.
 
     Attributes
     ----------
@@ -43,9 +48,12 @@ class PoolPods:
         Starting pods of the present template that make no progress, and why.
     """
 
-    def __init__(self, template_hash: str = "", egress: str = names.EGRESS_NONE) -> None:
+    def __init__(
+        self, template_hash: str = "", egress: str = names.EGRESS_NONE, owner: tuple[str, str] | None = None
+    ) -> None:
         self.template_hash = template_hash
         self.egress = egress
+        self._owner = owner
         self.census = Census()
         self.warm = Ordered()
         self.ready = Ordered()
@@ -77,6 +85,8 @@ class PoolPods:
         """A pod is there, as the watch shows it."""
         pod, uid = entry.pod, entry.uid
         self.drop(uid)
+        if not self._is_ours(pod):
+            return
         self._news[uid] = None
         state = observe.classify(pod, self.egress)
         current = pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == self.template_hash
@@ -133,6 +143,16 @@ class PoolPods:
             self.closed[uid] = None
         else:
             self.closed.pop(uid, None)
+
+    def _is_ours(self, pod: Pod) -> bool:
+        if self._owner is None:
+            return True
+        namespace, uid = self._owner
+        if pod.metadata.namespace != namespace:
+            return False
+        # A claimed pod belongs to its Sandbox.
+        claimed = names.LABEL_SANDBOX_UID in pod.metadata.labels
+        return claimed or owned_by(pod, uid)
 
     def take_news(self) -> list[str]:
         """UIDs of pods that have changed since this was last asked."""

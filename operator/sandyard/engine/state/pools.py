@@ -160,9 +160,10 @@ class PoolTable(dict[str, PoolEntry]):
 
 
 def _sorted(pool: AnyPool, pods: PodTable) -> PoolPods:
-    made = (
-        PoolPods(pool.template_hash, pool.spec.template.network.egress) if isinstance(pool, PoolRecord) else PoolPods()
-    )
+    owner = (pool.namespace, pool.uid)
+    made = PoolPods(owner=owner)
+    if isinstance(pool, PoolRecord):
+        made = PoolPods(pool.template_hash, pool.spec.template.network.egress, owner)
     for entry in pods.of_pool(pool.uid):
         made.put(entry)
     return made

@@ -11,6 +11,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
+from sandyard.engine.state.departed import Departed
 from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pods import PodEntry, PodTable
 from sandyard.engine.state.pools import PoolEntry, PoolTable
@@ -38,11 +39,14 @@ class Store:
         self.pools = PoolTable()
         self.pods = PodTable()
         self.namespaces = Namespaces()
+        self.departed = Departed()
 
     # Sandboxes
 
     def put_sandbox(self, record: AnySandbox) -> bool:
-        """Take in *record* unless a newer version is known; says whether it was taken."""
+        """Take in *record* unless a newer version is known, or it is gone; says whether it was taken."""
+        if record.uid in self.departed:
+            return False
         taken = self.sandboxes.put(record, self._clock.monotonic())
         if taken:
             self._count_sandbox(record)
@@ -57,6 +61,7 @@ class Store:
 
     def remove_sandbox(self, uid: str) -> SandboxEntry | None:
         """Forget a Sandbox that is gone."""
+        self.departed.add(uid, self._clock.monotonic())
         self.namespaces.drop(uid)
         return self.sandboxes.drop(uid)
 
@@ -98,7 +103,9 @@ class Store:
     # Pools
 
     def put_pool(self, record: AnyPool) -> bool:
-        """Take in *record* unless a newer version is known; says whether it was taken."""
+        """Take in *record* unless a newer version is known, or it is gone; says whether it was taken."""
+        if record.uid in self.departed:
+            return False
         known = self.pools.get(record.uid)
         if known is not None and known.record.version >= record.version:
             return False
@@ -121,6 +128,7 @@ class Store:
 
     def remove_pool(self, uid: str) -> PoolEntry | None:
         """Forget a pool that is gone."""
+        self.departed.add(uid, self._clock.monotonic())
         self.namespaces.drop(uid)
         entry = self.pools.drop(uid)
         if entry is not None:
