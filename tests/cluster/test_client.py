@@ -56,7 +56,8 @@ async def test_codes_streams_and_folders(sandbox: AsyncSandbox) -> None:
     assert (await run(["pwd"], cwd="/usr")).stdout == b"/usr\n"
     assert (await run(["printf", "%s|", "a b", "$HOME", "'", "\n"])).stdout == b"a b|$HOME|'|\n|"
     assert (await run(["no-such-program"])).exit_code == 127
-    assert (await run("true", cwd="/no/such")).exit_code == 125
+    with pytest.raises(errors.SandboxFileNotFound, match="cwd: the sandbox has no folder '/no/such'"):
+        await run("true", cwd="/no/such")
     # Standard input ends; a command that reads none does not mind.
     assert (await run("cat", stdin=b"")).stdout == b""
     assert (await run("true", stdin=b"x" * 10**6)).exit_code == 0

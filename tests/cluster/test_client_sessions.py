@@ -89,7 +89,7 @@ async def test_ends_of_background_commands(sandbox: AsyncSandbox) -> None:
     await child.kill()
     left = [process.command for process in await sandbox.commands.processes()]
     assert not [command for command in left if command.startswith(("sleep 300", "yes"))]
-    with pytest.raises(errors.ExecTransportError, match="/no/such"):
+    with pytest.raises(errors.SandboxFileNotFound, match="/no/such"):
         await start("true", cwd="/no/such")
     assert (await (await start(["no-such-program"])).wait(timeout=20)).exit_code == 127
     words = await start(["sh", "-c", 'echo "$1|$A"', "x", "a b'c"], env={"A": "d\ne"}, cwd="/usr")

@@ -43,6 +43,7 @@ class LocalPod:
         self.asked: list[tuple[str, str, Any]] = []
         self.pools: list[str] = []
         self.deleted = False
+        self.forbidden = False
         self.loop: asyncio.AbstractEventLoop | None = None
         self._watching: list[asyncio.Queue[dict[str, Any]]] = []
         self.application = web.Application()
@@ -112,6 +113,8 @@ class LocalPod:
 
     async def _exec(self, request: web.Request) -> web.WebSocketResponse:
         self.execs += 1
+        if self.forbidden:
+            return web.json_response({"reason": "Forbidden", "message": "no"}, status=403)  # type: ignore[return-value]
         socket = web.WebSocketResponse(protocols=(remotecommand.V5,), max_msg_size=0)
         await socket.prepare(request)
         process = await asyncio.create_subprocess_exec(
@@ -188,10 +191,11 @@ async def _pump(stream: asyncio.StreamReader, socket: web.WebSocketResponse, cha
 
 
 async def _feed(socket: web.WebSocketResponse, stdin: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        async for message in socket:
-            if message.type is not WSMsgType.BINARY:
-                continue
+    """What the client sends, until it goes; a process that reads no more does not end it."""
+    async for message in socket:
+        if message.type is not WSMsgType.BINARY:
+            continue
+        with contextlib.suppress(ConnectionError):
             if message.data[0] == remotecommand.STDIN:
                 stdin.write(message.data[1:])
                 await stdin.drain()

@@ -181,3 +181,56 @@ async def test_a_program_gives_its_value_and_its_outcome(sandbox: AsyncSandbox) 
     assert (done.outcome, done.exit_code) == ("program_error", 4)
     done = await sandbox.run_code("while True: pass", timeout=1)
     assert (done.outcome, done.limit) == ("resource_limit_exceeded", "time")
+
+
+@pytest.mark.parametrize(
+    ("cwd", "kind", "told"),
+    [("/no/such", errors.SandboxFileNotFound, "cwd: the sandbox has no folder '/no/such'"),
+     ("/etc/passwd", errors.InvalidArgument, "cwd: '/etc/passwd' is no folder"),
+     ("-", errors.SandboxFileNotFound, "cwd: the sandbox has no folder '-'")],
+)  # fmt: skip
+async def test_a_folder_that_is_wrong_raises(
+    sandbox: AsyncSandbox, cwd: str, kind: type[errors.SandboxError], told: str
+) -> None:
+    for call in (sandbox.commands.run("true", cwd=cwd), sandbox.commands.start("true", cwd=cwd)):
+        with pytest.raises(kind) as caught:
+            await call  # type: ignore[misc]
+        assert str(caught.value) == told
+    with pytest.raises(errors.SandboxFileNotFound, match=f"cwd: the sandbox has no folder '{cwd}'"):
+        await sandbox.shell(cwd=cwd)
+
+
+async def test_no_message_names_a_script_of_ours(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    calls = [
+        lambda: sandbox.commands.run(["no-such-program"], check=True),
+        lambda: sandbox.files.read(f"{tmp_path}/x"),
+        lambda: sandbox.files.list(f"{tmp_path}/x"),
+        lambda: sandbox.files.append(f"{tmp_path}/x/y", b"z"),
+        lambda: sandbox.files.read_lines(f"{tmp_path}/x"),
+        lambda: sandbox.files.write("/proc/x/y", b"z"),
+        lambda: sandbox.files.rename(f"{tmp_path}/x", f"{tmp_path}/y"),
+        lambda: sandbox.files.grep("x", f"{tmp_path}/x"),
+        lambda: sandbox.commands.kill(2**22 + 1),
+    ]
+    for number, call in enumerate(calls):
+        with pytest.raises(errors.SandboxError) as caught:
+            await call()  # type: ignore[no-untyped-call]
+        named = "no-such-program" if number == 0 else "4194305" if number == len(calls) - 1 else "/x"
+        assert "sandyard-" not in str(caught.value)
+        assert named in str(caught.value)
+
+
+async def test_a_variable_that_no_shell_can_set_is_refused(inside: tuple[LocalPod, AsyncSandbox]) -> None:
+    pod, sandbox = inside
+    for name in ("a.b", "a-b", "", "1a", "a b", "BASH_FUNC_x%%"):
+        with pytest.raises(errors.InvalidArgument, match="env: "):
+            await sandbox.commands.run("true", env={name: "1"})
+    assert pod.execs == 0
+
+
+async def test_a_right_that_is_missing_is_named(inside: tuple[LocalPod, AsyncSandbox]) -> None:
+    pod, sandbox = inside
+    pod.forbidden = True
+    for call in (sandbox.commands.run("true"), sandbox.files.read("x"), sandbox.shell()):
+        with pytest.raises(errors.Unauthorized, match="create on pods/exec"):
+            await call  # type: ignore[misc]

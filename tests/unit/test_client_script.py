@@ -162,12 +162,54 @@ def test_the_watch_goes_with_its_command(shell: str) -> None:
     assert run(shell, "true", watch=20).seconds < 5
 
 
+@pytest.mark.parametrize(
+    ("folder", "letter"), [("/no/such", "n"), ("/etc/passwd", "d"), ("-", "n"), ("/dev/null/x", "n")]
+)
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_folder_that_is_not_there_is_told(shell: str) -> None:
-    request = script.run(ID, "true", folder="/no/such", env={}, watch_seconds=0)
+def test_a_folder_that_is_not_there_is_told_by_a_letter(shell: str, folder: str, letter: str) -> None:
+    request = script.run(ID, "true", folder=folder, env={}, watch_seconds=0)
     done = subprocess.run([*shell.split(), *request.words[1:]], input=request.preface, capture_output=True, check=False)
-    assert done.returncode == 125
-    assert b"/no/such" in done.stderr
+    tail = Tail(request.mark, 1000)
+    assert tail.feed(done.stdout) == b""
+    assert (done.returncode, tail.refused, tail.exit_code, done.stderr) == (125, letter, 125, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["no-such-program", "x"], 127, b"no-such-program: command not found\n"),
+        (["/no/such"], 127, b"/no/such: no such file\n"),
+        (["/etc/passwd"], 126, b"/etc/passwd: permission denied\n"),
+        (["/etc"], 126, b"/etc: permission denied\n"),
+        ([""], 127, b": command not found\n"),
+        (["sandyard-run"], 127, b"sandyard-run: command not found\n"),
+    ],
+)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_cannot_be_run_is_named_and_our_script_is_not(
+    shell: str, words: list[str], code: int, told: bytes
+) -> None:
+    done = run(shell, words)
+    assert (done.code, done.out, done.err) == (code, b"", told)
+
+
+@pytest.mark.parametrize("name", ["watch", "end", "tagged", "tenths"])
+def test_a_program_may_have_any_name(name: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / name).write_text("#!/bin/sh\necho ran\n")
+    (tmp_path / name).chmod(0o755)
+    assert run(SHELLS[0], [name], env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, watch=5).out == b"ran\n"
+
+
+@pytest.mark.parametrize("folder", ["-", "--", "-p", "- x", "sub"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_folder_may_have_any_name(shell: str, folder: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / folder).mkdir()
+    request = script.run(ID, ["pwd"], folder=folder, env={"CDPATH": "/:/tmp"}, watch_seconds=0)
+    done = subprocess.run(
+        [*shell.split(), *request.words[1:]], input=request.preface, capture_output=True, check=True, cwd=tmp_path
+    )
+    tail = Tail(request.mark, 1000)
+    assert tail.feed(done.stdout) == f"{tmp_path}/{folder}\n".encode()
 
 
 @given(data=st.binary(max_size=200), cuts=st.lists(st.integers(1, 60), max_size=40), code=st.integers(0, 255))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ __all__ = [
     "Unavailable",
 ]
 
+# How a shell begins what it says: with its name, and the line of the script.
+_SCRIPTS = re.compile(r"\bsandyard-[a-z]+: (line )?([0-9]+: )?")
+
 
 class SandboxError(Exception):
     """The root of the tree.
@@ -68,8 +72,8 @@ class SandboxError(Exception):
 
 
 def _harmless(message: str) -> str:
-    """*message* without control characters, but for the ends of its lines."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in message)
+    """*message* without control characters but for the ends of its lines, and without the names of our scripts."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in _SCRIPTS.sub("", message))
 
 
 class InvalidArgument(SandboxError, ValueError):

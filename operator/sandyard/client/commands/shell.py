@@ -15,6 +15,7 @@ from sandyard.client.errors import (
     ExecTransportError,
     InvalidArgument,
     SandboxError,
+    SandboxFileNotFound,
     ShellClosed,
     checked,
 )
@@ -24,7 +25,6 @@ from sandyard.client.exec.command import Output, hand_over
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
-from sandyard.client.session.cluster import explain
 from sandyard.client.session.exec_limit import Turn
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
@@ -34,6 +34,8 @@ __all__ = ["Shell"]
 _GRACE_SECONDS = 2
 # Ends the id that the processes of a shell carry; that of the shell itself is without it.
 _CHILD = "-child"
+# As of shell.sh.
+_NO_FOLDER = 125
 # After its children are gone, how long the shell has to say so.
 _ANSWER_SECONDS = 3.0
 
@@ -153,7 +155,7 @@ class Shell:
     async def _open(self) -> None:
         self._session.check_usable()
         self._id = script.new_id()
-        words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, self._cwd,
+        words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, script.place(self._cwd),
                  *script.variables(self._env)]  # fmt: skip
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         turn = await self._session.exec_limit.turn()
@@ -168,7 +170,7 @@ class Shell:
         if not opened.done():
             failure = self._reading.exception()
             raise (
-                explain(failure, self._session.name)
+                self._session.explain_exec(failure)
                 if isinstance(failure, (errors.ApiError, errors.TransportError))
                 else ShellClosed("the shell did not start", sandbox=self._session.name)
             )
@@ -177,7 +179,10 @@ class Shell:
         assert self._process is not None
         await self._process.write(begin.encode())
         if not self._turn.locked():
-            await self.run("true", timeout=self._session.cluster.request_timeout)
+            begun = await self.run("true", timeout=self._session.cluster.request_timeout)
+            if self.closed and begun.exit_code == _NO_FOLDER:
+                text = f"cwd: the sandbox has no folder {self._cwd!r}, or its user may not enter it"
+                raise SandboxFileNotFound(text, sandbox=self._session.name)
 
     async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> remotecommand.Exit:
         asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)

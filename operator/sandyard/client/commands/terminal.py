@@ -12,7 +12,6 @@ from sandyard.client.errors import ExecTransportError, SandboxError
 from sandyard.client.exec import script
 from sandyard.client.exec.call import LOST_REASON_SECONDS, SETTLE_SECONDS
 from sandyard.client.exec.termination import terminate
-from sandyard.client.session.cluster import explain
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
 
@@ -33,7 +32,7 @@ class Terminal:
         self._session = session
         self._size = size
         self._id = script.new_id()
-        self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, cwd,
+        self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, script.place(cwd),
                        *script.variables(env), "--", *command]  # fmt: skip
         self._stack = contextlib.AsyncExitStack()
         self._process: remotecommand.Exec | None = None
@@ -50,7 +49,7 @@ class Terminal:
             self._process = await self._stack.enter_async_context(self._session.open_interactive(self._words, tty=True))
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:
-            raise explain(error, self._session.name) from error
+            raise self._session.explain_exec(error) from error
         return self
 
     async def __aexit__(

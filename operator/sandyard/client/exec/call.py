@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from typing import Final
 
-from sandyard.client.errors import ExecTransportError, SandboxEnded, SandboxError, SandboxNotFound
+from sandyard.client.errors import ExecTransportError, SandboxEnded, SandboxError
 from sandyard.client.exec.command import Command, Sinks, hand_over
 from sandyard.client.exec.script import Request
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
-from sandyard.client.session.cluster import explain
 from sandyard.client.session.exec_limit import Turn
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
@@ -173,9 +172,7 @@ class Call:
         if failure is None:
             return
         if isinstance(failure, errors.ApiError):
-            self.error = explain(failure, self._session.name)
-            if isinstance(self.error, SandboxNotFound):
-                self.error = SandboxNotFound(f"the pod of Sandbox {self._session.name!r} is gone")
+            self.error = self._session.explain_exec(failure)
         else:
             self.error = ExecTransportError(str(failure), started=self._connected, sandbox=self._session.name)
 

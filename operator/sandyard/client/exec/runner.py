@@ -13,6 +13,9 @@ from sandyard.client.errors import (
     ExecTransportError,
     InvalidArgument,
     OutputLimitExceeded,
+    PermissionDenied,
+    SandboxError,
+    SandboxFileNotFound,
 )
 from sandyard.client.exec import script
 from sandyard.client.exec.call import Call
@@ -23,6 +26,13 @@ from sandyard.kube import remotecommand
 from sandyard.kube.backoff import pause_seconds
 
 __all__ = ["check", "run"]
+
+# By the letter that run.sh says.
+_REFUSED: Final[dict[str, type[SandboxError]]] = {
+    "n": SandboxFileNotFound, "d": InvalidArgument, "p": PermissionDenied,
+}  # fmt: skip
+_REFUSALS: Final = {"n": "the sandbox has no folder {!r}", "d": "{!r} is no folder",
+                    "p": "the sandbox's user may not enter {!r}"}  # fmt: skip
 
 # Beyond the client's own limit: the watch inside is for clients that are gone by then.
 _WATCH_SLACK_SECONDS: Final = 7
@@ -50,6 +60,8 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
         The sandbox ended before the command did.
     ExecTransportError
         The stream broke off; ``error.started`` says whether the command may have run.
+    SandboxFileNotFound, PermissionDenied, InvalidArgument
+        The folder to run in is not there, may not be entered, or is none.
     """
     check(session, command)
     sinks = sinks or Sinks()
@@ -88,6 +100,8 @@ def _outcome(session: Session, command: Command, call: Call, seconds: float) -> 
     if call.error is not None:
         # Every call on the sandbox raises the same one.
         raise call.error.with_traceback(None)
+    if out.refused:
+        raise _REFUSED[out.refused](f"cwd: {_REFUSALS[out.refused].format(command.cwd)}", sandbox=name)
     if call.overflowed:
         text = f"more than {command.output_limit} bytes of output; the command was ended"
         raise OutputLimitExceeded(text, result, sandbox=name)

@@ -25,12 +25,13 @@ from typing import Final
 
 from sandyard.client.errors import InvalidArgument
 
-__all__ = ["Request", "is_id", "kill", "new_id", "run", "text", "variables", "words_of"]
+__all__ = ["Request", "is_id", "kill", "new_id", "place", "run", "text", "variables", "words_of"]
 
 # Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
 _LONGEST_ARGUMENTS: Final = 5000
 # Linux takes no single argument from this length on (MAX_ARG_STRLEN).
 _LONGEST_WORD: Final = 128 * 1024 - 1
+_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 # Reads just so many bytes of its input, which the rest of it must not lose any of.
 _BOOT: Final = 'eval "$(dd bs=1 count=$1 2>/dev/null)"'
 
@@ -62,6 +63,11 @@ def variables(env: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in env.items()]
 
 
+def place(folder: str) -> str:
+    """The folder as ``cd`` takes it: neither an option of it, nor looked for elsewhere (CDPATH)."""
+    return folder if folder.startswith("/") else f"./{folder}"
+
+
 def new_id() -> str:
     """An id that no output contains by chance."""
     return secrets.token_hex(16)
@@ -83,10 +89,13 @@ def run(
     Raises
     ------
     InvalidArgument
-        A word is longer than Linux takes.
+        A word is longer than Linux takes, or a variable's name is none.
     """
     words, assigned = words_of(command), variables(env)
-    for word in (*words, *assigned):
+    for name in env:
+        if not _NAME.fullmatch(name):
+            raise InvalidArgument(f"env: {name!r} is no name of a variable that a shell can set: letters, digits and _")
+    for word in (*words, *assigned, folder):
         if "\0" in word:
             raise InvalidArgument("a command and its environment hold no NUL bytes")
         if len(_bytes(word)) > _LONGEST_WORD:
@@ -96,14 +105,14 @@ def run(
             )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
     code = text("functions", "run") if watch_seconds else text("run")
-    request = _request(code, [exec_id, str(watch_seconds), folder, length, *assigned, "--", *words])
+    request = _request(code, [exec_id, str(watch_seconds), place(folder), length, *assigned, "--", *words])
     mark = new_id()
     return dataclasses.replace(request, preface=request.preface + f"{mark}\n".encode(), mark=mark)
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:
     """The arguments of an exec that ends every process of a command."""
-    code = text("functions") + '\nend "$@"'
+    code = text("functions") + '\nsandyard_end "$@"'
     return ["/bin/sh", "-c", code, "sandyard", exec_id, signal, str(grace_seconds)]
 
 

@@ -6,6 +6,8 @@ import re
 
 __all__ = ["Tail"]
 
+_NOT_RUN = 125
+
 
 class Tail:
     """One stream of output: keeps its beginning and its end, and finds the marks at both.
@@ -25,13 +27,15 @@ class Tail:
         Bytes of output, and those of them that are not kept.
     exit_code
         0-255, from the last mark, when it has come.
+    refused
+        The letter by which the script has told that nothing was run; empty otherwise.
     """
 
     def __init__(self, word: str, limit: int) -> None:
         self._start = b"\x00" + word.encode() + b":"
-        self._mark = re.compile(re.escape(self._start) + rb"(\+|[0-9]{1,3})\x00")
+        self._mark = re.compile(re.escape(self._start) + rb"(\+|[ndp]|[0-9]{1,3})\x00")
         # What may yet become a mark.
-        self._open = re.compile(re.escape(self._start) + rb"(\+|[0-9]{0,3})")
+        self._open = re.compile(re.escape(self._start) + rb"(\+|[ndp]|[0-9]{0,3})")
         self._half = max(1, limit // 2)
         self._head = bytearray()
         self._end = bytearray()
@@ -40,6 +44,7 @@ class Tail:
         self.omitted = 0
         self.begun = False
         self.exit_code: int | None = None
+        self.refused = ""
 
     @property
     def ended(self) -> bool:
@@ -56,7 +61,10 @@ class Tail:
         for mark in self._mark.finditer(data):
             if mark[1] == b"+" and not self.begun:
                 self.begun = True
-            elif mark[1] != b"+" and int(mark[1]) <= 255:
+            elif mark[1].isalpha() and not self.begun:
+                self.refused, self.exit_code = mark[1].decode(), _NOT_RUN
+                return self._keep(data[place : mark.start()])
+            elif mark[1].isdigit() and int(mark[1]) <= 255:
                 self.exit_code = int(mark[1])
                 return self._keep(b"".join([*certain, data[place : mark.start()]]))
             else:

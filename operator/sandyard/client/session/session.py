@@ -18,10 +18,11 @@ from sandyard.client.errors import (
     SandboxNotFound,
     SandboxNotReady,
     SandboxRestarted,
+    Unauthorized,
 )
 from sandyard.client.info import SandboxInfo
 from sandyard.client.session.activity import Activity
-from sandyard.client.session.cluster import PODS, SANDBOXES, Cluster
+from sandyard.client.session.cluster import PODS, SANDBOXES, Cluster, explain
 from sandyard.client.session.end_watch import EndWatch
 from sandyard.client.session.exec_limit import ExecLimit
 from sandyard.kube import errors, remotecommand
@@ -89,6 +90,18 @@ class Session:
                 f"Sandbox {self.name!r} is {self.info.phase}: {self.info.message('Ready')}", phase=self.info.phase,
                 sandbox=self.name, reason=self.info.reason("Ready"),
             )  # fmt: skip
+
+    def explain_exec(self, error: errors.ApiError | errors.TransportError) -> SandboxError:
+        """The client's error for an exec that could not be begun; which right is missing is not in the answer."""
+        if isinstance(error, errors.ApiError) and error.status == 403:
+            return Unauthorized(
+                f"you may not run anything in Sandbox {self.name!r}: it needs the rights get and create on pods/exec, "
+                f"and create on sandboxes/exec ({names.GROUP}), in namespace {self.namespace} [{error.message}]",
+                sandbox=self.name, reason=error.reason,
+            )  # fmt: skip
+        if isinstance(error, errors.ApiError) and error.status == 404:
+            return SandboxNotFound(f"the pod of Sandbox {self.name!r} is gone", sandbox=self.name)
+        return explain(error, self.name)
 
     def open_exec(self, words: Sequence[str], *, tty: bool = False) -> AbstractAsyncContextManager[remotecommand.Exec]:
         """An exec in its container, by the protocol that the server speaks."""

@@ -40,7 +40,7 @@ supervise() {
   echo $c >"$d/pid"
   echo $c >"$d/ready"
   w=
-  [ "$t" = 0 ] || { watch "$i" "$t" "$d/timed_out" & w=$!; }
+  [ "$t" = 0 ] || { sandyard_watch "$i" "$t" "$d/timed_out" & w=$!; }
   { wait $c; } 2>/dev/null
   r=$?
   [ -z "$w" ] || kill -s USR1 $w
