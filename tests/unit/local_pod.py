@@ -44,6 +44,9 @@ class LocalPod:
         self.pools: list[str] = []
         self.deleted = False
         self.forbidden = False
+        # Who runs what is run, and where; None: as the tests themselves.
+        self.user: int | None = None
+        self.folder: pathlib.Path | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self._watching: list[asyncio.Queue[dict[str, Any]]] = []
         self.application = web.Application()
@@ -119,7 +122,7 @@ class LocalPod:
         await socket.prepare(request)
         process = await asyncio.create_subprocess_exec(
             *request.query.getall("command"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, start_new_session=True,
+            stderr=asyncio.subprocess.PIPE, start_new_session=True, user=self.user, cwd=self.folder,
         )  # fmt: skip
         assert process.stdin and process.stdout and process.stderr
         feeding = asyncio.create_task(_feed(socket, process.stdin))

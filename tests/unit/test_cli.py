@@ -203,3 +203,24 @@ def test_what_is_waited_for_is_told(tmp_path: pathlib.Path, monkeypatch: pytest.
             pod.turn_ready()
             out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "s\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "told"),
+    [
+        ("exec -i s -- cat", "<&-", 2, "standard input is closed"),
+        ("exec -t s -- cat", "<&-", 2, "standard input is closed"),
+        ("write s f", "<&-", 2, "standard input is closed"),
+        ("exec -i s -- cat", "0>/dev/null", 1, "standard input cannot be read: Bad file descriptor"),
+        ("write s f", "0>/dev/null", 1, "standard input cannot be read: Bad file descriptor"),
+        ("exec s -- cat", "<&-", 0, ""),
+    ],
+)
+def test_input_that_cannot_be_read_is_told_at_once(
+    words: str, stdin: str, code: int, told: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path, monkeypatch):
+        done = subprocess.run(["sh", "-c", f"exec {sys.executable} -m sandyard.cli.main {words} {stdin}"],
+                              capture_output=True, text=True, timeout=30, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1 if told else 0), done.stderr
+    assert told in done.stderr

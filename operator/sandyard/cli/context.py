@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -17,7 +18,7 @@ from sandyard.client import AsyncSandbox, Cluster, errors
 from sandyard.client.session.cluster import explain
 from sandyard.kube import errors as kube_errors
 
-__all__ = ["Context", "Ended", "err", "note", "out", "waiting"]
+__all__ = ["Context", "Ended", "err", "note", "out", "read_stdin", "stdin_descriptor", "waiting"]
 
 T = TypeVar("T")
 # As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
@@ -115,6 +116,23 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print it."""
         note(record.getMessage())
+
+
+def stdin_descriptor() -> int:
+    """Standard input; one that is closed ends the program."""
+    # Another file may have its number by now.
+    if sys.stdin is None:
+        raise Ended("standard input is closed; leave out -i, or redirect it from /dev/null", 2)
+    return sys.stdin.fileno()
+
+
+def read_stdin() -> bytes:
+    """All of standard input; one that cannot be read ends the program."""
+    with os.fdopen(stdin_descriptor(), "rb", closefd=False) as stream:
+        try:
+            return stream.read()
+        except OSError as error:
+            raise Ended(f"standard input cannot be read: {error.strerror}") from error
 
 
 def out(data: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from sandyard.cli import tables, terminal
-from sandyard.cli.context import Context, err, note, out
+from sandyard.cli.context import Context, Ended, err, note, out, stdin_descriptor
 from sandyard.cli.options import making, output, pairs, wanted, words
 from sandyard.client import AsyncSandbox
 
@@ -28,23 +28,32 @@ _timeout = click.option(
 _PIECE = 64 * 1024
 
 
-async def _input() -> AsyncIterator[bytes]:
-    """Standard input, as it comes; a thread of its own waits for it, so that nothing else does."""
+def _input() -> AsyncIterator[bytes]:
+    """Standard input, as it comes."""
+    return _pieces(stdin_descriptor())
+
+
+async def _pieces(descriptor: int) -> AsyncIterator[bytes]:
+    """What a file holds; a thread of its own waits for it, so that nothing else does."""
     loop = asyncio.get_running_loop()
-    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+    pieces: asyncio.Queue[bytes | OSError] = asyncio.Queue()
     room = threading.Semaphore(16)
 
     def read() -> None:
+        piece: bytes | OSError = b"-"
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            while True:
+            while isinstance(piece, bytes) and piece:
                 room.acquire()
-                piece = os.read(sys.stdin.fileno(), _PIECE)
+                try:
+                    piece = os.read(descriptor, _PIECE)
+                except OSError as error:
+                    piece = error
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
-                if not piece:
-                    return
 
     threading.Thread(target=read, name="stdin", daemon=True).start()
     while piece := await pieces.get():
+        if isinstance(piece, OSError):
+            raise Ended(f"standard input cannot be read: {piece.strerror}")
         room.release()
         yield piece
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from sandyard.cli.context import Context, Ended, note, out
+from sandyard.cli.context import Context, Ended, note, out, read_stdin
 from sandyard.client import AsyncSandbox
 from sandyard.client.files.archive import Transferred
 
@@ -37,7 +37,8 @@ def cat(context: Context, name: str, path: str) -> None:
 @click.pass_obj
 def write(context: Context, name: str, path: str) -> None:
     """Write standard input to a file of a sandbox: whole, or not at all."""
-    context.use(name, lambda sandbox: sandbox.files.write(path, sys.stdin.buffer.read()))
+    content = read_stdin()
+    context.use(name, lambda sandbox: sandbox.files.write(path, content))
 
 
 @click.command()

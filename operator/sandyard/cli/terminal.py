@@ -7,12 +7,11 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import termios
 import tty
 from collections.abc import Iterator, Mapping, Sequence
 
-from sandyard.cli.context import Ended, out
+from sandyard.cli.context import Ended, out, stdin_descriptor
 from sandyard.client import AsyncSandbox
 
 __all__ = ["connect"]
@@ -32,7 +31,7 @@ def _raw(descriptor: int) -> Iterator[None]:
 
 async def connect(sandbox: AsyncSandbox, command: Sequence[str], cwd: str, env: Mapping[str, str]) -> int | None:
     """Run *command* on this terminal; gives its exit code."""
-    descriptor = sys.stdin.fileno()
+    descriptor = stdin_descriptor()
     if not os.isatty(descriptor):
         raise Ended("standard input is no terminal; leave out -t", 2)
     size = shutil.get_terminal_size()

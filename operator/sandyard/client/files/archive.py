@@ -9,6 +9,7 @@ they come.
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import pathlib
@@ -22,8 +23,8 @@ from sandyard.client import answers
 from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
 from sandyard.client.files.reading import LONGEST_NAME, Entry, read_plain, read_tar
 
-__all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "plain", "read_plain", "read_tar",
-           "unpack"]  # fmt: skip
+__all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "plain", "read_only", "read_plain",
+           "read_tar", "unpack"]  # fmt: skip
 
 _PIECE: Final = 256 * 1024
 # What a name is to blame for, and not the disk.
@@ -95,14 +96,20 @@ def unpack(
 
 
 def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
-    """Write the tree below *source* as a tar stream: plain files, folders and links, with their modes."""
-    done = Transferred()
+    """Write the tree below *source* as a tar stream: plain files, folders and links, with their modes.
+
+    A folder that its owner may not write to comes a second time at the end: until then it can be filled.
+    """
+    done, last = Transferred(), list[tarfile.TarInfo]()
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PIECE) as archive:
         for path, name, found in _members(source):
             member = tarfile.TarInfo(name)
             member.mode, member.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
             if stat.S_ISDIR(found.st_mode):
                 member.type = tarfile.DIRTYPE
+                if _locked(found):
+                    last.append(copy.copy(member))
+                    member.mode |= stat.S_IRWXU
                 archive.addfile(member)
             elif stat.S_ISLNK(found.st_mode):
                 member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
@@ -117,18 +124,33 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
                     progress(done.bytes)
             else:
                 done.skip(name, "neither file, folder nor link")
+        for member in reversed(last):
+            archive.addfile(member)
     return done
+
+
+def read_only(source: pathlib.Path) -> list[bytes]:
+    """Names of folders below *source* that their owner may not write to: one that is there must be opened first."""
+    folders = ((name, found) for _, name, found in _members(source) if stat.S_ISDIR(found.st_mode))
+    return [os.fsencode(name) for name, found in folders if _locked(found) and "\n" not in name]
+
+
+def _locked(found: os.stat_result) -> bool:
+    return found.st_mode & stat.S_IRWXU != stat.S_IRWXU
 
 
 def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
     """The same for an image without tar, as ``unpack.sh`` reads it; names with line feeds are left out."""
-    done = Transferred()
+    done, last = Transferred(), list[bytes]()
     for path, name, found in _members(source):
         mode = f"{stat.S_IMODE(found.st_mode):o}"
         if "\n" in name:
             done.skip(name, "a line feed in its name, and no tar in the image")
         elif stat.S_ISDIR(found.st_mode):
-            target.write(f"d {mode} 0\n".encode() + os.fsencode(name) + b"\n")
+            line = b" 0\n" + os.fsencode(name) + b"\n"
+            target.write(f"d {stat.S_IMODE(found.st_mode) | stat.S_IRWXU:o}".encode() + line)
+            if _locked(found):
+                last.append(f"d {mode}".encode() + line)
         elif stat.S_ISLNK(found.st_mode):
             target.write(b"l 777 0\n" + os.fsencode(name) + b"\n" + os.fsencode(os.readlink(path)) + b"\n")
         elif stat.S_ISREG(found.st_mode):
@@ -146,7 +168,7 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
                 progress(done.bytes)
         else:
             done.skip(name, "neither file, folder nor link")
-    target.write(b"end 0 0\n")
+    target.write(b"".join([*reversed(last), b"end 0 0\n"]))
     return done
 
 

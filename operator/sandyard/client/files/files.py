@@ -20,12 +20,14 @@ from sandyard.client.errors import BadAnswer, CommandFailed, InvalidArgument, Ou
 from sandyard.client.exec import script
 from sandyard.client.files import transfer
 from sandyard.client.files.archive import Limits, Progress, Transferred
-from sandyard.client.files.tools import READ_LIMIT, Tools
+from sandyard.client.files.tools import READ_LIMIT, Tools, undashed
 from sandyard.client.session.session import Session
 
 __all__ = ["FileInfo", "FileLines", "Files", "GrepResult", "Match"]
 
 _LONGEST_LINE: Final = 2000
+# Makes those above the second path.
+_FOLDERS: Final = 'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac'
 _EDIT_NOT_ONCE: Final = "the old text is in the file {count} times, not once; give more of it, or replace_all=True"
 
 
@@ -142,10 +144,15 @@ class Files:
             raise InvalidArgument(text, sandbox=self._session.name) from None
 
     async def write(self, path: str, data: bytes | str) -> None:
-        """Write the whole file and make the folders above it; if that fails, the old file stays as it was."""
+        """Write the whole file and make the folders above it; if that fails, the old file stays as it was.
+
+        A link stays, and what it names is written. Of several writers at once each writes all of it, and the
+        last one stays.
+        """
         content = data.encode() if isinstance(data, str) else data
         digest = hashlib.sha256(content).hexdigest()
-        await self._tools.run(script.text("write"), path, str(len(content)), digest[:16], digest, stdin=content)
+        tag = script.new_id()
+        await self._tools.run(script.text("write"), path, str(len(content)), tag, digest, stdin=content)
 
     async def read_lines(self, path: str, start: int = 1, end: int | None = None) -> FileLines:
         """Read lines *start* to *end*, both included and counted from 1; None: to the last line.
@@ -188,7 +195,9 @@ class Files:
             raise InvalidArgument("pattern: one line that is not empty")
         options = ("F" if fixed else "E") + ("i" if ignore_case else "")
         try:
-            printed = await self._tools.run(script.text("grep"), path, str(max_results + 1), options, pattern)
+            printed = await self._tools.run(
+                script.text("grep"), path, str(max_results + 1), options, pattern, locale="C.UTF-8"
+            )  # fmt: skip
         except CommandFailed as error:
             if error.result.exit_code != 3:
                 raise
@@ -210,7 +219,8 @@ class Files:
         """Copy a file, or a folder and all that is in it, out of the sandbox as *local*.
 
         Whatever the sandbox sends, nothing is written outside *local*, and no link out of *local* is made;
-        ``skipped`` of the result names what was left out. *on_progress* is called with the bytes so far.
+        ``skipped`` of the result names what was left out, and what changed or could not be read while it was copied.
+        Second names of a file (hard links) are made here too. *on_progress* is called with the bytes so far.
 
         Raises
         ------
@@ -273,11 +283,15 @@ class Files:
 
     async def rename(self, old: str, new: str) -> None:
         """Rename or move a file or folder; the folders above the new name are made."""
-        await self._tools.run('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec mv -f -- "$1" "$2"', old, new)
+        await self._tools.run(
+            'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec mv -f -- "$1" "$2"', old, undashed(new)
+        )
 
     async def copy(self, old: str, new: str) -> None:
         """Copy a file, or a folder and all that is in it."""
-        await self._tools.run('case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec cp -RP -- "$1" "$2"', old, new)
+        await self._tools.run(
+            'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec cp -RP -- "$1" "$2"', old, undashed(new)
+        )
 
 
 def _match(line: bytes) -> Match | None:

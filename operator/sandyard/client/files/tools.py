@@ -13,13 +13,13 @@ from sandyard.client.errors import (
     SandboxError,
     SandboxFileExists,
     SandboxFileNotFound,
-    checked,
 )
 from sandyard.client.exec import runner
 from sandyard.client.exec.command import Command, Input, Output, Sinks
+from sandyard.client.result import CommandResult
 from sandyard.client.session.session import Session
 
-__all__ = ["READ_LIMIT", "Tools"]
+__all__ = ["READ_LIMIT", "Tools", "undashed"]
 
 READ_LIMIT: Final = 100 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 120.0
@@ -33,6 +33,8 @@ _ERRORS: Final[dict[str, type[SandboxError]]] = {
     "Operation not permitted": PermissionDenied,
     "Read-only file system": PermissionDenied,
     "Is a directory": IsADirectory,
+    "not a plain file": InvalidArgument,
+    "Not a directory": InvalidArgument,
     "File exists": SandboxFileExists,
     "No space left on device": NoSpace,
     "Disk quota exceeded": NoSpace,
@@ -46,8 +48,9 @@ class Tools:
         self._session = session
 
     async def run(self, code: str, *words: str, stdin: Input = b"", limit: int = READ_LIMIT,
-                  timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None) -> bytes:  # fmt: skip
-        """Run shell code with *words* as its arguments and return its output, *limit* bytes at most.
+                  timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None,
+                  locale: str = "C") -> bytes:  # fmt: skip
+        """Run shell code with *words* as its arguments, the first a path; return its output, *limit* bytes at most.
 
         With *on_stdout*, hands over its output instead.
 
@@ -56,18 +59,34 @@ class Tools:
         SandboxError
             The error of files that its message stands for; `CommandFailed` where it stands for none.
         """
-        name = self._session.name
+        done = await self.result(code, *words, stdin=stdin, limit=limit, timeout=timeout, on_stdout=on_stdout,
+                                 locale=locale)  # fmt: skip
+        if done.exit_code != 0:
+            raise self.error(done)
+        return done.stdout
+
+    async def result(self, code: str, *words: str, stdin: Input = b"", limit: int = READ_LIMIT,
+                     timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None,
+                     locale: str = "C") -> CommandResult:  # fmt: skip
+        """The same, whatever its exit code."""
         for word in words:
             if "\0" in word or not word:
-                raise InvalidArgument(f"{word!r} is not a path", sandbox=name)
-        command = Command(["/bin/sh", "-c", code, "sandyard-files", *words], env={"LC_ALL": "C"}, stdin=stdin,
-                          timeout=timeout, output_limit=limit)  # fmt: skip
+                raise InvalidArgument(f"{word!r} is not a path", sandbox=self._session.name)
+        first = [undashed(word) for word in words[:1]]
+        command = Command(["/bin/sh", "-c", code, "sandyard-files", *first, *words[1:]], env={"LC_ALL": locale},
+                          stdin=stdin, timeout=timeout, output_limit=limit)  # fmt: skip
         sinks = Sinks(on_stdout, keep=_KEEP_MESSAGE if on_stdout is not None else limit)
-        try:
-            return checked(await runner.run(self._session, command, sinks), name).stdout
-        except CommandFailed as error:
-            message = error.result.stderr_text.strip()
-            for text, kind in _ERRORS.items():
-                if text in message:
-                    raise kind(message, sandbox=name) from error
-            raise
+        return await runner.run(self._session, command, sinks)
+
+    def error(self, done: CommandResult) -> SandboxError:
+        """What the message of a command that has failed stands for."""
+        message = done.stderr_text.strip()
+        for text, kind in _ERRORS.items():
+            if text in message:
+                return kind(message, sandbox=self._session.name)
+        return CommandFailed(f"exit code {done.exit_code}: {message[-500:]}", done, sandbox=self._session.name)
+
+
+def undashed(path: str) -> str:
+    """A path that no program takes for an option, or for its standard input."""
+    return f"./{path}" if path.startswith("-") else path

@@ -39,7 +39,15 @@ _PIECE: Final = 1024 * 1024
 _KINDS_BYTES: Final = 100
 # Room for what an archive adds to its content.
 _OVERHEAD: Final = 4096
-_WAYS: Final = 'command -v tar >/dev/null && w=tar || w=plain; [ -d "$1" ] && echo "folder $w" || echo "file $w"'
+# Files of the kernel have no size, which tar believes.
+_WAYS: Final = """command -v tar >/dev/null && w=tar || w=plain
+[ ! -d "$1" ] || case $(cd -- "$1" && pwd -P)/ in /proc/*|/sys/*) w=plain ;; esac
+[ -d "$1" ] && echo "folder $w" || echo "file $w"
+"""
+# What tar says at its end, of no file.
+_SUMMARY: Final = ("Exiting with failure status", "error exit delayed")
+_MOST_TOLD: Final = 1000
+_LONGEST_TOLD: Final = 300
 
 
 async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
@@ -49,6 +57,9 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
     if not stat.S_ISDIR(found.st_mode):
         return await _upload_file(tools, local, path, on_progress)
     _, way = await _kind_and_way(tools, path)
+    locked = await asyncio.to_thread(archive.read_only, local)
+    if locked:
+        await tools.run(script.text("unlock"), path, stdin=b"".join(name + b"\n" for name in locked))
     pipe = _Pipe()
     work = archive.pack if way == "tar" else archive.pack_plain
     packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
@@ -72,7 +83,8 @@ async def _upload_file(tools: Tools, local: pathlib.Path, path: str, on_progress
                 if on_progress is not None:
                     on_progress(file.tell())
 
-        await tools.run(script.text("write"), path, str(size), digest[:16], digest, stdin=pieces(), timeout=None)
+        tag = script.new_id()
+        await tools.run(script.text("write"), path, str(size), tag, digest, stdin=pieces(), timeout=None)
     return Transferred(1, size)
 
 
@@ -91,9 +103,16 @@ async def download(
     unpacking.add_done_callback(lambda _: pipe.abandon())
     most = limits.max_bytes + limits.max_files * _OVERHEAD
     try:
-        await tools.run(script.text("pack"), path, way, on_stdout=pipe.put, limit=most, timeout=None)
+        packed = await tools.result(script.text("pack"), path, way, on_stdout=pipe.put, limit=most, timeout=None)
+        if packed.exit_code != 0 and not pipe.received:
+            raise tools.error(packed)
         await pipe.end()
-        return await unpacking
+        try:
+            done = await unpacking
+        except BadAnswer as error:
+            raise (tools.error(packed) if packed.exit_code != 0 else error) from None
+        done.skipped += _complaints(packed.stderr)
+        return done
     except _AbandonedError:
         # The other side has ended first: it tells why.
         return await unpacking
@@ -110,6 +129,12 @@ async def _kind_and_way(tools: Tools, path: str) -> tuple[str, str]:
     if kind not in (b"file", b"folder") or way not in (b"tar", b"plain"):
         raise BadAnswer(f"{path}: the sandbox has not told what it is")
     return kind.decode(), way.decode()
+
+
+def _complaints(said: bytes) -> list[str]:
+    """What was not read, or not as it was, by the messages of whoever has packed it."""
+    lines = [answers.text(line, _LONGEST_TOLD).removeprefix("tar: ").strip() for line in said.splitlines()[:_MOST_TOLD]]
+    return [line for line in lines if line and not any(text in line for text in _SUMMARY)]
 
 
 async def _download_file(
@@ -179,11 +204,13 @@ class _Pipe(io.RawIOBase):
         self._queue: queue.Queue[bytes | None] = queue.Queue(16)
         self._abandoned = False
         self._ended = False
+        self.received = False
         self._rest = b""
 
     # The loop's side.
 
     async def put(self, data: bytes) -> None:
+        self.received = True
         while True:
             if self._abandoned:
                 raise _AbandonedError
