@@ -183,6 +183,7 @@ class SandboxStatus(ApiModel):
     workspace_claim: Annotated[
         str | None, Field(max_length=253, description="PersistentVolumeClaim that holds its workspace.")
     ] = None
+    resumed_at: Annotated[str | None, _time("When it last began to resume, after it was suspended.")] = None
     restarts: Annotated[int | None, Field(ge=0, description="Times that its pod was replaced.")] = None
     last_termination: Annotated[
         LastTermination | None, Field(description="How the main process ended, when it has.")

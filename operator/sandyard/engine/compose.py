@@ -93,7 +93,10 @@ def engine(config: ClusterConfig, settings: Settings, lease_lost: Callable[[], N
         return compose(Outside(client, None, (client,)), settings, metrics, lease_lost)
     # Renewing the lease must not wait behind a burst of claims for a connection.
     own = Client(config, timeout_seconds=3, connections=2, user_agent="sandyard-operator-lease")
-    lease = Lease(own, settings.namespace, settings.lease_name, settings.identity, settings.lease_duration_seconds)
+    lease = Lease(
+        own, settings.namespace, settings.lease_name, settings.identity, settings.lease_duration_seconds,
+        settings.lineage,
+    )  # fmt: skip
     return compose(Outside(client, lease, (client, own)), settings, metrics, lease_lost)
 
 
@@ -138,7 +141,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     views = Views(store, claims, settings, clock)
     sandboxes = Sandboxes(store, queues, timers, views, execute, claims, acquire)
 
-    intake = Intake(store, isolation, claims, routing, sandboxes, pool_writer, queues.sandboxes)
+    intake = Intake(store, isolation, claims, routing, sandboxes, pool_writer, queues.sandboxes, clock)
     listing = Listing(store, objects, intake, settings.namespaces, clock)
     caches = Caches(outside.client, settings.namespaces, intake, policies, listing)
     sweep = Sweep(listing, store, pods, workspaces, policies, settings, metrics, clock)

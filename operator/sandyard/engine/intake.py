@@ -8,23 +8,33 @@ from typing import Any
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.pools.status import PoolWriter
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.reconcile import Sandboxes
 from sandyard.engine.state import records
+from sandyard.engine.state.departed import Departed
 from sandyard.engine.state.store import Store
 
 __all__ = ["Intake"]
 
 
 class Intake:
-    """Events of the watches, and what lists have found."""
+    """Events of the watches, and what lists have found.
+
+    Attributes
+    ----------
+    departed
+        Sandboxes and pools that are gone: what was read before brings none of them back.
+    """
 
     def __init__(
         self, store: Store, isolation: Isolation, claims: Claims, routing: Routing, sandboxes: Sandboxes,
-        pools: PoolWriter, queue: Queue,
+        pools: PoolWriter, queue: Queue, clock: Clock,
     ) -> None:  # fmt: skip
+        self.departed = Departed()
+        self._clock = clock
         self._store = store
         self._isolation = isolation
         self._claims = claims
@@ -61,11 +71,12 @@ class Intake:
 
     def sandbox_found(self, record: records.AnySandbox) -> None:
         """A Sandbox is there, in this version or a newer one."""
-        if self._store.put_sandbox(record):
+        if record.uid not in self.departed and self._store.put_sandbox(record):
             self._queue.add(record.uid)
 
     def sandbox_gone(self, uid: str) -> None:
         """A Sandbox is no longer there."""
+        self.departed.add(uid, self._clock.monotonic())
         entry = self._store.remove_sandbox(uid)
         if entry is None:
             return
@@ -74,6 +85,8 @@ class Intake:
 
     def pool_found(self, record: records.AnyPool) -> None:
         """A pool is there, in this version or a newer one."""
+        if record.uid in self.departed:
+            return
         entry = self._store.pools.get(record.uid)
         known = entry.record if entry is not None else None
         if self._store.put_pool(record):
@@ -81,6 +94,7 @@ class Intake:
 
     def pool_gone(self, uid: str) -> None:
         """A pool is no longer there."""
+        self.departed.add(uid, self._clock.monotonic())
         entry = self._store.remove_pool(uid)
         if entry is None:
             return

@@ -81,4 +81,4 @@ class Listing:
 
     async def _is_gone(self, record: AnySandbox | AnyPool) -> bool:
         """Whether an object that a list does not show is gone: that may come from a server that lags behind."""
-        return record.uid not in self._store.departed and not await self._objects.is_there(record)
+        return record.uid not in self._intake.departed and not await self._objects.is_there(record)

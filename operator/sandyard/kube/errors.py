@@ -57,6 +57,16 @@ class ApiError(Exception):
         return self.status == 409 and self.reason == "AlreadyExists"
 
     @property
+    def refused(self) -> bool:
+        """What was sent is not taken, by its form or by admission: the same will be refused again."""
+        return self.status in (400, 403, 413, 422)
+
+    @property
+    def unsure(self) -> bool:
+        """A server that fails may have done what was asked before it did."""
+        return self.status >= 500 or self.status == 408
+
+    @property
     def gone(self) -> bool:
         """The resource version asked for is too old."""
         return self.status == 410

@@ -32,6 +32,9 @@ class Lease:
     duration_seconds
         How long others wait after the last renewal that they saw. A holder that has not renewed
         for seven tenths of it gives up.
+    lineage
+        How the identities of earlier processes in the same pod begin; empty: none is known. They are
+        gone, or this one would not run: what they hold may be taken at once.
     """
 
     client: Client
@@ -39,6 +42,7 @@ class Lease:
     name: str
     identity: str
     duration_seconds: int = 10
+    lineage: str = ""
 
     def __post_init__(self) -> None:
         self.renew_deadline_seconds = 0.7 * self.duration_seconds
@@ -124,7 +128,8 @@ class Lease:
             self._seen, self._seen_at = mark, now
         holder = spec.get("holderIdentity")
         lapsed = now - self._seen_at > int(spec.get("leaseDurationSeconds") or self.duration_seconds)
-        return holder == self.identity or not holder or lapsed
+        inherited = bool(self.lineage) and str(holder).startswith(self.lineage)
+        return holder == self.identity or not holder or lapsed or inherited
 
     async def _create(self) -> bool:
         try:

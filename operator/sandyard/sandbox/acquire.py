@@ -10,7 +10,7 @@ from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import follow, phase, queue, steps
 from sandyard.sandbox.steps import Step
-from sandyard.sandbox.view import PoolFacts, SandboxView
+from sandyard.sandbox.view import PoolFacts, Refusal, SandboxView
 
 __all__ = ["decide"]
 
@@ -47,22 +47,33 @@ def _claim(view: SandboxView, pool: PoolFacts) -> Step:
         reach = Reach(own, pool.spec.template.dns) if own is not None else None
         claim = steps.ClaimWarmPod(reach, cold=action == "ColdStart", wait=action != "Reject")
         return Step("claims", actions=(claim,), again=True)
+    if view.answers.claim_refused is not None:
+        return _claim_refused(view, view.answers.claim_refused, _patience(view, pool))
     if action == "Reject":
         return _reject(view, f"no warm sandbox in SandboxPool {pool.name!r}")
-    waited = view.claim.waited_seconds
-    if waited is None:
+    joined = view.claim.waited_seconds
+    if joined is None:
         # Taken off the queue meanwhile: try again.
         return Step("claims again", requeue_after=0.01)
-    if waited < _TELL_AFTER_SECONDS and not view.status.conditions:
-        return Step("waits", requeue_after=_TELL_AFTER_SECONDS - waited)
+    if joined < _TELL_AFTER_SECONDS and not view.status.conditions:
+        return Step("waits", requeue_after=_TELL_AFTER_SECONDS - joined)
     place = queue.place(view.claim.ahead)
     if pool.failure is not None:
-        return _wait(view, pool, *pool.failure, waited, stalled=True)
+        return _wait(view, pool, *pool.failure, joined, stalled=True)
     if pool.at_maximum:
         message = f"SandboxPool {pool.name!r} has reached maxSandboxes; waiting for one to be deleted ({place})"
-        return _wait(view, pool, Reason.MAX_SANDBOXES, message, waited)
+        return _wait(view, pool, Reason.MAX_SANDBOXES, message, joined)
     message = f"no warm sandbox in SandboxPool {pool.name!r}; waiting for one to turn ready ({place})"
-    return _wait(view, pool, Reason.WAITING, message, waited)
+    return _wait(view, pool, Reason.WAITING, message, joined)
+
+
+def _claim_refused(view: SandboxView, refused: Refusal, patience: int) -> Step:
+    left = patience - view.waited_seconds
+    if left <= 0:
+        return follow.give_up(view, refused.reason, f"no sandbox within {patience} s (waitSeconds): {refused.message}")
+    if refused.retry_after_seconds is not None:
+        return Step("the API server is busy", requeue_after=min(refused.retry_after_seconds, max(0.1, left)))
+    return _refused(view, refused, left)
 
 
 def _start_from_pool(view: SandboxView, pool: PoolFacts, template: Template) -> Step:
@@ -90,10 +101,15 @@ def _start(view: SandboxView, template: Template, pool: PoolFacts | None) -> Ste
         return Step("started")
     if refused.final:
         return follow.give_up(view, refused.reason, refused.message)
+    return _refused(view, refused, patience - waited)
+
+
+def _refused(view: SandboxView, refused: Refusal, left_seconds: float) -> Step:
+    """Say why the API server takes no pod for it, and try again before its time is over."""
     return Step(
-        "start refused", status=phase.pending(view.facts(), refused.reason, refused.message, stalled=True),
+        "refused", status=phase.pending(view.facts(), refused.reason, refused.message, stalled=True),
         event=(Event.WAITING, f"{refused.reason.value}: {refused.message}"),
-        requeue_after=min(_REFRESH_SECONDS, max(0.1, patience - waited)),
+        requeue_after=min(_REFRESH_SECONDS, max(0.1, left_seconds)),
     )  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = Fal
 def resuming(facts: Facts) -> Status:
     """It resumes after it was suspended: a new pod is on the way."""
     message = "starting a new pod with its workspace"
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"resumed_at": model.timestamp(facts.now)}
     if facts.before.workspace_claim:
         fields["restarts"] = (facts.before.restarts or 0) + 1
     if facts.before.ready_at:

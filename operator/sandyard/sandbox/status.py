@@ -37,6 +37,7 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     last_activity_at: str | None = None
     activity_source: str | None = None
     workspace_claim: str | None = None
+    resumed_at: str | None = None
     restarts: int | None = None
     last_termination: dict[str, Any] | None = None
 

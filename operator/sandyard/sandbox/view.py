@@ -34,11 +34,14 @@ class Refusal:
     ----------
     final
         Whether another attempt would end in the same way.
+    retry_after_seconds
+        The API server was busy, and may be asked again after so long; None: it has something against it.
     """
 
     reason: Reason
     message: str
     final: bool = False
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Answers:
         How it got the pod that has been claimed in this pass.
     no_room
         Its pool has reached maxSandboxes.
+    claim_refused
+        Why no pod may be written for it.
     start_tried
         It has tried to start a pod of its own; *start_refused* says why there is none.
     """
@@ -83,6 +88,7 @@ class Answers:
     switched_generation: int | None = None
     setup_closed: bool = False
     claim_tried: bool = False
+    claim_refused: Refusal | None = None
     start: Start | None = None
     no_room: bool = False
     start_tried: bool = False
@@ -173,7 +179,7 @@ class SandboxView(_View):
     waited_seconds
         Since it was first seen, or its present start began.
     last_refusal
-        Why the last pod of its own could not be made.
+        Why it could not be given its last pod.
     pausing, busy_cores
         Settings: whether it may be paused, and the CPU use from which on it is not idle.
     """

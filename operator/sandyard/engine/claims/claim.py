@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -70,7 +70,8 @@ class Claim:
     Granted   withdraw                                  Over      free
     Writing   confirm: 200                              Written   the Sandbox's
     Writing   refuse: 409 or 404                        Waiting   free once it is seen in another version
-    Writing   refuse: 403, 422, not connected, fenced   Waiting   free
+    Writing   refuse: 403, 422                          Waiting   free when others have been tried
+    Writing   refuse: 429, not connected, fenced        Waiting   free
     Writing   lose: no reply, or 5xx                    Unsure    set aside until somebody has looked
     Writing   withdraw: its reply is still to come      Leaving   set aside
     Leaving   confirm                                   Written   the Sandbox's, and goes with it
@@ -96,6 +97,8 @@ class Claim:
         Whether it has been without a pod after its first turn.
     pod_uid
         The pod that is set aside for it.
+    denied
+        Pods on which the API server has refused it, by UID, and why; they are left alone until it is over.
     """
 
     sandbox_uid: str
@@ -106,6 +109,7 @@ class Claim:
     waited: bool = False
     state: State = State.WAITING
     pod_uid: str | None = None
+    denied: dict[str, Exception] = field(default_factory=dict)
 
     def grant(self, pod_uid: str) -> None:
         """Set a pod aside for it."""

@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NoReturn
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
@@ -28,6 +29,10 @@ from sandyard.kube import errors
 __all__ = ["Claims"]
 
 _log = logging.getLogger(__name__)
+# So many pods are tried before a Sandbox is told that it gets none.
+_MOST_DENIALS = 3
+# A pod that was refused with a conflict shows its change on the watch long before this.
+_LOOK_SECONDS = 0.5
 
 
 class Claims:
@@ -43,6 +48,8 @@ class Claims:
         self._by_pod: dict[str, Claim] = {}
         self._waiting: dict[str, ClaimQueue] = {}
         self._numbers = itertools.count()
+        # Pods left alone after a conflict, by pool, each with the time at which it is looked at.
+        self._left_alone: dict[str, dict[str, float]] = {}
 
     # Asked by others
 
@@ -118,6 +125,12 @@ class Claims:
         -------
         Pod
             The pod, claimed in the cluster; None when the Sandbox has to wait.
+
+        Raises
+        ------
+        ApiError
+            The API server fails, or refuses the claim: on this pod, if the claim is still open, and
+            on any otherwise. Who is refused everywhere waits in no queue.
         """
         before = self._claims.get(sandbox.uid)
         settled = await self.settle(sandbox)
@@ -130,6 +143,8 @@ class Claims:
         while (pod := self._next(claim)) is not None:
             if await self._write(claim, sandbox, pod, labels, terms):
                 return pod
+        if claim.denied and self._claims.get(sandbox.uid) is claim:
+            self._give_up(claim)
         if self._claims.get(sandbox.uid) is not claim:
             return None
         if not wait:
@@ -256,10 +271,56 @@ class Claims:
         if written.outcome is Outcome.CHANGED:
             self._metrics.claim_conflicts.inc()
             self._take(claim, Event.REFUSE, refused_version=pod.metadata.resource_version)
+            self._leave_alone(claim.pool_uid, pod.metadata.uid)
             return False
+        if written.outcome is Outcome.DENIED:
+            self._deny(claim, pod, written.error)
         self._take(claim, Event.LOSE if written.outcome is Outcome.UNKNOWN else Event.REFUSE)
         assert written.error is not None
         raise written.error
+
+    # Pods that were refused
+
+    def _deny(self, claim: Claim, pod: Pod, error: Exception | None) -> NoReturn:
+        """The API server does not take this claim on *pod*; it is tried on a few others, one at a time."""
+        assert isinstance(error, errors.ApiError)
+        claim.denied[pod.metadata.uid] = error
+        self._take(claim, Event.REFUSE, refused_version=pod.metadata.resource_version)
+        if len(claim.denied) >= _MOST_DENIALS:
+            self._give_up(claim)
+        raise error
+
+    def _give_up(self, claim: Claim) -> NoReturn:
+        """The API server takes this claim on no pod: it keeps nobody else waiting for them."""
+        error = next(iter(claim.denied.values()))
+        if self._claims.get(claim.sandbox_uid) is claim:
+            self.forget(claim.sandbox_uid)
+        raise error
+
+    def next_look(self, pool_uid: str) -> float | None:
+        """Seconds until a pod of the pool that was left alone is looked at; None: there is none."""
+        due = self._left_alone.get(pool_uid)
+        return max(0.0, min(due.values()) - self._clock.monotonic()) if due else None
+
+    async def look(self, pool_uid: str) -> None:
+        """Look at pods that were left alone: one that has not changed may be claimed again."""
+        now, due = self._clock.monotonic(), self._left_alone.get(pool_uid, {})
+        for pod_uid in [pod_uid for pod_uid, at in due.items() if at <= now]:
+            del due[pod_uid]
+            entry = self._store.pods.get(pod_uid)
+            if entry is None or not entry.refused:
+                continue
+            metadata = entry.pod.metadata
+            found = await self._pods.read(metadata.namespace, metadata.name)
+            if found is not None and found["metadata"]["resourceVersion"] == metadata.resource_version:
+                self._store.forgive(pod_uid)
+        if not due:
+            self._left_alone.pop(pool_uid, None)
+
+    def _leave_alone(self, pool_uid: str, pod_uid: str) -> None:
+        self._left_alone.setdefault(pool_uid, {})[pod_uid] = self._clock.monotonic() + _LOOK_SECONDS
+        # Its next look sets the alarm.
+        self._queues.pools.add(pool_uid)
 
     def _take(self, claim: Claim, event: Event, *, refused_version: str = "") -> None:
         """Change a claim, and its pod and queue with it."""
@@ -274,6 +335,9 @@ class Claims:
                 del self._claims[claim.sandbox_uid]
         elif pod_uid is not None and claim.pod_uid is None:
             self._store.release(pod_uid, claim.sandbox_uid, refused_version=refused_version)
+        if claim.state in (State.WRITTEN, State.OVER):
+            for denied in claim.denied:
+                self._store.forgive(denied)
         self._follow(claim)
 
     def _follow(self, claim: Claim) -> None:

@@ -22,6 +22,8 @@ class Outcome(StrEnum):
     """The pod is the Sandbox's."""
     CHANGED = "changed"
     """The pod has changed since it was seen, or is gone (409, 404): another one may do."""
+    DENIED = "denied"
+    """This pod may not be written for this Sandbox (400, 403, 413, 422): another one may be."""
     REFUSED = "refused"
     """Nothing was written, and another pod would fare no better."""
     UNKNOWN = "unknown"
@@ -43,8 +45,9 @@ async def write(pods: Pods, pod: Pod, sandbox: SandboxRecord, labels: Mapping[st
     except errors.ApiError as error:
         if error.conflict or error.not_found:
             return Written(Outcome.CHANGED, error)
-        # A server that fails may have written before it did.
-        return Written(Outcome.UNKNOWN if error.status >= 500 else Outcome.REFUSED, error)
+        if error.refused:
+            return Written(Outcome.DENIED, error)
+        return Written(Outcome.UNKNOWN if error.unsure else Outcome.REFUSED, error)
     except (errors.NotConnected, NotLeader) as error:
         return Written(Outcome.REFUSED, error)
     except errors.TransportError as error:

@@ -85,9 +85,9 @@ class Objects:
         current = await self._writer.read(_path(record))
         return self._parse(record, current) if current and current["metadata"]["uid"] == record.uid else None
 
-    async def delete_sandbox(self, sandbox: AnySandbox) -> None:
-        """Delete that very Sandbox (it has expired)."""
-        await self._writer.delete(_path(sandbox), sandbox.uid)
+    async def delete_sandbox(self, sandbox: AnySandbox) -> bool:
+        """Delete that very Sandbox (it has expired); False: it is gone, or the API server sees a conflict."""
+        return await self._writer.delete(_path(sandbox), sandbox.uid)
 
     async def _set_finalizers(self, record: Record, wanted: list[str]) -> Record:
         body = {"metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}}

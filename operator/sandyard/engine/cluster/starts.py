@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sandyard.api import names
 from sandyard.api.reasons import Reason
 from sandyard.api.template import Template
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.state.records import AnyPool
 from sandyard.kube import errors
 from sandyard.podspec import containers, rules
 from sandyard.podspec.containers import Probe
@@ -38,6 +40,12 @@ class Starts:
     async def ensure_policies(self, namespace: str, template: Template) -> None:
         """Return when every policy that a pod of *template* needs stands in *namespace*."""
         await self._policies.ensure(namespace, *containers.reaches(template))
+
+    async def is_there(self, pool: AnyPool, name: str) -> bool:
+        """Whether the API server itself has a pod of that name that is the pool's."""
+        found = await self._pods.read(pool.namespace, name)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        return bool(labels.get(names.LABEL_POOL_UID) == pool.uid)
 
     async def create(self, pod: Mapping[str, Any]) -> None:
         """Send *pod*, and count it."""

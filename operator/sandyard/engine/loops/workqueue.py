@@ -20,6 +20,8 @@ __all__ = ["WorkQueue"]
 _log = logging.getLogger(__name__)
 _FIRST_DELAY_SECONDS = 0.05
 _LONGEST_DELAY_SECONDS = 30.0
+# An API server that is away costs nobody more than this after it has come back.
+_LONGEST_CUT_OFF_SECONDS = 5.0
 
 
 def _one_group(_key: str) -> str:
@@ -45,6 +47,8 @@ class WorkQueue:
         self._running: set[str] = set()
         self._again: set[str] = set()
         self._failures: dict[str, int] = {}
+        # Keys that wait because no reply came.
+        self._cut_off: dict[str, None] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ready = asyncio.Semaphore(0)
 
@@ -100,6 +104,7 @@ class WorkQueue:
             try:
                 await handler(key)
                 self._failures.pop(key, None)
+                self._connected(key)
             except Exception as error:  # noqa: BLE001 - one bad object must not stop the queue
                 self._retry(key, error)
             finally:
@@ -117,11 +122,22 @@ class WorkQueue:
             self._waiting[group] = keys
         return key
 
+    def _connected(self, key: str) -> None:
+        """The API server answers again: whoever was cut off need wait no longer."""
+        self._cut_off.pop(key, None)
+        for other in list(self._cut_off):
+            self.add(other)
+        self._cut_off.clear()
+
     def _retry(self, key: str, error: Exception) -> None:
         self.failures_total += 1
         count = self._failures.get(key, 0) + 1
         self._failures[key] = count
-        delay = backoff.pause_seconds(count - 1, _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS)
+        cut_off = isinstance(error, errors.TransportError)
+        longest = _LONGEST_CUT_OFF_SECONDS if cut_off else _LONGEST_DELAY_SECONDS
+        delay = backoff.pause_seconds(count - 1, _FIRST_DELAY_SECONDS, longest)
+        if cut_off:
+            self._cut_off[key] = None
         if isinstance(error, errors.ApiError):
             delay = max(delay, error.retry_after_seconds or 0.0)
         expected = isinstance(error, (errors.ApiError, errors.TransportError))

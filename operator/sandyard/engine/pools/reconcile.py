@@ -18,6 +18,7 @@ from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.kubelet_resync import KubeletResync
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.setup_network import SetupNetwork
+from sandyard.engine.cluster.starts import refusal
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.pools import view
@@ -37,6 +38,8 @@ __all__ = ["Pools"]
 _log = logging.getLogger(__name__)
 _DEMAND_INTERVAL_SECONDS = 5.0
 _CONFLICT_SECONDS = 0.05
+_LOOK_SECONDS = 0.5
+_RETRY_SECONDS = 1.0
 
 
 class Pools:
@@ -78,6 +81,8 @@ class Pools:
             for pod in self._known([uid]):
                 self._store.mark_leaving(pod, False)
         self._learn(entry)
+        await self._starts.settle(entry)
+        await self._claims.look(pool.uid)
         if not pool.deleting and not pool.spec.paused:
             self._claims.serve(pool.uid)
         for uid in entry.next_for_room(pool.spec.max_sandboxes, self._clock.monotonic()):
@@ -97,6 +102,9 @@ class Pools:
     def _look_again(self, pool: PoolRecord, entry: PoolEntry, decision: Decision, now: float) -> None:
         """Come back at the times at which there is something to do without an event."""
         memory = entry.memory
+        for wait in (self._claims.next_look(pool.uid), self._starts.next_look(entry)):
+            if wait is not None:
+                self._queues.pools.add_after(pool.uid, max(0.05, wait))
         if pool.spec.autoscale is not None and not memory.demand.idle(now):
             # The load of the past is forgotten with time.
             self._queues.pools.add_after(pool.uid, _DEMAND_INTERVAL_SECONDS)
@@ -125,14 +133,20 @@ class Pools:
         self._store.mark_leaving(pod, True)
         try:
             if not await self._pods.delete_free(pod.pod):
-                # Gone, or changed: the watch shows which, and then it is decided anew.
+                # Gone, or changed: the watch shows which, and then it is decided anew; or neither.
                 expectations.delete_failed(pod.uid)
                 self._store.mark_leaving(pod, False)
+                self._queues.pools.add_after(entry.uid, _LOOK_SECONDS)
         except (errors.ApiError, errors.TransportError) as error:
             expectations.delete_failed(pod.uid)
             self._store.mark_leaving(pod, False)
             _log.warning("delete failed", extra={"pod": pod.pod.metadata.name, "error": str(error)})
-            self._queues.pools.add_after(entry.uid, 1.0)
+            self._retry(entry, error)
+
+    def _retry(self, entry: PoolEntry, error: Exception) -> None:
+        """Come back when the API server asks for it, or soon."""
+        after = error.retry_after_seconds if isinstance(error, errors.ApiError) else None
+        self._queues.pools.add_after(entry.uid, max(_RETRY_SECONDS, after or 0.0))
 
     def _overdue_setups(self, pool: PoolRecord, entry: PoolEntry, now: float) -> list[Coroutine[Any, Any, None]]:
         """Deletes of pods whose setup takes longer than it may."""
@@ -153,16 +167,27 @@ class Pools:
         """Give proven pods the network of their template, before anybody claims them."""
         template = pool.spec.template
         for pod in self._known(entry.pods.setups_ended):
-            await self._setup_network.close(pod, template)
+            await self._one(entry, self._setup_network.close(pod, template))
         for pod in self._known(entry.pods.closed):
-            if pod.opening:
-                continue
-            pod.opening = True
-            try:
-                await self._pods.relabel_network(pod.pod, {names.LABEL_EGRESS: template.network.egress})
-            except BaseException:
-                pod.opening = False
-                raise
+            if not pod.opening:
+                await self._one(entry, self._open(pod, template.network.egress))
+
+    async def _open(self, pod: PodEntry, egress: str) -> None:
+        pod.opening = True
+        try:
+            await self._pods.relabel_network(pod.pod, {names.LABEL_EGRESS: egress})
+        except BaseException:
+            pod.opening = False
+            raise
+
+    async def _one(self, entry: PoolEntry, change: Coroutine[Any, Any, None]) -> None:
+        """Change one pod; what is refused, or does not fit any more, keeps the pool from nothing else."""
+        try:
+            await change
+        except errors.ApiError as error:
+            if error.refused:
+                self._starts.fail(entry, *refusal(error))
+            self._retry(entry, error)
 
     async def _resync_kubelets(self, entry: PoolEntry) -> None:
         for pod in self._known(entry.pods.unready):

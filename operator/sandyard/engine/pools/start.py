@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sandyard.api.events import Event
@@ -26,6 +27,7 @@ __all__ = ["PoolStarts"]
 
 _log = logging.getLogger(__name__)
 _RECONNECT_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 class PoolStarts:
@@ -59,12 +61,36 @@ class PoolStarts:
                 expectations.create_failed(body["metadata"]["name"])
             if isinstance(error, errors.TransportError):
                 raise
-            self.fail(entry, *refusal(error))
+            self._take([error], entry)
             return
         results = await asyncio.gather(*(self._create_one(entry, body) for body in bodies))
-        refused = next((error for error in results if error is not None), None)
+        self._take([error for error in results if error is not None], entry)
+
+    def _take(self, found: Sequence[errors.ApiError], entry: PoolEntry) -> None:
+        """What the API server has said to creates: about the template, or about itself."""
+        refused = next((error for error in found if error.refused or error.not_found), None)
         if refused is not None:
             self.fail(entry, *refusal(refused))
+        elif found:
+            after = max((error.retry_after_seconds or 0.0 for error in found), default=0.0)
+            self._queue.add_after(entry.uid, entry.memory.hold(self._clock.now(), after))
+        else:
+            entry.memory.busy = 0
+
+    # Creates of which nobody knows what became
+
+    def next_look(self, entry: PoolEntry) -> float | None:
+        """Seconds until somebody has to look; None: all is known."""
+        due = entry.memory.unsure
+        return max(0.0, min(due.values()) - self._clock.monotonic()) if due else None
+
+    async def settle(self, entry: PoolEntry) -> None:
+        """Look for pods that may have been made: one that is not there is made anew, under another name."""
+        memory, now = entry.memory, self._clock.monotonic()
+        for name in [name for name, at in memory.unsure.items() if at <= now]:
+            del memory.unsure[name]
+            if memory.expectations.creating(name, now) and not await self._starts.is_there(entry.record, name):
+                memory.expectations.create_failed(name)
 
     def fail(self, entry: PoolEntry, reason: Reason, message: str, pod: PodEntry | None = None) -> None:
         """A start has failed, that of *pod* if it came so far."""
@@ -100,9 +126,11 @@ class PoolStarts:
         try:
             await self._starts.create(body)
         except errors.ApiError as error:
-            if error.already_exists:
-                return None
-            entry.memory.expectations.create_failed(name)
+            if error.unsure or error.already_exists:
+                # It may be ours, or be made a moment later.
+                entry.memory.unsure[name] = self._clock.monotonic() + _LOOK_SECONDS
+            else:
+                entry.memory.expectations.create_failed(name)
             return error
         except errors.NotConnected as error:
             entry.memory.expectations.create_failed(name)

@@ -30,7 +30,7 @@ def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock) ->
         reserved=len(entry.waiting_for_room),
         proven=memory.proven,
         failures=memory.backoff.failures,
-        held_until=memory.backoff.until,
+        held_until=max(memory.backoff.until, memory.held_until),
         max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, wanted),
         max_age_seconds=spec.warm.max_age_seconds,
     )

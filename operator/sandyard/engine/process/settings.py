@@ -50,6 +50,8 @@ class Settings:
         Whether to take a Lease first; needed for more than one replica.
     lease_duration_seconds
         How long a standby waits after the leader's last renewal.
+    pod_uid
+        UID of the pod that this process runs in; empty when it is not told.
     """
 
     namespace: str = "sandyard-system"
@@ -73,7 +75,13 @@ class Settings:
     http_port: int = 8080
     log_level: str = "INFO"
     sweep_seconds: float = 60.0
+    pod_uid: str = ""
     identity: str = field(default_factory=lambda: f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}")
+
+    @property
+    def lineage(self) -> str:
+        """How the identities of all processes of this pod begin; empty when its UID is not known."""
+        return f"{socket.gethostname()}_{self.pod_uid}_" if self.pod_uid else ""
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -125,6 +133,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         except ValueError as error:
             raise SettingsError(f"SANDYARD_{name}={value!r}: use a quantity of CPU such as 50m") from error
 
+    pod_uid = get("POD_UID", "")
     modes = ("Required", "BestEffort")
     booleans = ("true", "false")
     return Settings(
@@ -148,4 +157,6 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         lease_name=get("LEASE_NAME", "sandyard"),
         http_port=number("HTTP_PORT", "8080"),
         log_level=choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        pod_uid=pod_uid,
+        identity="_".join(part for part in (socket.gethostname(), pod_uid, uuid.uuid4().hex[:8]) if part),
     )

@@ -26,6 +26,9 @@ from sandyard.sandbox.view import Refusal
 
 __all__ = ["Acquire"]
 
+# After a refusal that may not be the last word.
+_BUSY_SECONDS = 0.2
+
 
 class Acquire:
     """Finds or starts a pod for Sandboxes that have none."""
@@ -59,10 +62,18 @@ class Acquire:
         waited = claim is not None and claim.waited
         if claim is None:
             self._store.pools[pool.uid].arrived(self._clock.now())
-        pod = await self._claims.claim(
-            sandbox, pool, labels=network.labels(action.reach) if action.reach is not None else {},
-            terms=expiry.terms_of(pool.spec).dump(), cold=action.cold, wait=action.wait,
-        )  # fmt: skip
+        try:
+            pod = await self._claims.claim(
+                sandbox, pool, labels=network.labels(action.reach) if action.reach is not None else {},
+                terms=expiry.terms_of(pool.spec).dump(), cold=action.cold, wait=action.wait,
+            )  # fmt: skip
+        except errors.ApiError as error:
+            if error.unsure:
+                raise
+            again = not error.refused or self._claims.of(sandbox.uid) is not None
+            busy = (error.retry_after_seconds or _BUSY_SECONDS) if again else None
+            run.learn(claim_refused=Refusal(*refusal(error), retry_after_seconds=busy))
+            return
         if pod is not None:
             run.served = self._store.pools.get(pool.uid)
             run.learn(start=Start.COLD if waited else Start.WARM)
@@ -191,7 +202,7 @@ class Acquire:
 
     def _learn_refusal(self, run: Run, error: errors.ApiError) -> None:
         """What the API server has against the pod or its policies; what is wrong with the server itself is raised."""
-        if error.status not in (400, 403, 409, 413, 422):
+        if not error.refused and not error.already_exists:
             raise error
         run.entry.start_refused = refusal(error)
         run.learn(start_tried=True, start_refused=Refusal(*run.entry.start_refused))

@@ -17,6 +17,8 @@ from sandyard.sandbox.steps import Action, Step
 
 __all__ = ["Execute"]
 
+_CONFLICT_SECONDS = 0.5
+
 
 class Execute:
     """Everything that a decision can ask for, each by the part that does it."""
@@ -44,6 +46,11 @@ class Execute:
         if step.requeue_after is not None:
             self._queue.add_after(run.sandbox.uid, step.requeue_after)
 
+    def _look_again(self, run: Run, *, done: bool) -> None:
+        """Come back soon where a delete was not *done*: the object has changed, or is gone."""
+        if not done:
+            self._queue.add_after(run.sandbox.uid, _CONFLICT_SECONDS)
+
     async def _act(self, run: Run, action: Action) -> None:  # noqa: PLR0912 - one branch for each word
         match action:
             case steps.ClaimWarmPod():
@@ -59,9 +66,9 @@ class Execute:
             case steps.LookUpPod():
                 await self._own_pods.look_up(run, action)
             case steps.DeletePod():
-                await self._own_pods.delete(action.pod)
+                self._look_again(run, done=await self._own_pods.delete(action.pod))
             case steps.DeleteSandbox():
-                await self._writer.delete(run.sandbox)
+                self._look_again(run, done=await self._writer.delete(run.sandbox))
             case steps.AddFinalizer():
                 await self._writer.add_finalizer(run.sandbox)
             case steps.TearDown():

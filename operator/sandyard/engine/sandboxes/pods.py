@@ -33,19 +33,18 @@ class OwnPods:
         found = await self._pods.read(run.sandbox.namespace, action.name)
         run.learn(pod_seen=found is not None and found["metadata"]["uid"] == action.uid)
 
-    async def delete(self, pod: Pod, *, reusable: bool = False) -> None:
-        """Ask the pod to go, once.
+    async def delete(self, pod: Pod, *, reusable: bool = False) -> bool:
+        """Ask the pod to go, once; False: it has changed, or is gone, and has to be looked at again.
 
         One that may be cleaned and handed out again at the next attempt is asked in this version
         alone: a request that is cut off may arrive when somebody else has it.
         """
         metadata = pod.metadata
         if metadata.deletion_timestamp is not None:
-            return
+            return True
         if reusable:
-            await self._pods.delete_free(pod)
-        else:
-            await self._pods.delete(metadata.namespace, metadata.name, metadata.uid)
+            return await self._pods.delete_free(pod)
+        return await self._pods.delete(metadata.namespace, metadata.name, metadata.uid)
 
     async def resync_kubelet(self, run: Run, action: steps.ResyncKubelet) -> None:
         """Make the kubelet look at the pod once it is overdue."""

@@ -35,7 +35,7 @@ class Reporting:
 
     def restart_clock(self, entry: SandboxEntry) -> None:
         """Its present start begins now."""
-        entry.seen_at = self._clock.monotonic()
+        entry.seen_at = entry.waits_since = self._clock.monotonic()
 
     def started(self, entry: SandboxEntry, action: ObserveStart) -> None:
         """It is Ready."""

@@ -62,9 +62,11 @@ class Teardown:
         if step.release:
             await self._release(run)
             return
-        await asyncio.gather(*(
+        asked = await asyncio.gather(*(
             self._own_pods.delete(pod, reusable=self._reuse.wanted(sandbox, pod) is not None) for pod in step.delete
         ))  # fmt: skip
+        if not all(asked):
+            self._queue.add_after(sandbox.uid, _UNSEEN_SECONDS)
         await self._report(run, step.stuck)
         if step.requeue_after is not None:
             self._queue.add_after(sandbox.uid, step.requeue_after)

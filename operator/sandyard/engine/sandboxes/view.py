@@ -58,7 +58,7 @@ class Views:
             terms=self._terms(sandbox, pool),
             stamp=sandbox.stamp,
             noted_stamp=entry.noted_stamp,
-            waited_seconds=self._clock.monotonic() - entry.seen_at,
+            waited_seconds=self._clock.monotonic() - entry.waits_since,
             last_refusal=entry.start_refused,
             pausing=self._pausing,
             busy_cores=self._busy_cores,
@@ -81,7 +81,9 @@ class Views:
             return Claim()
         # Its place is asked for only where the status shows it.
         ahead = self._claims.place(uid) if run.answers.claim_tried else 0
-        return Claim(self._clock.monotonic() - claim.since, ahead, open=True)
+        # Its wait may have begun before it joined, and before this process.
+        since = min(claim.since, run.entry.waits_since)
+        return Claim(self._clock.monotonic() - since, ahead, open=True)
 
     def _pool(self, run: Run, pool: PoolRecord | None) -> PoolFacts | None:
         if pool is None:

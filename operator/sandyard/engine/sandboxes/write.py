@@ -40,9 +40,9 @@ class SandboxWriter:
             self._store.merge_sandbox(sandbox, written)
         return written
 
-    async def delete(self, sandbox: AnySandbox) -> None:
-        """Delete that very Sandbox (it has expired)."""
-        await self._objects.delete_sandbox(sandbox)
+    async def delete(self, sandbox: AnySandbox) -> bool:
+        """Delete that very Sandbox (it has expired); False: it is gone, or the API server sees a conflict."""
+        return await self._objects.delete_sandbox(sandbox)
 
     def _merge(self, sandbox: AnySandbox, written: AnySandbox) -> None:
         if self._store.merge_sandbox(sandbox, written):

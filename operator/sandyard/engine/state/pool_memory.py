@@ -12,6 +12,7 @@ from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Reason
 from sandyard.engine.state.pods import PodEntry
+from sandyard.kube.backoff import pause_seconds
 from sandyard.pod import observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
@@ -25,6 +26,8 @@ __all__ = ["PoolMemory", "remember"]
 # A pod must stay warm this long before the failures before it are forgiven; else a pool whose
 # pods start well and die at once would never back off.
 FORGIVE_AFTER_SECONDS = 5.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
 
 
 @dataclass
@@ -43,6 +46,12 @@ class PoolMemory:
         Whether ``maxSandboxes`` keeps it from starting what it wants.
     written_at
         When its status was last written; seconds of the monotonic clock.
+    busy, held_until
+        How often in a row the API server was too busy for a create, and until when none is sent
+        because of that; seconds since the epoch.
+    unsure
+        Names of pods of which nobody knows whether they were made, each with the time at which
+        somebody looks; seconds of the monotonic clock.
     """
 
     template_hash: str
@@ -59,6 +68,9 @@ class PoolMemory:
     network: Finding | None = None
     demand: Demand = Demand()
     written_at: float = float("-inf")
+    busy: int = 0
+    held_until: float = float("-inf")
+    unsure: dict[str, float] = field(default_factory=dict)
 
     def turn_to(self, template_hash: str) -> None:
         """A new template is a new chance: forget what was learnt of the old one."""
@@ -69,6 +81,19 @@ class PoolMemory:
         self.proven = False
         self.refused = ""
         self.runtime = self.network = None
+
+    def hold(self, now: float, retry_after_seconds: float | None) -> float:
+        """The API server is too busy: send no creates for a while, which says nothing about the template.
+
+        Returns
+        -------
+        float
+            Seconds to wait.
+        """
+        pause = max(pause_seconds(self.busy, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS), retry_after_seconds or 0.0)
+        self.busy += 1
+        self.held_until = max(self.held_until, now + pause)
+        return pause
 
     def fail(self, reason: Reason, message: str, now: float) -> None:
         """A start has failed."""

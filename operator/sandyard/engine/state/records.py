@@ -26,6 +26,7 @@ __all__ = [
     "UnreadableSandbox",
     "changed_by_others",
     "spec_of",
+    "waited_seconds",
 ]
 
 
@@ -124,6 +125,19 @@ AnyPool = PoolRecord | UnreadablePool
 def spec_of(pool: AnyPool | None) -> PoolSpec | None:
     """The spec of *pool*, if there is a pool and it can be read."""
     return pool.spec if isinstance(pool, PoolRecord) else None
+
+
+def waited_seconds(sandbox: AnySandbox, now: float) -> float:
+    """How long *sandbox* has waited for its pod at *now* (seconds since the epoch), by what stands in it.
+
+    One that nobody has looked at yet has all its time before it.
+    """
+    status = sandbox.status
+    if not status.conditions or status.running:
+        return 0.0
+    began = model.moment(status.resumed_at) or sandbox.created_at
+    # Times of creation have whole seconds.
+    return max(0.0, now - began - 1.0)
 
 
 def changed_by_others(before: AnySandbox | AnyPool, after: AnySandbox | AnyPool) -> bool:

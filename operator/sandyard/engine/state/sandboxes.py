@@ -24,8 +24,10 @@ class SandboxEntry:
         The newest version.
     seen_at
         When this process first saw it, or its present start began; seconds of the monotonic clock.
+    waits_since
+        When its present wait for a pod began, whichever process saw that; seconds of the monotonic clock.
     start_refused
-        Why the last pod of its own could not be made.
+        Why it could not be given its last pod.
     noted_stamp
         The latest stamp of a client's that was taken in, as it was written.
     stuck
@@ -38,6 +40,7 @@ class SandboxEntry:
 
     record: AnySandbox
     seen_at: float
+    waits_since: float = 0.0
     start_refused: tuple[Reason, str] | None = None
     noted_stamp: str = ""
     stuck: bool = False
@@ -70,11 +73,14 @@ class SandboxTable(dict[str, SandboxEntry]):
         self.stuck = 0
         self._by_pool: dict[_PoolName, _Named] = {}
 
-    def put(self, record: AnySandbox, now: float) -> bool:
-        """Take in *record*, seen at *now*, unless a newer version is known; says whether it was taken."""
+    def put(self, record: AnySandbox, now: float, waited_seconds: float = 0.0) -> bool:
+        """Take in *record*, seen at *now*, unless a newer version is known; says whether it was taken.
+
+        One that is new to this process has waited for *waited_seconds* already.
+        """
         entry = self.get(record.uid)
         if entry is None:
-            entry = self[record.uid] = SandboxEntry(record, now)
+            entry = self[record.uid] = SandboxEntry(record, now, now - waited_seconds)
             self._add(entry)
             return True
         if entry.record.version >= record.version:

@@ -11,7 +11,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.state.departed import Departed
+from sandyard.engine.state import records
 from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pods import PodEntry, PodTable
 from sandyard.engine.state.pools import PoolEntry, PoolTable
@@ -39,15 +39,13 @@ class Store:
         self.pools = PoolTable()
         self.pods = PodTable()
         self.namespaces = Namespaces()
-        self.departed = Departed()
 
     # Sandboxes
 
     def put_sandbox(self, record: AnySandbox) -> bool:
-        """Take in *record* unless a newer version is known, or it is gone; says whether it was taken."""
-        if record.uid in self.departed:
-            return False
-        taken = self.sandboxes.put(record, self._clock.monotonic())
+        """Take in *record* unless a newer version is known; says whether it was taken."""
+        waited = records.waited_seconds(record, self._clock.now())
+        taken = self.sandboxes.put(record, self._clock.monotonic(), waited)
         if taken:
             self._count_sandbox(record)
         return taken
@@ -61,7 +59,6 @@ class Store:
 
     def remove_sandbox(self, uid: str) -> SandboxEntry | None:
         """Forget a Sandbox that is gone."""
-        self.departed.add(uid, self._clock.monotonic())
         self.namespaces.drop(uid)
         return self.sandboxes.drop(uid)
 
@@ -103,9 +100,7 @@ class Store:
     # Pools
 
     def put_pool(self, record: AnyPool) -> bool:
-        """Take in *record* unless a newer version is known, or it is gone; says whether it was taken."""
-        if record.uid in self.departed:
-            return False
+        """Take in *record* unless a newer version is known; says whether it was taken."""
         known = self.pools.get(record.uid)
         if known is not None and known.record.version >= record.version:
             return False
@@ -128,7 +123,6 @@ class Store:
 
     def remove_pool(self, uid: str) -> PoolEntry | None:
         """Forget a pool that is gone."""
-        self.departed.add(uid, self._clock.monotonic())
         self.namespaces.drop(uid)
         entry = self.pools.drop(uid)
         if entry is not None:
@@ -195,6 +189,13 @@ class Store:
         self.pods.release(entry)
         entry.refused = entry.pod.metadata.resource_version == refused_version
         self._place(entry)
+
+    def forgive(self, pod_uid: str) -> None:
+        """A pod that was left alone may be claimed again."""
+        entry = self.pods.get(pod_uid)
+        if entry is not None and entry.refused:
+            entry.refused = False
+            self._place(entry)
 
     def reserved_for(self, pod_uid: str) -> str | None:
         """Sandbox that the pod is set aside for, until the watch shows the claim."""
