@@ -176,7 +176,7 @@ def test_measures_are_numbers_or_an_error_of_ours(printed: str) -> None:
     ids=lambda said: repr(said[:12]),
 )  # fmt: skip
 def test_a_value_that_is_none_is_named_and_not_believed(said: bytes) -> None:
-    result = code._judge(CommandResult(0), None, {"result.json": said}, PROGRAM)
+    result = code._judge(CommandResult(0), None, {"result.json": said}, PROGRAM, closed=False)
     assert (result.outcome, result.value) == ("success", None)
     assert result.skipped[0].startswith("result.json: ")
 
@@ -194,7 +194,9 @@ def test_every_other_value_comes_back(value: Any) -> None:
      "x" * 300 + ".csv", "a.exe", "", "\udcff.csv", "a\u202e.csv"],
 )  # fmt: skip
 def test_an_artifact_has_a_name_of_its_own_folder(name: str) -> None:
-    result = code._judge(CommandResult(0), None, {f"artifacts/{name}": b"x", "artifacts/good.csv": b"y"}, PROGRAM)
+    result = code._judge(
+        CommandResult(0), None, {f"artifacts/{name}": b"x", "artifacts/good.csv": b"y"}, PROGRAM, closed=False
+    )
     assert [(one.name, one.content) for one in result.artifacts] == [("good.csv", b"y")]
     assert len(result.skipped) == 1
     assert result.skipped[0].isprintable()
@@ -202,7 +204,7 @@ def test_an_artifact_has_a_name_of_its_own_folder(name: str) -> None:
 
 def test_no_more_artifacts_than_asked_for_and_none_too_large() -> None:
     left = {"artifacts/a.csv": b"x" * 1001, **{f"artifacts/b{number}.csv": b"x" for number in range(9)}}
-    result = code._judge(CommandResult(0), None, left, PROGRAM)
+    result = code._judge(CommandResult(0), None, left, PROGRAM, closed=False)
     assert [one.name for one in result.artifacts] == ["b0.csv", "b1.csv", "b2.csv"]
     assert len(result.skipped) == 7
 

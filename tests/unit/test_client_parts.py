@@ -12,6 +12,7 @@ import pytest
 
 from sandyard.client import errors, metrics
 from sandyard.client.code import code, languages
+from sandyard.client.code.denied import denied
 from sandyard.client.commands.background import parse_list
 from sandyard.client.commands.processes import parse_processes
 from sandyard.client.exec import script
@@ -98,22 +99,83 @@ def test_cpu_time_as_times_tells_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "stderr", "left", "outcome"),
+    ("exit_code", "refused", "left", "outcome"),
     [
-        (0, b"PermissionError", {}, "success"),
-        (1, b"ZeroDivisionError", {}, "program_error"),
-        (1, b"PermissionError: [Errno 13] Permission denied: '/x'", {}, "unauthorized_access"),
-        (1, b"Permission denied" + b"x" * 2000, {}, "program_error"),
-        (139, b"", {}, "runtime_error"),
-        (137, b"", {}, "runtime_error"),
-        (159, b"", {}, "unauthorized_access"),
-        (127, b"", {"no-runner": b""}, "program_runner_error"),
-        (127, b"", {}, "program_error"),
+        (0, True, {}, "success"),
+        (1, False, {}, "program_error"),
+        (1, True, {}, "unauthorized_access"),
+        (139, False, {}, "runtime_error"),
+        (137, True, {}, "runtime_error"),
+        (159, False, {}, "unauthorized_access"),
+        (127, False, {"no-runner": b""}, "program_runner_error"),
+        (127, False, {}, "program_error"),
     ],
 )
-def test_outcomes(exit_code: int, stderr: bytes, left: dict[str, bytes], outcome: str) -> None:
-    assert code._outcome(CommandResult(exit_code, b"", stderr), None, left) == outcome
-    assert code._outcome(CommandResult(exit_code, b"", stderr), "time", left) == "resource_limit_exceeded"
+def test_outcomes(exit_code: int, refused: bool, left: dict[str, bytes], outcome: str) -> None:
+    assert code._outcome(CommandResult(exit_code), None, left, refused=refused) == outcome
+    assert code._outcome(CommandResult(exit_code), "time", left, refused=refused) == "resource_limit_exceeded"
+
+
+REFUSED = [
+    ("python", b"PermissionError: [Errno 13] Permission denied: '/x'\n"),
+    ("python", b"OSError: [Errno 30] Read-only file system: '/x'"),
+    ("python", b"OSError: [Errno 101] Network is unreachable"),
+    ("python", b"urllib.error.URLError: <urlopen error [Errno 101] Network is unreachable>"),
+    ("javascript", b"Error: EACCES: permission denied, open '/x'\n  errno: -13,\n  code: 'EACCES',\n}\nNode.js v22"),
+    ("go", b"panic: open /etc/x: permission denied\n\ngoroutine 1 [running]:\nexit status 2"),
+    ("rust", b'Err` value: Os { code: 13, kind: PermissionDenied, message: "Permission denied" }'),
+    ("bash", b"main.sh: line 1: /etc/x: Permission denied\n"),
+    ("ruby", b"main.rb:1:in `initialize': Permission denied @ rb_sysopen - /x (Errno::EACCES)"),
+]
+LOST = [
+    ("python", b"socket.gaierror: [Errno -3] Temporary failure in name resolution"),
+    ("python", b"urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>"),
+    ("python", b"TimeoutError: timed out"),
+    ("python", b"TimeoutError: [Errno 110] Connection timed out"),
+    ("python", b"requests.exceptions.ConnectTimeout: HTTPConnectionPool(host='169.254.169.254'): timed out"),
+    ("python", b"OSError: [Errno 113] No route to host"),
+    ("javascript", b"Error: getaddrinfo EAI_AGAIN example.com\n  code: 'EAI_AGAIN'"),
+    ("go", b'Get "http://x": dial tcp: lookup x: no such host\nexit status 1'),
+    ("bash", b"curl: (6) Could not resolve host: example.com\n"),
+    ("ruby", b"x: Failed to open TCP connection (Socket::ResolutionError)"),
+]
+OWN = [
+    ("python", b"ValueError: Permission denied"),
+    ("python", b"RuntimeError: Network is unreachable\n"),
+    ("python", b"ValueError: PermissionError: no"),
+    ("python", b"PermissionError: [Errno 13] x\n\nDuring handling of ...\nKeyError: 'a'"),
+    ("python", b"PermissionError: handled\n" + b"x\n" * 1000),
+    ("python", b"TimeoutError"),
+    ("python", b"ConnectionRefusedError: [Errno 111] Connection refused"),
+    ("javascript", b"Error: Permission denied\n    at main (main.js:1)"),
+    ("bash", b"Permission denied"),
+    ("ruby", b"main.rb:1:in `x': Permission denied (RuntimeError)"),
+]
+
+
+@pytest.mark.parametrize(("language", "said"), REFUSED)
+def test_a_call_that_was_refused_is_unauthorized(language: str, said: bytes) -> None:
+    assert denied(language, b"Traceback ...\n" + said, closed=False)
+
+
+@pytest.mark.parametrize(("language", "said"), LOST)
+def test_what_a_closed_network_lets_wait_is_unauthorized_there_alone(language: str, said: bytes) -> None:
+    assert denied(language, b"Traceback ...\n" + said, closed=True)
+    assert not denied(language, b"Traceback ...\n" + said, closed=False)
+
+
+@pytest.mark.parametrize(("language", "said"), OWN)
+def test_a_word_alone_is_the_programs_own_error(language: str, said: bytes) -> None:
+    assert not denied(language, b"Traceback ...\n" + said, closed=True)
+
+
+def test_a_text_that_looks_like_a_module_is_none() -> None:
+    common = ["x = `\nimport a\n`", "/*\nimport a from 'a'\n*/ const y = 1", "// x\nvar z = 'a\\\nexport b'",
+              'const s = "`";\nconst t = `${s}\nexport default 1`']  # fmt: skip
+    modules = ["import 'a'", "const s = `a`\nimport x from 'y'", "import{a} from 'b'", "// '\nexport const a = 1"]
+    javascript = languages.LANGUAGES["javascript"]
+    assert all("main.js" in languages.files(javascript, text, called=False) for text in common)
+    assert all("main.mjs" in languages.files(javascript, text, called=False) for text in modules)
 
 
 def test_programs_of_each_language() -> None:

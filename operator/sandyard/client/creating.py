@@ -87,7 +87,7 @@ async def pool_for(cluster: Cluster, namespace: str, language: str) -> str:
     known = languages.of(language)
     if known is None:
         raise InvalidArgument(languages.unknown(language))
-    name = next(name for name, one in languages.LANGUAGES.items() if one is known)
+    name = languages.name_of(known)
     found = await cluster.items(POOLS, namespace, {"labelSelector": f"{names.LABEL_LANGUAGE}={name}"})
     if not found:
         raise SandboxNotFound(

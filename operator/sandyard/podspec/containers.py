@@ -149,8 +149,8 @@ def _examples(opened: Network) -> list[str]:
 
 
 def _environment(template: Template, env: Sequence[EnvVar]) -> list[dict[str, str]]:
-    # A home that the user can write to; uid 1000 has no entry in most images' passwd file.
-    variables = {"HOME": "/workspace"}
+    # A home that the user can write to, and a name: uid 1000 has no entry in most images' passwd file.
+    variables = {"HOME": "/workspace", "USER": "sandbox", "LOGNAME": "sandbox"}
     variables.update({variable.name: variable.value for variable in template.env or ()})
     variables.update({variable.name: variable.value for variable in env})
     return [{"name": name, "value": _literal(value)} for name, value in variables.items()]

@@ -13,18 +13,27 @@ from typing import Any, Final, Literal
 from sandyard.api import untrusted
 from sandyard.client import answers
 from sandyard.client.code import languages
+from sandyard.client.code.denied import denied
 from sandyard.client.errors import (
     BadAnswer,
+    CommandFailed,
     CommandTimeout,
     InvalidArgument,
+    IsADirectory,
+    NoSpace,
     OutputLimitExceeded,
+    PermissionDenied,
     SandboxEnded,
+    SandboxError,
+    SandboxFileExists,
+    SandboxFileNotFound,
 )
 from sandyard.client.exec import runner, script
 from sandyard.client.exec.command import Command, Input, Output, Sinks
 from sandyard.client.files import archive
 from sandyard.client.files.tools import Tools
 from sandyard.client.result import CommandResult, Said
+from sandyard.client.session.cluster import POOLS
 from sandyard.client.session.session import Session
 
 __all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Outcome", "Program", "run_code"]
@@ -40,17 +49,25 @@ Outcome = Literal[
 Limit = Literal["time", "memory", "output"]
 ARTIFACT_KINDS: Final = ("png", "jpg", "jpeg", "svg", "pdf", "csv", "json", "html")
 _FOLDER: Final = "/tmp/.sandyard/code"
+# Of any case, as a shell matches them.
+_PATTERNS: Final = tuple("".join(f"[{one}{one.upper()}]" for one in kind) for kind in ARTIFACT_KINDS)
 _SIGSYS: Final = 31
+# The main process is the sandbox's user's as well: a program that ends all processes ends it too.
+_ITS_OWN_ENDS: Final = ("Error", "Completed")
+_NOT_MADE: Final = (
+    CommandFailed,
+    InvalidArgument,
+    NoSpace,
+    PermissionDenied,
+    SandboxFileExists,
+    SandboxFileNotFound,
+    IsADirectory,
+)
 # How long a node may take to tell why a sandbox has ended.
 _REASON_SECONDS: Final = 20
 _COLLECT_SECONDS: Final = 120
 _LONGEST_TOLD: Final = 300
 _MOST_TOLD: Final = 1000
-_DENIED: Final = re.compile(
-    rb"Permission ?denied|PermissionError|Operation not permitted|EACCES|EPERM|Read-only file system|"
-    rb"Network is unreachable|ENETUNREACH",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,7 @@ class CodeResult(Said):
         ``success``: exit code 0. ``program_error``: another exit code, also of a compiler.
         ``runtime_error``: ended by a signal. ``resource_limit_exceeded``: see *limit*.
         ``unauthorized_access``: the program failed at something that the sandbox forbids.
-        ``program_runner_error``: the image cannot run this language.
+        ``program_runner_error``: the image cannot run this language, or its folder could not be made.
     limit
         ``time``, ``memory`` or ``output``: the limit that the program exceeded.
     value
@@ -145,7 +162,12 @@ async def run_code(
     made = languages.files(known, program.code, called=program.args is not None)
     made["args.json"] = json.dumps(program.args if program.args is not None else [])
     written = archive.plain({"artifacts/": b"", **{name: content.encode() for name, content in made.items()}})
-    await Tools(session).run(script.text("unpack"), folder, "plain", stdin=written)
+    try:
+        await Tools(session).run(script.text("unpack"), folder, "plain", stdin=written)
+    except _NOT_MADE as error:
+        # Whatever ran here before may have locked or filled the place.
+        text = f"{folder} cannot be made: {error}".encode()
+        return CodeResult("program_runner_error", None, None, b"", text, 0.0)
     variables = {"SANDYARD_ARGS": f"{folder}/args.json", "SANDYARD_RESULT": f"{folder}/result.json",
                  "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **program.env}  # fmt: skip
     command = Command(
@@ -163,27 +185,36 @@ async def run_code(
         # Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
         if not error.reason:
             await session.reaches("Failed", _REASON_SECONDS)
-        if (error.reason or session.info.reason("Ready")) != "OOMKilled":
+        reason = error.reason or session.info.reason("Ready")
+        if reason in _ITS_OWN_ENDS:
+            return CodeResult("runtime_error", None, None, b"", str(error).encode(), 0.0)
+        if reason != "OOMKilled":
             raise
         return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
     left = await _collect(session, folder, program.max_artifacts, program.max_artifact_bytes)
-    return _judge(done, limit, left, program)
+    closed = done.exit_code not in (None, 0) and await _is_closed(session)
+    return _judge(done, limit, left, program, closed=closed)
 
 
 async def _collect(session: Session, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
     words = ["/bin/sh", "-c", script.text("collect"), "sandyard-collect", folder, str(max_files), str(max_bytes),
-             *ARTIFACT_KINDS]  # fmt: skip
+             *_PATTERNS]  # fmt: skip
     keep = (max_files + 2) * (max_bytes + 5000) + 100_000
     try:
         done = await runner.run(session, Command(words, timeout=_COLLECT_SECONDS), Sinks(keep=keep))
         entries = archive.read_plain(io.BytesIO(done.stdout))
         return {entry.name: content.read(entry.size) for entry, content in entries if content is not None}
-    except (BadAnswer, CommandTimeout) as error:
+    except (BadAnswer, CommandTimeout, SandboxEnded) as error:
         return {"skipped": f"all: {error}\n".encode()}
 
 
-def _judge(done: CommandResult, limit: Limit | None, left: dict[str, bytes], program: Program) -> CodeResult:
-    value, outcome = None, _outcome(done, limit, left)
+def _judge(
+    done: CommandResult, limit: Limit | None, left: dict[str, bytes], program: Program, *, closed: bool
+) -> CodeResult:
+    language = languages.of(program.language)
+    assert language is not None
+    refused = denied(languages.name_of(language), done.stderr, closed=closed)
+    value, outcome = None, _outcome(done, limit, left, refused=refused)
     artifacts, skipped = _artifacts(left, program)
     if "result.json" in left:
         try:
@@ -224,7 +255,7 @@ def _is_artifact(name: str) -> bool:
     return plain and len(name.encode()) <= 255 and name.rpartition(".")[2].lower() in ARTIFACT_KINDS
 
 
-def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]) -> Outcome:
+def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes], *, refused: bool) -> Outcome:
     if limit is not None:
         return "resource_limit_exceeded"
     if "no-runner" in left:
@@ -235,8 +266,21 @@ def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]
         return "unauthorized_access"
     if done.signal is not None:
         return "runtime_error"
-    # The last of what it said is what it failed at.
-    return "unauthorized_access" if _DENIED.search(done.stderr[-1000:]) else "program_error"
+    return "unauthorized_access" if refused else "program_error"
+
+
+async def _is_closed(session: Session) -> bool:
+    """Whether the sandbox reaches nothing, by its own network, its template's or its pool's; if not known, it may."""
+    spec = session.info["spec"]
+    shape = spec.get("template", {})
+    if "network" not in spec and "poolRef" in spec:
+        try:
+            pool = await session.cluster.get(POOLS, session.namespace, spec["poolRef"]["name"])
+        except SandboxError:
+            return False
+        shape = pool["spec"]["template"]
+    network = spec.get("network") or shape.get("network") or {}
+    return network.get("egress", "None") in ("None", "DNS")
 
 
 def cpu_seconds(printed: bytes) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["LANGUAGES", "Language", "files", "of", "unknown"]
+__all__ = ["LANGUAGES", "Language", "files", "name_of", "of", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,18 @@ class Language:
     call: str = ""
 
 
+# The program is __main__ to its end, for whatever looks its functions and classes up there (pickle, processes).
 _PYTHON_RUNNER: Final = """
-import asyncio, inspect, json, os, runpy
-found = runpy.run_path("main.py", run_name="__main__")
+import asyncio, inspect, json, os, sys, types
+path = os.path.abspath("main.py")
+main = sys.modules["__main__"] = types.ModuleType("__main__")
+main.__file__ = path
+with open(path, "rb") as file:
+    program = file.read()
+exec(compile(program, path, "exec"), main.__dict__)
 with open(os.environ["SANDYARD_ARGS"]) as file:
     args = json.load(file)
-value = found["main"](**args) if isinstance(args, dict) else found["main"](*args)
+value = main.main(**args) if isinstance(args, dict) else main.main(*args)
 if inspect.isawaitable(value):
     async def wait(): return await value
     value = asyncio.run(wait())
@@ -60,8 +66,9 @@ File.write(ENV['SANDYARD_RESULT'], JSON.generate(value))
 _TSC: Final = "tsc --target es2020 --module commonjs --noEmitOnError false main.ts >/dev/null || :; exec node main.js"
 
 LANGUAGES: Final[Mapping[str, Language]] = {
-    # Nothing of the image's user or of the folder gets into the program (-I), no bytecode is left (-B).
-    "python": Language("main.py", {"python3": "exec python3 -I -B {file}", "python": "exec python -I -B {file}"},
+    # No variable of the image changes how it runs (-E), no bytecode is left (-B); what a setup has installed for the
+    # user is there.
+    "python": Language("main.py", {"python3": "exec python3 -E -B {file}", "python": "exec python -E -B {file}"},
                        _PYTHON_RUNNER),
     "javascript": Language("main.js", {"node": "exec node {file}", "bun": "exec bun {file}",
                                        "deno": "exec deno run -A {file}"}, _SCRIPT_CALL),
@@ -77,12 +84,21 @@ LANGUAGES: Final[Mapping[str, Language]] = {
 _NAMES: Final = {"py": "python", "python3": "python", "js": "javascript", "node": "javascript", "ts": "typescript",
                  "golang": "go", "rs": "rust", "sh": "bash", "shell": "bash", "rb": "ruby"}  # fmt: skip
 _IMPORT: Final = re.compile(r"^\s*(import\s[^(]|import[{*]|export\s)", re.MULTILINE)
+# Texts and comments of JavaScript, in which nothing is a statement.
+_TEXTS: Final = re.compile(
+    r"""`(?:\\.|[^`\\])*`|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|/\*.*?\*/|//[^\n]*""", re.DOTALL
+)
 
 
 def of(name: str) -> Language | None:
     """The language of that name, or of a usual short one."""
     name = name.lower()
     return LANGUAGES.get(_NAMES.get(name, name))
+
+
+def name_of(language: Language) -> str:
+    """Its own name, whichever it was asked for by."""
+    return next(name for name, one in LANGUAGES.items() if one is language)
 
 
 def unknown(name: str) -> str:
@@ -99,7 +115,7 @@ def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
         else:
             program = code + language.call
     # Modules of the newer kind are known by the name of their file.
-    if file == "main.js" and _IMPORT.search(code):
+    if file == "main.js" and _IMPORT.search(_TEXTS.sub('""', code)):
         file = "main.mjs"
     run = "call.py" if "call.py" in made else file
     lines = [

@@ -1,5 +1,6 @@
 # code FOLDER: runs the command of runner.sh in that folder, and measures it: "usage" gets the CPU time, as
-# times(1) tells it, and "peak" the most memory, in pages, that was resident beyond what was before.
+# times(1) tells it, and "peak" the most memory, in pages, that was resident beyond what was before. The program may
+# have made anything of those names: what is there goes first.
 cd "$1" || exit 125
 resident() {
   n=0
@@ -15,7 +16,7 @@ exec 3<&-
 sample() {
   while :; do
     resident
-    [ $((n - b)) -le $p ] || { p=$((n - b)); echo $p >peak; }
+    [ $((n - b)) -le $p ] || { p=$((n - b)); rm -rf peak; echo $p >peak; }
     sleep 0.2 || sleep 1
   done
 }
@@ -23,7 +24,9 @@ sample >/dev/null </dev/null 4>&- &
 s=$!
 wait $c
 r=$?
-times >usage
-kill $s
+rm -rf usage
+# Not a redirection of "times" itself: where that fails, as in a folder that is gone, the shell would end.
+{ times; } >usage
+kill -s KILL $s
 wait $s
 exit $r

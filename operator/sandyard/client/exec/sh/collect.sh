@@ -1,5 +1,6 @@
-# collect FOLDER MOST_FILES MOST_BYTES EXTENSIONS...: what a program has left, as pack.sh does, then the folder goes.
+# collect FOLDER MOST_FILES MOST_BYTES PATTERNS...: what a program has left, as pack.sh does, then the folder goes.
 # "skipped" names what was not taken.
+chmod u+rwx -- "$1" "$1/artifacts" 2>/dev/null
 cd -- "$1" || exit
 d=$PWD m=$2 b=$3
 shift 3
@@ -8,7 +9,8 @@ give() {
   printf 'f 644 %s\n%s\000\000' "$s" "$1"
   head -c "$s" "$1"
 }
-: >skipped
+rm -rf skipped
+true >skipped
 for f in artifacts/* artifacts/.[!.]*; do
   [ -e "$f" ] || [ -L "$f" ] || continue
   why=
@@ -17,7 +19,7 @@ for f in artifacts/* artifacts/.[!.]*; do
   elif [ "$m" -le 0 ]; then why="one file too many"
   else
     why="its kind is not taken"
-    for e; do case $f in *."$e") why= ;; esac; done
+    for e; do case $f in *.$e) why= ;; esac; done
   fi
   if [ -n "$why" ]; then printf '%s: %s\n' "${f#*/}" "$why" >>skipped; else m=$((m - 1)); give "$f"; fi
 done
