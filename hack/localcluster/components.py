@@ -8,10 +8,12 @@ import sys
 
 from localcluster import network, paths, pki
 
-__all__ = ["AUDIT_POLICY", "apiserver", "configure", "containerd", "controller_manager", "etcd", "kube_proxy",
-           "kube_router", "kubelet", "kwok", "outside", "scheduler"]  # fmt: skip
+__all__ = ["APISERVER_ENVIRONMENT", "AUDIT_POLICY", "apiserver", "configure", "containerd", "controller_manager",
+           "etcd", "kube_proxy", "kube_router", "kubelet", "kwok", "outside", "scheduler"]  # fmt: skip
 
 PAUSE_IMAGE = "localhost/sandyard/pause:1"
+# Collecting garbage is a fifth of what an API server with little in it does; up to here it may hold more of it.
+APISERVER_ENVIRONMENT = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 # Who did what to our kinds and to pods: tests count the operator's calls here.
 AUDIT_POLICY = {

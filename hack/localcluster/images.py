@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable
 
 from localcluster import components, host, paths
 
-__all__ = ["LANGUAGES_IMAGE", "OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "languages", "operator", "pause", "python"]
+__all__ = ["LANGUAGES_IMAGE", "OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "languages", "operator", "pause", "python",
+           "ready"]  # fmt: skip
 
 OPERATOR_IMAGE = "localhost/sandyard/operator:dev"
 # The examples name the public image; where there is no registry, this cluster loads Debian's
@@ -51,7 +52,7 @@ def busybox() -> pathlib.Path:
 
 def base() -> pathlib.Path:
     """Debian's root file system with Python, as a tar file (about 220 MB)."""
-    target = paths.cache_dir() / "images" / "base-bookworm-1.tar"
+    target = _base()
     if target.exists():
         return target
     host.require(host.BUILD_PACKAGES)
@@ -67,6 +68,14 @@ def base() -> pathlib.Path:
     return target
 
 
+def _base() -> pathlib.Path:
+    return paths.cache_dir() / "images" / "base-bookworm-1.tar"
+
+
+def _languages() -> pathlib.Path:
+    return paths.cache_dir() / "images" / "languages-bookworm-1.tar"
+
+
 def python() -> pathlib.Path:
     """A Python image for sandboxes (Debian's CPython 3.11)."""
     root = base()
@@ -77,7 +86,7 @@ def python() -> pathlib.Path:
 
 def languages() -> pathlib.Path:
     """An image with every language that ``run_code`` knows, for tests (about 1 GB, built once in some minutes)."""
-    target = paths.cache_dir() / "images" / "languages-bookworm-1.tar"
+    target = _languages()
     if target.exists():
         return target
     host.require(host.BUILD_PACKAGES)
@@ -98,10 +107,24 @@ def languages() -> pathlib.Path:
 
 def operator() -> pathlib.Path:
     """The operator's own image, built from the Containerfile; cached by what goes into it."""
+    base()
+    return _cached("operator", _of_operator(), _build_operator)
+
+
+def _of_operator() -> list[pathlib.Path]:
+    """What goes into the operator's image."""
     top = paths.REPOSITORY
     inputs = [top / "Containerfile", top / "pyproject.toml", top / "requirements.lock", top / "README.md"]
     inputs += sorted(path for path in (top / "operator").rglob("*") if _is_source(path))
-    return _cached("operator", [base(), *inputs], _build_operator)
+    return [_base(), *inputs]
+
+
+def ready() -> list[pathlib.Path]:
+    """Archives of the big images that have been built already; what changes the most often comes last."""
+    if not _base().exists():
+        return []
+    return [target for target in (_target("python", [_base()]), _languages(), _target("operator", _of_operator()))
+            if target.exists()]  # fmt: skip
 
 
 def _is_source(path: pathlib.Path) -> bool:
@@ -131,15 +154,20 @@ def _build_operator(target: pathlib.Path) -> None:
     _run([*buildah, "push", "--quiet", OPERATOR_IMAGE, f"docker-archive:{target}:{OPERATOR_IMAGE}"])
 
 
-def _cached(name: str, inputs: Iterable[pathlib.Path], build: Callable[[pathlib.Path], None]) -> pathlib.Path:
+def _target(name: str, inputs: Iterable[pathlib.Path]) -> pathlib.Path:
+    """Where the archive lies that is built of *inputs*."""
     digest = hashlib.sha256()
     for path in inputs:
         # A big base is known by its size and age; sources by their content.
         stat = path.stat()
         digest.update(str(path.name).encode())
         digest.update(f"{stat.st_size}".encode() if stat.st_size > 50_000_000 else path.read_bytes())
-    folder = paths.cache_dir() / "images"
-    target = folder / f"{name}-{digest.hexdigest()[:12]}.tar"
+    return paths.cache_dir() / "images" / f"{name}-{digest.hexdigest()[:12]}.tar"
+
+
+def _cached(name: str, inputs: Iterable[pathlib.Path], build: Callable[[pathlib.Path], None]) -> pathlib.Path:
+    target = _target(name, inputs)
+    folder = target.parent
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from localcluster import components, host, images, network, paths, pki, processes, tools, volumes
+from localcluster import components, host, images, network, paths, pki, processes, seeds, tools, volumes
 
 __all__ = ["Options", "down", "kubectl", "load", "provide", "status", "up"]
 
@@ -61,6 +61,7 @@ def up(name: str, options: Options) -> paths.Cluster:
         environment = {**os.environ, "PATH": tools.search_path(groups), "NODE_NAME": cluster.node_name}
         _make_cgroup(cluster)
         _start(running, cluster, _CONTROL_PLANE[:2], environment)
+        _plant(cluster)
         processes.wait_until("API server ready", lambda: _healthy(cluster), _PATIENCE_SECONDS)
         _start(running, cluster, (*_CONTROL_PLANE[2:], "containerd"), environment)
         running.start("outside", components.outside(cluster), netns=cluster.outside_netns, environment=environment)
@@ -113,13 +114,23 @@ def status(name: str) -> bool:
 
 def provide(cluster: paths.Cluster, archive: pathlib.Path) -> None:
     """Import an archive of `localcluster.images` unless it was the last of its kind: its name tells its content."""
-    record = _imported(cluster) / archive.stem.rpartition("-")[0]
+    record = _record_of(cluster, archive)
     if record.exists() and record.read_text() == archive.name:
         return
     record.unlink(missing_ok=True)
     _import(cluster, archive)
     record.parent.mkdir(exist_ok=True)
     record.write_text(archive.name)
+
+
+def _plant(cluster: paths.Cluster) -> None:
+    """Give a new node the big images that there are."""
+    root, archives = cluster.state / "containerd", images.ready()
+    if any(root.iterdir()) or not archives or not seeds.plant(root, archives):
+        return
+    _imported(cluster).mkdir(exist_ok=True)
+    for archive in archives:
+        _record_of(cluster, archive).write_text(archive.name)
 
 
 def load(cluster: paths.Cluster, archive: pathlib.Path) -> None:
@@ -132,6 +143,10 @@ def load(cluster: paths.Cluster, archive: pathlib.Path) -> None:
 def _imported(cluster: paths.Cluster) -> pathlib.Path:
     """Folder with the name of the archive that was imported last, for each kind of ours."""
     return cluster.state / "images"
+
+
+def _record_of(cluster: paths.Cluster, archive: pathlib.Path) -> pathlib.Path:
+    return _imported(cluster) / archive.stem.rpartition("-")[0]
 
 
 def _import(cluster: paths.Cluster, archive: pathlib.Path) -> None:
@@ -169,7 +184,8 @@ def _start(
     for name in names:
         if not running.alive(name):
             print(f"starting {name}", flush=True)
-        running.start(name, commands[name](cluster), netns=cluster.netns, environment=environment)
+        own = components.APISERVER_ENVIRONMENT if name == "apiserver" else {}
+        running.start(name, commands[name](cluster), netns=cluster.netns, environment={**environment, **own})
 
 
 def _record(cluster: paths.Cluster, options: Options) -> None:
@@ -268,7 +284,8 @@ def _tear_down(cluster: paths.Cluster) -> None:
     network.delete(cluster)
     _remove_cgroup(cluster)
     _remove_log_links(cluster)
-    shutil.rmtree(cluster.state, ignore_errors=True)
+    # In one program: an image has tens of thousands of files.
+    subprocess.run(["rm", "-rf", str(cluster.state)], capture_output=True, check=False)
     if cluster.state.exists():
         shutil.rmtree(cluster.state)
 

@@ -6,15 +6,15 @@ for one, and removes volume and folder when the claim is gone.
 
 from __future__ import annotations
 
+import http.client
 import json
 import pathlib
 import shutil
 import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 CLASS = "standard"
 PROVISIONER = "sandyard.dev/local"
@@ -23,19 +23,28 @@ _INTERVAL_SECONDS = 0.5
 
 
 class Api:
-    """The few calls that this takes, as the administrator."""
+    """The few calls that this takes, as the administrator; on one connection: a new one costs more than a call."""
 
     def __init__(self, server: str, pki: pathlib.Path) -> None:
-        self._server = server
-        self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
-        self._context.load_cert_chain(str(pki / "admin.crt"), str(pki / "admin.key"))
+        context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        context.load_cert_chain(str(pki / "admin.crt"), str(pki / "admin.key"))
+        self._connection = http.client.HTTPSConnection(urlsplit(server).netloc, timeout=10, context=context)
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send one request; raises OSError or HTTPException where it is not answered, or refused."""
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(self._server + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=10, context=self._context) as reply:
-            answer: dict[str, Any] = json.load(reply)
-            return answer
+        try:
+            self._connection.request(method, path, data, {"Content-Type": "application/json"})
+            reply = self._connection.getresponse()
+            text = reply.read()
+        except (OSError, http.client.HTTPException):
+            # The next call opens another.
+            self._connection.close()
+            raise
+        if reply.status >= 400:
+            raise OSError(f"{method} {path}: {reply.status} {text[:300]!r}")
+        answer: dict[str, Any] = json.loads(text)
+        return answer
 
 
 def volume(claim: dict[str, Any], folder: pathlib.Path, node: str) -> dict[str, Any]:
@@ -83,7 +92,7 @@ def main(server: str, pki: str, folder: str, node: str) -> None:
     while True:
         try:
             step(api, pathlib.Path(folder), node)
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (http.client.HTTPException, OSError, ValueError) as error:
             print(f"trying again: {error}", flush=True)
         time.sleep(_INTERVAL_SECONDS)
 
