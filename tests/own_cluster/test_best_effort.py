@@ -1,4 +1,7 @@
-"""A cluster in which isolation is not enforced: nothing is handed out, unless whoever runs it asks for best effort."""
+"""A cluster in which isolation is not enforced: nothing is handed out, unless whoever runs it asks for best effort.
+
+It has simulated nodes besides, for a pool that no node of ours holds: what kwok plays says that its network is closed.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,14 @@ from tests.support import manifests, streams
 from tests.support.kube import Kube, until
 from tests.support.release import cluster_of_its_own, install
 
+ON_SIMULATED = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "value": "fake"}]}
+
 
 @pytest.fixture(scope="module")
 def kube() -> Iterator[Kube]:
     """NetworkPolicies are accepted there, and do nothing. Its tests build on each other."""
-    with cluster_of_its_own("unenforced", lifecycle.Options(network_policy=False)) as kube:
+    options = lifecycle.Options(network_policy=False, simulated_nodes=2)
+    with cluster_of_its_own("unenforced", options) as kube:
         install(kube, "isolation.probeTimeoutSeconds=4")
         kube.apply(manifests.pool("python", 2))
         yield kube
@@ -44,6 +50,29 @@ def test_without_enforced_policies_nothing_is_handed_out(kube: Kube) -> None:
     stalled = kube.condition("sandboxpool", "python", "Stalled")
     assert stalled is not None
     assert stalled["status"] == "True"
+
+
+def test_a_pool_larger_than_a_node_fills_claims_and_empties(kube: Kube) -> None:
+    """The same operator with the same settings, on more pods than the 110 that a node usually takes."""
+    wide = kube.within("wide")
+    kube.make_namespace("wide")
+    template = manifests.template(image="example.com/never/pulled:1", **ON_SIMULATED)
+    wide.apply(manifests.pool("wide", 120, template, startup={"parallelism": 50}))
+    until("it is full", lambda: wide.status("sandboxpool", "wide").get("replicas") == 120, 180)
+    nodes = {pod["spec"]["nodeName"] for pod in wide.list("pods")}
+    assert nodes <= {"unenforced-simulated-0", "unenforced-simulated-1"}
+    # A simulated pod's policies would fall on the operator, if it had the operator's address.
+    addresses = [pod["status"]["podIP"] for pod in wide.list("pods", everywhere=True)]
+    assert len(set(addresses)) == len(addresses)
+
+    wide.create(*(manifests.sandbox(f"claim-{number}", "wide") for number in range(40)))
+    wide.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=120s")
+    statuses = [item["status"] for item in wide.list("sandboxes")]
+    assert len({status["podUID"] for status in statuses}) == 40
+    assert {status["start"] for status in statuses} == {"Warm"}
+    wide.delete("sandboxes", "--all")
+    wide.delete("sandboxpool", "wide")
+    until("no pod is left", lambda: wide.list("pods") == [], 120)
 
 
 def test_best_effort_hands_out_and_says_what_is_not_enforced(best_effort: Kube) -> None:

@@ -67,7 +67,7 @@ class ControlPlane:
             process.wait(60)
 
     def _run(self, *command: str) -> None:
-        environment = {**os.environ, "PATH": tools.search_path(tools.API)}
+        environment = {**os.environ, **components.APISERVER_ENVIRONMENT, "PATH": tools.search_path(tools.API)}
         with (self._folder / f"{pathlib.Path(command[0]).name}.log").open("ab") as log:
             self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
 
