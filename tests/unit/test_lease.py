@@ -154,6 +154,20 @@ async def test_each_renewal_makes_others_wait_anew(api: Api, clock: Clock) -> No
     assert not other.valid
 
 
+async def test_a_takeover_makes_others_wait_anew_whatever_the_new_holders_clock_says(api: Api, clock: Clock) -> None:
+    await holding(api, "a")
+    other = candidate(api, "b")
+    assert not await other._attempt()
+    clock.now += 9
+    assert api.body is not None
+    # The new holder's clock shows the very moment of the last renewal.
+    api.body["spec"] |= {"holderIdentity": "c", "leaseTransitions": 1}
+    assert not await other._attempt()
+    clock.now += 9
+    assert not await other._attempt()
+    assert api.holder == "c"
+
+
 async def test_a_lease_that_was_given_back_is_free_at_once(api: Api) -> None:
     made = await holding(api, "a")
     await made.release()
