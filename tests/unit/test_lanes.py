@@ -94,3 +94,29 @@ except KeyboardInterrupt:
     assert (lint.status, unit.status) == (3, None)
     assert cleared.exists()
     assert long_run.seconds < 30
+
+
+def test_an_idle_step_leaves_the_machine_to_the_others_and_hurries_when_they_have_ended(
+    suite: types.ModuleType, tmp_path: pathlib.Path
+) -> None:
+    """Linux shares the processors out by sessions, where it does so: what counts is the whole session's share."""
+    wait = f"""
+import pathlib, sys, time
+group = pathlib.Path("/proc/self/autogroup")
+deadline = time.monotonic() + 300
+for wanted in sys.argv[1:]:
+    while group.exists() and group.read_text().split()[-1] != wanted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    pathlib.Path({str(tmp_path)!r}, wanted).touch()
+"""
+    other = f"""
+import pathlib, time
+deadline = time.monotonic() + 300
+while not pathlib.Path({str(tmp_path)!r}, "19").exists() and time.monotonic() < deadline: time.sleep(0.01)
+"""
+    idle = suite.Step("unit", [sys.executable, "-c", wait, "19", "0"], tmp_path / "none.xml", idle=True)
+    busy = suite.Step("alone", [sys.executable, "-c", other], tmp_path / "none.xml")
+    suite.lanes[:] = [suite.Lane("alone", busy), suite.Lane("unit", idle)]
+    suite._finish(suite.lanes)
+    assert (busy.status, idle.status) == (0, 0)
+    assert max(busy.seconds, idle.seconds) < 300
