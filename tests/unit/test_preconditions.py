@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import pytest
+
+from sandyard.api import names
+from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.state import records
+from sandyard.kube import errors
 from tests.unit.claim_steps import sent
 from tests.unit.simulation import World
 
@@ -59,3 +67,34 @@ def test_a_policy_that_somebody_has_deleted_stands_again(world: World) -> None:
     world.api.remove(("networkpolicies", "sandyard-closed"))
     world.settle()
     assert ("networkpolicies", "sandyard-closed") in world.api.objects
+
+
+def test_a_finalizer_that_could_not_go_because_of_others_is_tried_again(world: World) -> None:
+    """What they changed came with our reply: the watch has nothing new to show of it."""
+    world.claim("s1")
+    world.settle()
+    world.api.targeted["finalizer"].append("conflict")
+    world.api.remove(("sandboxes", "s1"))
+    world.prompt(6, 1.0)
+    assert [write.fault for write in sent(world, "finalizer")] == ["conflict", "ok"]
+    assert ("sandboxes", "s1") not in world.api.objects
+
+
+@pytest.mark.parametrize(("now", "same"), [("one", True), ("another", False)])
+async def test_what_has_come_under_the_name_of_one_that_is_gone_is_not_taken_for_it(now: str, same: bool) -> None:
+    """Somebody has changed it, so the finalizer could not go; by the time we look, it may be another's name."""
+
+    def body(uid: str) -> dict[str, Any]:
+        metadata = {"name": "s", "namespace": "ns", "uid": uid, "finalizers": [names.FINALIZER], "resourceVersion": "1",
+                    "creationTimestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
+        return {"metadata": metadata, "spec": {"poolRef": {"name": "pool"}}}
+
+    class Changed:
+        async def patch(self, _path: str, _body: Any) -> None:
+            raise errors.ApiError(409, {"reason": "Conflict"})
+
+        async def read(self, _path: str) -> dict[str, Any]:
+            return body(now)
+
+    found = await Objects(cast("Any", Changed()), cast("Any", None)).remove_finalizer(records.sandbox(body("one")))
+    assert (found is not None) is same

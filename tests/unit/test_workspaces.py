@@ -57,8 +57,7 @@ def test_a_sandbox_goes_after_its_workspace_and_not_before(world: World) -> None
     assert "deletionTimestamp" in claim["metadata"]
     # Nobody watches workspaces: it is looked for again.
     world.api.objects.pop(key)
-    world.now += 60
-    world.prompt(3)
+    world.prompt(3, 1.0)
     assert ("sandboxes", "s1") not in world.api.objects
 
 
