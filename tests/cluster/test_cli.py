@@ -87,7 +87,7 @@ def test_a_sandbox_from_its_making_to_its_end(cli: Cli) -> None:
     assert json.loads(cli.text("get", name, "-o", "json"))["metadata"]["name"] == name
     cli.run("pause", name)
     assert cli.text("ls").splitlines()[1].split()[1] == "Paused"
-    cli.run("exec", name, "--", "true", code=1)
+    cli.run("exec", name, "--", "true", code=125)
     assert "[NotReady]" in cli.stderr
     cli.run("resume", name)
     cli.run("ttl", name, "1000")

@@ -57,6 +57,9 @@ class LocalPod:
         self.application.router.add_patch(f"{_SANDBOXES}/s", self._patch)
         self.application.router.add_delete(f"{_SANDBOXES}/s", self._delete)
         self.application.router.add_get(_POOLS, self._list_pools)
+        for everywhere in ("sandboxes", "sandboxpools"):
+            self.application.router.add_get(f"/apis/sandyard.dev/v1alpha1/{everywhere}", self._list)
+        self.application.router.add_get("/api/v1/namespaces/default/events", self._events)
 
     def change(self, kind: str = "MODIFIED", **status: Any) -> None:
         """Change the Sandbox's status, and tell those who watch it."""
@@ -92,6 +95,13 @@ class LocalPod:
         for queue in self._watching:
             queue.put_nowait({"type": "DELETED", "object": self.body})
         return web.json_response({})
+
+    async def _events(self, request: web.Request) -> web.Response:
+        self.asked.append(("GET", request.path_qs, None))
+        event = {"metadata": {"namespace": "default"}, "type": "Warning", "reason": "Waiting",
+                 "message": "no\x1b[2J room", "involvedObject": {"kind": "Sandbox", "name": "s"},
+                 "lastTimestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
+        return web.json_response({"metadata": {}, "items": [event, {**event, "involvedObject": {"kind": "Pod"}}]})
 
     async def _list_pools(self, _: web.Request) -> web.Response:
         return web.json_response({"metadata": {}, "items": [{"metadata": {"name": name}} for name in self.pools]})

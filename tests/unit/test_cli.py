@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -224,3 +226,109 @@ def test_input_that_cannot_be_read_is_told_at_once(
                               capture_output=True, text=True, timeout=30, check=False)  # fmt: skip
     assert (done.returncode, done.stderr.count("\n")) == (code, 1 if told else 0), done.stderr
     assert told in done.stderr
+
+
+ANYWHERE = [
+    ("-n ns ls", "ls -n ns"), ("--context c -n ns get s", "get s --context c -n ns"),
+    ("-n ns pool ls", "pool ls -n ns"), ("-A ls", "ls -A"), ("--kubeconfig f ls", "ls --kubeconfig f"),
+    ("-n ns exec s -- ls", "exec s -n ns -- ls"), ("-n ns exec s -- ls", "exec -n ns s -- ls"),
+    ("-n ns run --pool p -- ls", "run --pool p -n ns -- ls"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "behind"), ANYWHERE)
+def test_options_of_the_connection_may_stand_anywhere(
+    before: str, behind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def cluster(self: context.Context, **_: object) -> None:
+        seen.append((self.namespace, self.everywhere, self.name, self.kubeconfig))
+        raise errors.SandboxNotFound("stop")
+
+    monkeypatch.setattr(context.Context, "cluster", cluster)
+    assert run(*before.split()).exit_code == run(*behind.split()).exit_code
+    assert len(seen) == 2
+    assert seen[0] == seen[1] != (None, False, None, None)
+
+
+@pytest.mark.parametrize("words", ["s git log -n 3 -- file", "s sh -c x -- -n y", "s -- ls -n ns -A", "s ls -A"])
+def test_options_of_the_other_command_are_its_own(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def use(self: context.Context, *_: object) -> int:
+        seen.append((self.namespace, self.everywhere))
+        return 0
+
+    monkeypatch.setattr(context.Context, "use", use)
+    assert run("exec", *words.split()).exit_code == 0
+    assert seen == [(None, False)]
+
+
+@pytest.mark.parametrize("words", ["get s -A", "exec s -A -- ls", "create --pool p -A"])
+def test_all_namespaces_are_for_lists(words: str) -> None:
+    done = run(*words.split())
+    assert done.exit_code == 2, done.output
+    assert "-A is for lists" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("exec s -- no-such", 127), ("exec s -- /etc/passwd", 126), ("exec s --timeout 0.3 -- sleep 60", 124),
+     ("exec s -w /no/such -- ls", 125), ("exec s -- sh -c 'exit 3'", 3), ("-n other exec s -- ls", 125)],
+)  # fmt: skip
+def test_exec_has_exit_codes_of_its_own(
+    words: str, code: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path, monkeypatch):
+        done = run(*shlex.split(words))
+    assert done.exit_code == code, done.output
+
+
+def test_a_sandbox_is_described_with_its_events(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(tmp_path, monkeypatch) as pod:
+        described, listed, everywhere = run("describe", "s"), run("events", "s"), run("ls", "-A")
+        asked = [path for method, path, _ in pod.asked if method == "GET"]
+    for done in (described, listed):
+        assert done.exit_code == 0, done.output
+        assert "Sandbox/s  no [2J room" in done.output and "Pod" not in done.output.replace("Pod:", "")
+    assert "Phase:      Ready" in described.output and "TYPE   STATUS  REASON" in described.output
+    assert "involvedObject.name%3Ds,involvedObject.uid%3Du" in asked[0]
+    assert everywhere.output.startswith("NAMESPACE  NAME  PHASE")
+
+
+def cp(folder: pathlib.Path, *words: str) -> Result:
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        return run("cp", *words)
+    finally:
+        os.chdir(here)
+
+
+def test_copies_land_where_those_of_cp_do(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local, inside = tmp_path / "local", tmp_path / "inside"
+    (local / "tree").mkdir(parents=True)
+    (local / "f").write_text("x")
+    (local / "tree" / "leaf").write_text("y")
+    (inside / "dir").mkdir(parents=True)
+    with serving(tmp_path, monkeypatch) as pod:
+        pod.folder = inside
+        for words, made in (
+            ("f s:", "f"), ("f s:dir", "dir/f"), ("f s:dir/", "dir/f"), ("f s:new", "new"), ("tree s:", "tree/leaf"),
+            ("tree s:copy", "copy/leaf"), ("tree s:copy", "copy/tree/leaf"), ("tree/. s:dir", "dir/leaf"),
+        ):  # fmt: skip
+            done = cp(local, *words.split())
+            assert done.exit_code == 0, (words, done.output)
+            assert (inside / made).is_file(), words
+        (local / "back").mkdir()
+        for words, made in (
+            ("s:new .", "new"), ("s:new back", "back/new"), ("s:new back/", "back/new"), ("s:new other", "other"),
+            ("s:copy back", "back/copy/leaf"), ("s:copy third", "third/leaf"), ("s:dir/. back", "back/leaf"),
+        ):  # fmt: skip
+            done = cp(local, *words.split())
+            assert done.exit_code == 0, (words, done.output)
+            assert (local / made).is_file(), words
+        for words in ("f s:nothing/", "s:new nowhere/"):
+            done = cp(local, *words.split())
+            assert (done.exit_code, "there is no such folder" in done.output) == (1, True), words

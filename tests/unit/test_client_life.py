@@ -58,6 +58,13 @@ def test_its_time_counts_from_its_creation_whatever_becomes_of_it() -> None:
     assert made(template="python:3.12") == made(template={"image": "python:3.12"})
 
 
+def test_a_size_may_be_a_number_as_in_a_pod() -> None:
+    resources = {"cpu": 0.5, "memory": "1Gi", "requests": {"cpu": 1.0, "memory": 1e-3}}
+    found = made(template={"image": "i", "resources": resources})["template"]["resources"]
+    assert found == {"cpu": "0.5", "memory": "1Gi", "requests": {"cpu": "1", "memory": "0.001"}}
+    assert made(template={"image": "i", "resources": {"cpu": 2}})["template"]["resources"] == {"cpu": 2}
+
+
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -5}, {"timeout": 10**9}, {"idle_timeout": 0}])
 def test_a_time_that_is_none_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(errors.InvalidArgument, match=rf"{next(iter(options))}: .* is not from 1 to"):

@@ -16,13 +16,14 @@ import click
 from sandyard.api import conditions
 from sandyard.client import AsyncSandbox, Cluster, errors
 from sandyard.client.session.cluster import explain
+from sandyard.kube import config as kube_config
 from sandyard.kube import errors as kube_errors
 
-__all__ = ["Context", "Ended", "err", "note", "out", "read_stdin", "stdin_descriptor", "waiting"]
+__all__ = ["EXIT_OURS", "Context", "Ended", "err", "note", "out", "read_stdin", "stdin_descriptor", "waiting"]
 
 T = TypeVar("T")
 # As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
-_EXIT_TIMEOUT, _EXIT_TRANSPORT = 124, 125
+_EXIT_TIMEOUT, EXIT_OURS = 124, 125
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 # What takes longer says so.
 _PATIENCE_SECONDS = 2.0
@@ -43,14 +44,19 @@ class Ended(click.ClickException):
 class Context:
     """What every command is given."""
 
-    def __init__(self, namespace: str | None) -> None:
-        self._namespace = namespace
+    def __init__(
+        self, namespace: str | None, *, everywhere: bool = False, name: str | None = None, kubeconfig: str | None = None
+    ) -> None:
+        self.namespace = namespace
+        self.everywhere = everywhere
+        self.name = name
+        self.kubeconfig = kubeconfig
         log = logging.getLogger("sandyard.client")
         log.setLevel(logging.INFO)
         log.handlers[:] = [_Notes()]
 
-    def run(self, job: Coroutine[Any, Any, T]) -> T:
-        """Run *job*; an error of the client ends the program with one line."""
+    def run(self, job: Coroutine[Any, Any, T], failure: int = 1) -> T:
+        """Run *job*; an error of the client ends the program with one line and the exit code *failure*."""
         try:
             return asyncio.run(_terminable(job))
         except KeyboardInterrupt:
@@ -61,16 +67,17 @@ class Context:
             err(error.result.stderr)
             raise Ended(str(error), _EXIT_TIMEOUT) from error
         except errors.ExecTransportError as error:
-            raise Ended(str(error), _EXIT_TRANSPORT) from error
+            raise Ended(str(error), EXIT_OURS) from error
         except errors.SandboxError as error:
-            raise Ended(f"{error} [{error.code}]") from error
+            raise Ended(f"{error} [{error.code}]", failure) from error
         except (kube_errors.ApiError, kube_errors.TransportError) as error:
             explained = explain(error)
-            raise Ended(f"{explained} [{explained.code}]") from error
+            raise Ended(f"{explained} [{explained.code}]", failure) from error
         except OSError as error:
-            raise Ended(f"{error.strerror or error}: {error.filename}" if error.filename else str(error)) from error
+            text = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+            raise Ended(text, failure) from error
 
-    def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]]) -> T:
+    def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]], failure: int = 1) -> T:
         """Let *act* use the sandbox *name*."""
 
         async def job() -> T:
@@ -81,11 +88,17 @@ class Context:
                 finally:
                     await sandbox.close()
 
-        return self.run(job())
+        return self.run(job(), failure)
 
-    def cluster(self) -> Cluster:
-        """A connection to the cluster."""
-        return Cluster(namespace=self._namespace)
+    def cluster(self, *, lists: bool = False) -> Cluster:
+        """A connection to the cluster, for a command that *lists* or for one that needs a namespace."""
+        if self.everywhere and not lists:
+            raise click.UsageError("-A is for lists: name a namespace with -n")
+        try:
+            config = kube_config.load(self.kubeconfig, self.name)
+        except kube_errors.ConfigError as error:
+            raise errors.Unauthorized(str(error)) from error
+        return Cluster(namespace=self.namespace, config=config)
 
 
 async def _terminable(job: Coroutine[Any, Any, T]) -> T:

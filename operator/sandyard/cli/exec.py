@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from sandyard.cli import tables, terminal
-from sandyard.cli.context import Context, Ended, err, note, out, stdin_descriptor
+from sandyard.cli.context import EXIT_OURS, Context, Ended, err, note, out, stdin_descriptor
 from sandyard.cli.options import making, output, pairs, wanted, words
 from sandyard.client import AsyncSandbox
 
@@ -26,6 +26,23 @@ _timeout = click.option(
     "--timeout", type=float, help="Seconds after which the command is ended; the exit code is 124 then."
 )
 _PIECE = 64 * 1024
+
+
+class _WithWords(click.Command):
+    """A command whose last words are another's: what stands before ``--`` is ours, wherever it stands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take options behind the name, too, unless the dashes are the other command's own."""
+        if "--" in args:
+            ctx.allow_interspersed_args, ctx.ignore_unknown_options = True, False
+            try:
+                found, _, _ = self.make_parser(ctx).parse_args(args[: args.index("--")])
+                words = found.get("command")
+                ours = not (isinstance(words, tuple | list) and words)
+            except click.UsageError:
+                ours = False
+            ctx.allow_interspersed_args, ctx.ignore_unknown_options = ours, not ours
+        return super().parse_args(ctx, args)
 
 
 def _input() -> AsyncIterator[bytes]:
@@ -58,7 +75,7 @@ async def _pieces(descriptor: int) -> AsyncIterator[bytes]:
         yield piece
 
 
-@click.command("exec", context_settings=_AS_IT_STANDS)
+@click.command("exec", cls=_WithWords, context_settings=_AS_IT_STANDS)
 @click.argument("name")
 @_command
 @_stdin
@@ -73,6 +90,9 @@ def exec_(
     cwd: str, env: Mapping[str, str],
 ) -> None:  # fmt: skip
     """Run a command in a sandbox, and exit with its exit code.
+
+    Exit codes of its own: 124 when the time was over, 125 when it could not be done, 126 when the command cannot be
+    run, 127 when there is none, 130 after Ctrl-C.
 
     \b
     sandyard exec NAME -- python3 -c 'print(1)'
@@ -98,7 +118,7 @@ def exec_(
         )  # fmt: skip
         return done.exit_code
 
-    sys.exit(context.use(name, job))
+    sys.exit(context.use(name, job, EXIT_OURS))
 
 
 @click.command()
@@ -108,10 +128,10 @@ def exec_(
 @click.pass_obj
 def shell(context: Context, name: str, cwd: str, env: Mapping[str, str]) -> None:
     """Open a shell in a sandbox, on this terminal."""
-    sys.exit(context.use(name, lambda sandbox: terminal.connect(sandbox, (), cwd, env)))
+    sys.exit(context.use(name, lambda sandbox: terminal.connect(sandbox, (), cwd, env), EXIT_OURS))
 
 
-@click.command("run", context_settings=_AS_IT_STANDS)
+@click.command("run", cls=_WithWords, context_settings=_AS_IT_STANDS)
 @_command
 @making
 @_stdin
@@ -138,7 +158,7 @@ def run(context: Context, /, command: Sequence[str], interactive: bool, timeout:
                 )  # fmt: skip
                 return done.exit_code
 
-    sys.exit(context.run(job()))
+    sys.exit(context.run(job(), EXIT_OURS))
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import posixpath
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import click
 from sandyard.cli.context import Context, Ended, note, out, read_stdin
 from sandyard.client import AsyncSandbox
 from sandyard.client.files.archive import Transferred
+from sandyard.client.files.tools import undashed
 
 __all__ = ["COMMANDS"]
 
@@ -87,6 +89,8 @@ def edit(context: Context, name: str, path: str, replace: Sequence[tuple[str, st
 def cp(context: Context, source: str, target: str) -> None:
     """Copy a file or a folder into a sandbox or out of it; NAME:PATH is in the sandbox.
 
+    As cp -r: what is copied to a folder that is there gets into it, under its own name.
+
     \b
     sandyard cp ./data NAME:data
     sandyard cp NAME:/workspace/out ./out
@@ -97,12 +101,36 @@ def cp(context: Context, source: str, target: str) -> None:
     progress = _Progress()
     if inside[1] is not None:
         name, path = inside[1]
-        done = context.use(name, lambda sandbox: sandbox.files.upload(source, path, on_progress=progress))
+        done = context.use(name, lambda sandbox: _into(sandbox, source, path, progress))
     else:
         assert inside[0] is not None
         name, path = inside[0]
-        done = context.use(name, lambda sandbox: sandbox.files.download(path, target, on_progress=progress))
+        done = context.use(name, lambda sandbox: _out_of(sandbox, path, target, progress))
     progress.end(done)
+
+
+async def _into(sandbox: AsyncSandbox, source: str, path: str, progress: _Progress) -> Transferred:
+    """As cp(1): a folder that is there takes the copy in, under its own name."""
+    there = await sandbox.commands.run(["test", "-d", undashed(path)])
+    if there.ok:
+        path = posixpath.join(path, _last(source))
+    elif path.endswith("/") and not await asyncio.to_thread(os.path.isdir, source):
+        raise Ended(f"{sandbox.name}:{path}: there is no such folder to copy into")
+    return await sandbox.files.upload(source, path, on_progress=progress)
+
+
+async def _out_of(sandbox: AsyncSandbox, path: str, target: str, progress: _Progress) -> Transferred:
+    if await asyncio.to_thread(os.path.isdir, target):
+        target = os.path.join(target, _last(path))
+    elif target.endswith("/") and not (await sandbox.commands.run(["test", "-d", undashed(path)])).ok:
+        raise Ended(f"{target}: there is no such folder to copy into")
+    return await sandbox.files.download(path, target, on_progress=progress)
+
+
+def _last(path: str) -> str:
+    """The name that a copy of *path* has; ``.`` for what is in it."""
+    name = posixpath.basename(path.rstrip("/"))
+    return name if name not in ("", "..") else "."
 
 
 def _place(text: str) -> tuple[str, str] | None:

@@ -7,7 +7,36 @@ from typing import Any
 
 import click
 
-__all__ = ["making", "output", "pairs", "wanted", "words"]
+from sandyard.cli.context import Context
+
+__all__ = ["anywhere", "making", "output", "pairs", "wanted", "words"]
+
+
+def _set(field: str) -> Any:
+    """Take an option that stands behind the command, as if it stood before."""
+
+    def callback(context: click.Context, _option: click.Parameter, value: Any) -> None:
+        found = context.find_object(Context)
+        if value and found is not None:
+            setattr(found, field, value)
+
+    return callback
+
+
+def anywhere(command: click.Command) -> click.Command:
+    """Let the options of the connection stand behind the command as well, and behind those below it."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            anywhere(inner)
+        return command
+    hidden: dict[str, Any] = {"expose_value": False, "hidden": True}
+    command.params += [
+        click.Option(["-n", "--namespace"], callback=_set("namespace"), **hidden),
+        click.Option(["-A", "--all-namespaces"], is_flag=True, callback=_set("everywhere"), **hidden),
+        click.Option(["--context"], callback=_set("name"), **hidden),
+        click.Option(["--kubeconfig"], callback=_set("kubeconfig"), **hidden),
+    ]
+    return command
 
 
 def pairs(_context: click.Context, option: click.Parameter, values: Sequence[str]) -> dict[str, str]:

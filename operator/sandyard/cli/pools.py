@@ -10,7 +10,7 @@ from sandyard.api import names
 from sandyard.cli import tables
 from sandyard.cli.context import Context, Ended, note
 from sandyard.cli.options import output
-from sandyard.client.session.cluster import POOLS
+from sandyard.client.session.cluster import ALL_NAMESPACES, POOLS
 
 __all__ = ["pool"]
 
@@ -27,10 +27,10 @@ def list_(context: Context, output: str | None) -> None:
     """List pools."""
 
     async def job() -> list[dict[str, Any]]:
-        async with context.cluster() as cluster:
-            return await cluster.client.items(POOLS.path(cluster.namespace))
+        async with context.cluster(lists=True) as cluster:
+            return await cluster.items(POOLS, ALL_NAMESPACES if context.everywhere else cluster.namespace)
 
-    tables.show(context.run(job()), output, tables.POOLS)
+    tables.show(context.run(job()), output, tables.everywhere(tables.POOLS, context.everywhere))
 
 
 @pool.command("create")

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from sandyard.api import names
 from sandyard.cli import tables
 from sandyard.cli.context import Context, waiting
 from sandyard.cli.options import making, output, pairs, wanted
 from sandyard.client import AsyncSandbox
-from sandyard.client.session.cluster import SANDBOXES
+from sandyard.client.session.cluster import ALL_NAMESPACES, EVENTS, SANDBOXES, Cluster
 
 __all__ = ["COMMANDS"]
 
@@ -48,10 +49,11 @@ def list_(context: Context, labels: dict[str, str], pool: str | None, output: st
     """List sandboxes."""
 
     async def job() -> list[dict[str, Any]]:
-        async with context.cluster() as cluster:
-            return list(await AsyncSandbox.list(labels=labels, pool=pool, cluster=cluster))
+        async with context.cluster(lists=True) as cluster:
+            namespace = ALL_NAMESPACES if context.everywhere else None
+            return list(await AsyncSandbox.list(labels=labels, pool=pool, namespace=namespace, cluster=cluster))
 
-    tables.show(context.run(job()), output, tables.SANDBOXES)
+    tables.show(context.run(job()), output, tables.everywhere(tables.SANDBOXES, context.everywhere))
 
 
 @click.command()
@@ -66,6 +68,50 @@ def get(context: Context, name: str, output: str | None) -> None:
             return await cluster.get(SANDBOXES, cluster.namespace, name)
 
     tables.show(context.run(job()), output, tables.SANDBOXES)
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def describe(context: Context, name: str) -> None:
+    """Show a sandbox with its conditions and events."""
+
+    async def job() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        async with context.cluster() as cluster:
+            found = await cluster.get(SANDBOXES, cluster.namespace, name)
+            return found, await events_of(cluster, name, found["metadata"]["uid"])
+
+    found, events = context.run(job())
+    click.echo(tables.fields(found, tables.DESCRIPTION))
+    click.echo(f"\n{tables.table(found.get('status', {}).get('conditions') or [], tables.CONDITIONS)}")
+    click.echo(f"\n{tables.table(events, tables.EVENTS)}" if events else "\nno events")
+
+
+@click.command()
+@click.argument("name", required=False)
+@output
+@click.pass_obj
+def events(context: Context, name: str | None, output: str | None) -> None:
+    """List the events of a sandbox or a pool; without a NAME, those of all."""
+
+    async def job() -> list[dict[str, Any]]:
+        async with context.cluster(lists=True) as cluster:
+            return await events_of(cluster, name, everywhere=context.everywhere)
+
+    tables.show(context.run(job()), output, tables.everywhere(tables.EVENTS, context.everywhere))
+
+
+async def events_of(
+    cluster: Cluster, name: str | None, uid: str | None = None, *, everywhere: bool = False
+) -> list[dict[str, Any]]:
+    """Events of Sandboxes and pools of that *name*, or with that *uid* alone; oldest first."""
+    wanted = {"involvedObject.name": name, "involvedObject.uid": uid}
+    selector = ",".join(f"{key}={value}" for key, value in wanted.items() if value)
+    found = await cluster.items(
+        EVENTS, ALL_NAMESPACES if everywhere else cluster.namespace, {"fieldSelector": selector} if selector else None
+    )
+    ours = [one for one in found if one["involvedObject"].get("kind") in (names.SANDBOX_KIND, names.POOL_KIND)]
+    return sorted(ours, key=tables.seen)
 
 
 def _plain(verb: str, becomes: str, act: Callable[[AsyncSandbox], Any], help_: str) -> click.Command:
@@ -151,4 +197,4 @@ def top(context: Context, names_: Sequence[str], output: str | None) -> None:
     tables.show(context.run(job()), output, tables.USAGE)
 
 
-COMMANDS = (create, list_, get, pause, suspend, resume, restart, ttl, rm, top)
+COMMANDS = (create, list_, get, describe, events, pause, suspend, resume, restart, ttl, rm, top)

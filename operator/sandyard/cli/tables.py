@@ -16,6 +16,8 @@ from sandyard.api import conditions, names, rfc3339
 __all__ = [
     "BACKGROUND",
     "CONDITIONS",
+    "DESCRIPTION",
+    "EVENTS",
     "FINDINGS",
     "POOLS",
     "PROCESSES",
@@ -24,6 +26,9 @@ __all__ = [
     "Column",
     "Columns",
     "age",
+    "everywhere",
+    "fields",
+    "seen",
     "show",
     "table",
 ]
@@ -76,13 +81,34 @@ def show(found: Any, form: str | None, columns: Columns) -> None:
         click.echo(table(items, columns, wide=form == "wide"))
 
 
+def everywhere(columns: Columns, all_namespaces: bool) -> Columns:
+    """The columns of a list of all namespaces."""
+    return (
+        (Column("NAMESPACE", lambda item: item["metadata"].get("namespace")), *columns) if all_namespaces else columns
+    )
+
+
+def fields(item: Mapping[str, Any], columns: Columns) -> str:
+    """What columns say of one object, a line each; what is empty is left out."""
+    said = [(one.title.capitalize(), conditions.printable(str(one.value(item) or ""))) for one in columns]
+    return "\n".join(f"{f'{title}:':<12}{value}" for title, value in said if value)
+
+
+def seen(event: Mapping[str, Any]) -> float:
+    """When an event was last seen, in seconds since the epoch."""
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"),
+             event["metadata"].get("creationTimestamp"))  # fmt: skip
+    return next((at for at in map(rfc3339.moment, times) if at is not None), 0.0)
+
+
 def _document(found: Any) -> Any:
     if isinstance(found, list):
         return {"apiVersion": "v1", "kind": "List", "items": found}
     return {"apiVersion": names.API_VERSION, **found} if "metadata" in found else found
 
 
-def _status(field: str) -> Callable[[Mapping[str, Any]], object]:
+def _status(field: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda item: item.get("status", {}).get(field)
 
 
@@ -103,6 +129,7 @@ def _left(item: Mapping[str, Any]) -> str:
     return age(rfc3339.seconds(expires) - time.time()) if expires else ""
 
 
+NAMESPACE = Column("NAMESPACE", lambda item: item["metadata"].get("namespace"))
 SANDBOXES: Columns = (
     Column("NAME", lambda item: item["metadata"]["name"]),
     Column("PHASE", lambda item: item.get("status", {}).get("phase", "Pending")),
@@ -115,6 +142,20 @@ SANDBOXES: Columns = (
     Column("IP", _status("podIP"), wide=True),
     Column("NODE", _status("nodeName"), wide=True),
     Column("MESSAGE", _ready("message"), wide=True),
+)
+DESCRIPTION: Columns = (
+    *SANDBOXES,
+    NAMESPACE,
+    Column("LABELS", lambda item: ", ".join(f"{key}={value}" for key, value in
+                                            (item["metadata"].get("labels") or {}).items())),
+    Column("ENDED", lambda item: (_status("lastTermination")(item) or {}).get("reason")),
+)  # fmt: skip
+EVENTS: Columns = (
+    Column("SEEN", lambda item: age(time.time() - seen(item))),
+    Column("TYPE", lambda item: item.get("type")),
+    Column("REASON", lambda item: item.get("reason")),
+    Column("OBJECT", lambda item: f"{item['involvedObject'].get('kind')}/{item['involvedObject'].get('name')}"),
+    Column("MESSAGE", lambda item: item.get("message")),
 )
 POOLS: Columns = (
     Column("NAME", lambda item: item["metadata"]["name"]),

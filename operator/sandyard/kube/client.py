@@ -196,7 +196,11 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=inactivity_seconds)
         try:
             async with self._watches.get(
-                self.config.server + path, params=query, headers=self._authorization(), timeout=timeout
+                self.config.server + path,
+                params=query,
+                headers=self._authorization(),
+                timeout=timeout,
+                proxy=self.config.proxy,
             ) as response:
                 if response.status != 200:
                     raise _error(response, await response.read())
@@ -228,6 +232,7 @@ class Client:
                 self.config.server + path,
                 params=params,
                 protocols=(protocol,),
+                proxy=self.config.proxy,
                 # A stream is no JSON: the API server answers 406 to whoever asks for that.
                 headers={**self._authorization(), "Accept": "*/*"},
                 max_msg_size=0,
@@ -272,7 +277,7 @@ class Client:
         code = "error"
         try:
             async with self._writes.request(
-                method, self.config.server + path, params=params, data=body, headers=headers
+                method, self.config.server + path, params=params, data=body, headers=headers, proxy=self.config.proxy
             ) as response:
                 data = await response.read()
                 code = str(response.status)

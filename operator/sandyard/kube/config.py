@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pathlib
 import ssl
 import time
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +36,8 @@ class ClusterConfig:
         File that holds a bearer token and is read again every minute.
     namespace
         Namespace to work in unless another is named: the context's, or the pod's own.
+    proxy
+        URL of an HTTP proxy on the way to the server; None: there is none.
     source
         A `kubernetes.client.Configuration` that knows how to renew a token (exec plugins).
     """
@@ -44,6 +50,7 @@ class ClusterConfig:
     token_file: pathlib.Path | None = None
     source: Any = None
     namespace: str = "default"
+    proxy: str | None = None
     _token: str | None = field(default=None, repr=False)
     _token_read_at: float = field(default=float("-inf"), repr=False)
 
@@ -90,16 +97,24 @@ class ClusterConfig:
         return context
 
 
-def load() -> ClusterConfig:
+def load(kubeconfig: str | None = None, context: str | None = None) -> ClusterConfig:
     """Use the service account inside a pod, else the kubeconfig (``KUBECONFIG`` or ~/.kube/config).
+
+    Parameters
+    ----------
+    kubeconfig
+        Path of the kubeconfig to use in any case.
+    context
+        Its context to use; None: the current one.
 
     Raises
     ------
     ConfigError
-        Neither is there.
+        Neither is there, or it has no such context.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
-    if host and (_ACCOUNT / "token").exists() and not os.environ.get("KUBECONFIG"):
+    named = kubeconfig or context or os.environ.get("KUBECONFIG")
+    if host and (_ACCOUNT / "token").exists() and not named:
         port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         bracketed = f"[{host}]" if ":" in host else host
         return ClusterConfig(
@@ -113,8 +128,9 @@ def load() -> ClusterConfig:
     source = Configuration()
     try:
         # Told explicitly: the library reads the variable only once, when it is imported.
-        kubernetes_config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=source)
-        _, context = kubernetes_config.list_kube_config_contexts(os.environ.get("KUBECONFIG"))
+        file = kubeconfig or os.environ.get("KUBECONFIG")
+        kubernetes_config.load_kube_config(file, context=context, client_configuration=source)
+        contexts, current = kubernetes_config.list_kube_config_contexts(file)
     except kubernetes_config.ConfigException as error:
         raise errors.ConfigError(
             f"no service account and no usable kubeconfig ({error}); set KUBECONFIG to a kubeconfig file"
@@ -126,5 +142,31 @@ def load() -> ClusterConfig:
         key_file=source.key_file,
         verify=bool(source.verify_ssl),
         source=source,
-        namespace=context["context"].get("namespace") or "default",
+        namespace=_named(contexts, context, current)["context"].get("namespace") or "default",
+        proxy=_proxy(str(source.host), source),
     )
+
+
+def _named(contexts: Sequence[dict[str, Any]], name: str | None, current: dict[str, Any]) -> dict[str, Any]:
+    return next((one for one in contexts if one["name"] == name), current)
+
+
+def _proxy(server: str, source: Any) -> str | None:
+    """The proxy on the way: the kubeconfig's ``proxy-url``, else that of the environment, as kubectl has it."""
+    parts = urllib.parse.urlsplit(server)
+    host = parts.hostname or ""
+    environment = urllib.request.getproxies_environment()
+    found = source.proxy if source.proxy not in environment.values() else None
+    if found is None and not (host == "localhost" or _is_loopback(host)):
+        bypassed = urllib.request.proxy_bypass_environment(parts.netloc, environment)  # type: ignore[attr-defined]
+        found = None if bypassed else environment.get(parts.scheme)
+    if found is not None and not found.startswith(("http://", "https://")):
+        raise errors.ConfigError(f"proxy {found}: only http:// and https:// proxies can be used")
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

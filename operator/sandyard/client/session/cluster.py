@@ -25,12 +25,15 @@ from sandyard.kube import errors, remotecommand, watch
 from sandyard.kube.backoff import pause_seconds
 from sandyard.kube.client import MERGE_PATCH, Client, Resource
 
-__all__ = ["PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
+__all__ = ["ALL_NAMESPACES", "EVENTS", "PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
 
 PODS = Resource("v1", "pods")
 SANDBOXES = Resource(names.API_VERSION, names.SANDBOXES)
 POOLS = Resource(names.API_VERSION, names.POOLS)
+EVENTS = Resource("v1", "events")
 POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
+# In place of a namespace, for lists.
+ALL_NAMESPACES = "*"
 _WATCH_SILENCE_SECONDS = 70.0
 _ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS = 0.2
@@ -97,9 +100,9 @@ class Cluster:
     async def items(
         self, resource: Resource, namespace: str, params: Mapping[str, str] | None = None
     ) -> list[dict[str, Any]]:
-        """List the objects of a namespace, across pages."""
+        """List the objects of a namespace or of `ALL_NAMESPACES`, across pages."""
         try:
-            return await self.client.items(resource.path(namespace), params)
+            return await self.client.items(resource.path(None if namespace == ALL_NAMESPACES else namespace), params)
         except (errors.ApiError, errors.TransportError) as error:
             raise explain(error) from error
 
