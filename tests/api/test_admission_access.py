@@ -232,7 +232,7 @@ def test_the_operators_token_touches_nothing_of_others(world: World) -> None:
                                                                            names.LABEL_POOL_UID: "x"}}})  # fmt: skip
         with pytest.raises(Refused, match=says):
             world.delete(OPERATOR, kind, "plain")
-        world.change(OPERATOR, kind, "ours", {"metadata": {"annotations": {"a": "b"}}})
+        world.change(OPERATOR, kind, "ours", {"metadata": {"annotations": {names.ANNOTATION_TOUCHED: "b"}}})
         world.delete(OPERATOR, kind, "ours")
 
 

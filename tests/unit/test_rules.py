@@ -9,6 +9,7 @@ import pytest
 
 from sandyard.api import names
 from sandyard.engine.cluster.isolation import ApiServers, Isolation
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.settings import Settings
 from sandyard.podspec import pod as podspec
 from sandyard.podspec import rules
@@ -63,7 +64,7 @@ def test_capabilities_are_kept_by_root_alone() -> None:
     ],
 )
 def test_the_proof_runs_in_the_operators_own_image_of_any_version(image: str, fits: bool) -> None:
-    isolation = Isolation(Settings(probe_image="registry:5000/sandyard/operator:1"), ApiServers())
+    isolation = Isolation(Settings(probe_image="registry:5000/sandyard/operator:1"), ApiServers(Clock()))
     made = podspec.build(objects.template(), name="p", namespace="ns", owner=POOL, pool=POOL, probe=isolation.probe())
     made["spec"]["initContainers"][0]["image"] = image
     assert (rules.violations(made, isolation.installation()) == []) is fits

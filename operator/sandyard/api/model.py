@@ -10,8 +10,8 @@ from pydantic.alias_generators import to_camel
 from sandyard.api import quantity
 from sandyard.api.rfc3339 import moment, seconds, timestamp
 
-__all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "NO_NUL", "ApiModel", "ConditionStatus", "LabelValue", "Quantity",
-           "Selector", "moment", "rules", "seconds", "timestamp"]  # fmt: skip
+__all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "LABEL_KEY_RULE", "NO_NUL", "ApiModel", "ConditionStatus", "LabelValue",
+           "Quantity", "Selector", "moment", "rules", "seconds", "timestamp"]  # fmt: skip
 
 
 class ApiModel(pydantic.BaseModel):
@@ -71,8 +71,10 @@ LABEL_VALUE = f"^({_NAME})?$"
 NO_NUL = r"^[^\x00]*$"
 
 LabelValue = Annotated[str, pydantic.Field(max_length=63, pattern=LABEL_VALUE)]
+# Its domain is no longer than a domain may be: no pattern says so.
+LABEL_KEY_RULE = ("self.indexOf('/') <= 253", "must be a label key such as example.com/team")
 LABEL_KEYS_RULE = (
-    f"self.all(k, k.size() <= 317 && k.matches('{LABEL_KEY}'))",
+    f"self.all(k, k.size() <= 317 && k.indexOf('/') <= 253 && k.matches('{LABEL_KEY}'))",
     "keys must be label keys such as example.com/team",
 )
 
@@ -90,7 +92,16 @@ class SelectorRequirement(ApiModel):
         )
     )
 
-    key: Annotated[str, pydantic.Field(min_length=1, max_length=317, pattern=LABEL_KEY, description="Label key.")]
+    key: Annotated[
+        str,
+        pydantic.Field(
+            min_length=1,
+            max_length=317,
+            pattern=LABEL_KEY,
+            description="Label key.",
+            json_schema_extra=rules(LABEL_KEY_RULE),
+        ),
+    ]
     operator: Annotated[
         str,
         pydantic.Field(

@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api import quantity
-from sandyard.api.model import LABEL_KEY, LABEL_KEYS_RULE, NO_NUL, ApiModel, LabelValue, Quantity, rules
+from sandyard.api.model import LABEL_KEY, LABEL_KEY_RULE, LABEL_KEYS_RULE, NO_NUL, ApiModel, LabelValue, Quantity, rules
 from sandyard.api.network import Dns, Network
 
 __all__ = [
@@ -232,6 +232,7 @@ class Toleration(ApiModel):
             max_length=317,
             pattern=LABEL_KEY,
             description="Key of the taint; tolerating every taint is refused.",
+            json_schema_extra=rules(LABEL_KEY_RULE),
         ),
     ]
     operator: Annotated[Literal["Exists", "Equal"], Field(description="How to compare.")] = "Equal"

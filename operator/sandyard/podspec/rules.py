@@ -21,14 +21,7 @@ def violations(pod: Mapping[str, Any], installation: Installation) -> list[str]:
     if root and not installation.allow_root:
         return ["user.uid 0 needs policy.allowRoot in the operator's chart"]
     found = [wrong for row in rows(installation, root=root) for wrong in row.rule.check(row.of(pod), row.part)]
-    return list(dict.fromkeys([*found, *_annotated(pod, installation), *_opened(pod)]))
-
-
-def _annotated(pod: Mapping[str, Any], installation: Installation) -> list[str]:
-    """Annotations are words to whatever runs on the node; those of the cluster's own plug-ins are not ours to give."""
-    ours = (f"{names.GROUP}/", names.ANNOTATION_SAFE_TO_EVICT, *installation.annotations)
-    return [f"metadata.annotations: {key} must not be set (policy.annotations of the operator's chart)"
-            for key in pod["metadata"].get("annotations", {}) if not key.startswith(ours)]  # fmt: skip
+    return list(dict.fromkeys([*found, *_opened(pod)]))
 
 
 def _opened(pod: Mapping[str, Any]) -> list[str]:

@@ -120,7 +120,7 @@ class StartsWith:
 class Keys:
     """A map with these keys, and others that begin with one of *prefixes*.
 
-    *prefixes* may be an expression that Helm fills in with a list.
+    One of *prefixes* may be an expression that Helm fills in with a list.
     """
 
     known: Sequence[str]
@@ -133,8 +133,10 @@ class Keys:
 
     def cel(self, value: str) -> str:
         key = _variable(value)
-        prefixes = self.prefixes[0] if self.prefixes else "[]"
-        begins = f"{prefixes}.exists(b, {key}.startsWith(b))"
+        literal = [prefix for prefix in self.prefixes if not prefix.startswith("{{")]
+        lists = [json.dumps(literal)] if literal else []
+        lists += [prefix for prefix in self.prefixes if prefix.startswith("{{")]
+        begins = f"({' + '.join(lists) or '[]'}).exists(b, {key}.startsWith(b))"
         return f"{value}.all({key}, {key} in {json.dumps(list(self.known))} || {begins})"
 
 

@@ -80,7 +80,9 @@ def _containers(pod: Mapping[str, Any]) -> list[Any]:
 
 
 _PARTS: Final[dict[str, tuple[Callable[[Mapping[str, Any]], Any], str]]] = {
-    "labels": (lambda pod: pod["metadata"].get("labels", {}), "object.metadata.labels"),
+    # Of a pod that is there already, those that are new: what others have put on it is theirs.
+    "labels": (lambda pod: pod["metadata"].get("labels") or {}, "variables.newLabels"),
+    "annotations": (lambda pod: pod["metadata"].get("annotations") or {}, "variables.newAnnotations"),
     "spec": (lambda pod: pod["spec"], "variables.spec"),
     "containers": (_containers, "variables.containers"),
 }
@@ -90,6 +92,12 @@ _TOLERATION: Final = ("operator", "value", "effect", "tolerationSeconds")
 _LABELS: Final = (
     names.LABEL_MANAGED_BY, names.LABEL_STATE, names.LABEL_EGRESS, names.LABEL_ALLOW, names.LABEL_INGRESS,
     names.LABEL_TEMPLATE_HASH, names.LABEL_POOL_UID, names.LABEL_SANDBOX_UID,
+)  # fmt: skip
+# Annotations are words to whatever runs on the node; those of the cluster's own plug-ins are not ours to give.
+_ANNOTATIONS: Final = (
+    names.ANNOTATION_SAFE_TO_EVICT,
+    # Put on by admission itself: limits of the namespace, OpenShift's own standards.
+    "kubernetes.io/limit-ranger", "openshift.io/scc", "security.openshift.io/validated-scc-subject-type",
 )  # fmt: skip
 _GIVEN: Final[dict[str, Rule]] = {
     "runtimeClassName": ANYTHING,
@@ -174,6 +182,12 @@ def rows(installation: Installation, *, root: bool = False) -> list[Row]:
             schema.Keys(_LABELS, installation.labels),
             "a sandbox's pod has the operator's labels, and of its template's those whose keys begin as policy.labels "
             "of the chart says",
+        ),
+        Row(
+            "annotations",
+            schema.Keys(_ANNOTATIONS, (names.PREFIX, *installation.annotations)),
+            "a sandbox's pod has the operator's annotations, and of its template's those whose keys begin as "
+            "policy.annotations of the chart says",
         ),
         Row(
             "spec",
