@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit api cluster-tests mutants bench-loop generate lock up down
+.PHONY: help demo test test-all soak lint unit api cluster-tests attack mutants bench-loop generate lock up down
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,10 @@ api: ## Run the tests against a real API server (no node)
 	@hack/test tests/api
 
 cluster-tests: ## Run the tests on a real cluster with gVisor
-	@hack/test tests/cluster
+	@hack/test tests/cluster -m "not attack"
+
+attack: ## Try every attack of tests/attacks, on the API server and on real sandboxes
+	@hack/test tests/api/test_attacks.py tests/api/test_pod_security.py tests/cluster/test_attacks.py -v
 
 bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, no cluster)
 	@hack/bench-loop

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from localcluster import paths
 
-__all__ = ["API", "CLUSTER", "GROUPS", "Group", "built", "ensure", "search_path"]
+__all__ = ["API", "CLUSTER", "GROUPS", "Group", "built", "ensure", "pod_security_fixtures", "search_path"]
 
 SOURCES = paths.REPOSITORY / "hack" / "tools"
 _LDFLAGS = "-s -w"
+_FIXTURES = "pod-security"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,35 @@ def ensure(names: Iterable[str]) -> dict[str, pathlib.Path]:
             _build(name, folders[name])
             print(f"built {name} in {time.monotonic() - started:.0f} s", flush=True)
     return folders
+
+
+def pod_security_fixtures() -> pathlib.Path:
+    """Folder ``PROFILE/pass|fail/*.yaml`` of the Pod Security Standards' own fixtures, of the newest version there.
+
+    They are part of the Go module of Kubernetes' Pod Security admission, and are cached beside the tools.
+    """
+    digest = hashlib.sha256((SOURCES / _FIXTURES / "go.sum").read_bytes()).hexdigest()[:12]
+    folder = paths.cache_dir() / "tools" / f"{_FIXTURES}-{digest}"
+    with paths.locked(paths.cache_dir() / "tools.lock", waiting="waiting for another build of the cluster's tools"):
+        if not folder.exists():
+            _require_go()
+            _copy_fixtures(folder)
+    return folder
+
+
+def _copy_fixtures(folder: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{_FIXTURES}-") as scratch:
+        work = pathlib.Path(scratch)
+        for file in ("go.mod", "go.sum"):
+            shutil.copy(SOURCES / _FIXTURES / file, work / file)
+        module = "k8s.io/pod-security-admission"
+        _go(["mod", "download", module], work)
+        data = pathlib.Path(_go(["list", "-m", "-f", "{{.Dir}}", module], work)) / "test" / "testdata"
+        for profile in ("restricted", "baseline"):
+            newest = max((data / profile).iterdir(), key=lambda path: [int(part) for part in path.name[1:].split(".")])
+            shutil.copytree(newest, work / "found" / profile)
+        subprocess.run(["chmod", "-R", "u+w", str(work / "found")], check=True)
+        (work / "found").rename(folder)
 
 
 def built(name: str) -> bool:

@@ -1,0 +1,296 @@
+"""Where attacks of a real sandbox are tried: a pool to take sandboxes from, a victim beside them, and eyes outside.
+
+Nothing that a sandbox says of itself counts: packets are counted where they arrive, the victim is asked for itself, and
+the node is looked at from the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+from localcluster import network, paths
+from sandyard.api import quantity
+from tests.support import manifests
+from tests.support.attacks import Attack
+from tests.support.kube import Kube, Refused, until
+from tests.support.release import Installed
+
+__all__ = ["Arena", "Eyes"]
+
+POOL: Final = "arena"
+# Addresses of the node as a pod may try them: its own, the bridge's, the link to the outside world's.
+_BRIDGE: Final = "10.244.0.1"
+_LINK: Final = "192.0.2.1"
+_TABLE: Final = "sandyard_attacks"
+# Facts of the machine that no sandbox may change.
+_FACTS: Final = ("sys/kernel/core_pattern", "sys/kernel/modprobe", "sys/kernel/hostname", "sys/vm/panic_on_oom",
+                 "sys/net/ipv4/ip_forward")  # fmt: skip
+_OPERATOR: Final = "app.kubernetes.io/component=operator"
+# It beats, answers on a port, and keeps something to itself.
+_VICTIM: Final = """
+import pathlib, socket, threading, time
+visits = pathlib.Path("/workspace/visits")
+visits.write_text("0")
+pathlib.Path("/workspace/secret").write_text("kept")
+def serve():
+    with socket.create_server(("0.0.0.0", 8000)) as server:
+        for number in range(1, 1 << 30):
+            server.accept()[0].close()
+            visits.write_text(str(number))
+threading.Thread(target=serve, daemon=True).start()
+while True:
+    pathlib.Path("/workspace/beat").write_text(str(time.time()))
+    time.sleep(0.1)
+"""
+_ASK_VICTIM: Final = """
+import pathlib, time
+at = pathlib.Path("/workspace")
+late = round(time.time() - float((at / "beat").read_text() or time.time()), 1)
+print(late, (at / "visits").read_text(), (at / "secret").read_text())
+"""
+_LATE: Final = "import time; print(time.time() - float(open('/tmp/beat').read() or time.time()))"
+_STILL_SECONDS: Final = 2.0
+_CLIENT: Final = """
+import sys
+from sandyard import Sandbox
+name, namespace, program, seconds = sys.argv[1:]
+Sandbox.connect(name, namespace=namespace).commands.run(["python3", "-c", program], timeout=int(seconds))
+"""
+# What every program begins with.
+_PRELUDE: Final = """
+import socket
+OUTSIDE, NODE, VICTIM = {outside!r}, {node!r}, {victim!r}
+def tcp(host, port, seconds=0.5):
+    try:
+        socket.create_connection((host, port), timeout=seconds).close()
+        return True
+    except (OSError, UnicodeError):
+        return False
+def udp(host, port, data=b"x", seconds=0.2):
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
+            query.settimeout(seconds)
+            query.sendto(data, (host, port))
+            return bool(query.recv(4096))
+    except OSError:
+        return False
+def works(tried):
+    try:
+        tried()
+        return True
+    except (OSError, ValueError, RuntimeError):
+        return False
+"""
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """What was seen from outside at one moment; two looks around an attack must not differ but in time.
+
+    Attributes
+    ----------
+    packets
+        That arrived at each address of the outside world.
+    node
+        Packets of the attackers that arrived at the node itself.
+    operator
+        The operator's containers, and how often each was restarted.
+    facts
+        Settings of the machine's kernel.
+    visits
+        Connections that the victim has had.
+    """
+
+    packets: dict[str, int]
+    node: int
+    operator: dict[str, int]
+    facts: dict[str, str]
+    visits: str
+
+
+class Arena:
+    """The pool, the victim, and what looks at both."""
+
+    def __init__(self, kube: Kube, installed: Installed) -> None:
+        self.kube = kube
+        self._installed = installed
+        self._victim = ""
+        self._address = ""
+
+    def open(self) -> None:
+        """Start the victim and the pool, and begin to count packets at the node."""
+        template = manifests.template(command=["python3", "-c", _VICTIM])
+        self.kube.create(manifests.sandbox("victim", template=template))
+        self.kube.apply(manifests.pool(POOL, 2, manifests.template(terminationGracePeriodSeconds=1)))
+        status = self.kube.wait_for("sandbox", "victim", "Ready", 120)
+        self._victim, self._address = status["podName"], status["podIP"]
+        # After the filters of the policy controller (priority 0): what they let through. The pods of
+        # the cluster's own have business with the node.
+        known = ", ".join(["192.0.2.9", *self._addresses_of_the_cluster()])
+        rules = [
+            f"add table inet {_TABLE}",
+            f"add set inet {_TABLE} known {{ type ipv4_addr; elements = {{ {known} }}; }}",
+            f"add chain inet {_TABLE} input {{ type filter hook input priority 100; }}",
+            # The proof itself tries the API server until that is refused.
+            f"add rule inet {_TABLE} input ip saddr {network.POD_CIDR} ip saddr != @known tcp dport 6443 accept",
+            f"add rule inet {_TABLE} input ip saddr {network.POD_CIDR} ip saddr != @known ct state new counter",
+        ]
+        self._nft("-f", "-", stdin="\n".join(rules))
+        self.kube.wait_for("sandboxpool", POOL, "Ready", 120)
+
+    def close(self) -> None:
+        """Stop counting; what is in the namespace goes with it."""
+        self._nft("delete", "table", "inet", _TABLE)
+
+    def look(self) -> Eyes:
+        """Look at everything that no attack may change."""
+        late, visits, secret = self._exec(self._victim, "python3", "-c", _ASK_VICTIM, timeout=30).split()
+        assert float(late) < 5, f"the victim stands still for {late} s"
+        assert secret == "kept", "the victim's memory was changed"
+        return Eyes(
+            packets=network.outside_counters(self._installed.cluster), node=self._packets(), operator=self._operator(),
+            facts={name: pathlib.Path("/proc", name).read_text() for name in _FACTS}, visits=visits,
+        )  # fmt: skip
+
+    def attempt(self, attack: Attack) -> None:
+        """Let *attack* run in a sandbox of its own, and see that it comes to nothing."""
+        name = f"a-{uuid.uuid4().hex[:6]}"
+        shows = attack.do["shows"]
+        before, disk = self.look(), self._disk()
+        # A sandbox that holds back when its end is asked for would not end here.
+        try:
+            self._start(name, attack)
+            said = self._run(name, attack)
+            self._judge(name, shows, said)
+            if "disk" in shows:
+                grown, most = self._disk() - disk, quantity.parse(shows["disk"])
+                print(f"{attack.name}: the node's disk grew by {grown >> 20} MiB")
+                assert grown <= most, f"{grown >> 20} MiB of the node's disk"
+        finally:
+            self.kube.delete("sandboxes", name, timeout=60)
+        assert self.look() == before
+
+    def _start(self, name: str, attack: Attack) -> None:
+        do = attack.do
+        own = dict(do.get("template", {}))
+        program = self.program(attack)
+        if do.get("main"):
+            own["command"] = ["python3", "-c", program]
+        if do.get("setup"):
+            own["setup"] = {"command": ["python3", "-c", program], "timeoutSeconds": 60}
+        made = manifests.sandbox(name, template=manifests.template(**own)) if own else manifests.sandbox(name, POOL)
+        self.kube.create(made)
+
+    def program(self, attack: Attack) -> str:
+        """What runs inside: the attack's program, told where others are."""
+        node = [self._installed.cluster.node_address, _BRIDGE, _LINK]
+        prelude = _PRELUDE.format(outside=list(network.OUTSIDE_ADDRESSES), node=node, victim=self._address)
+        return f"{prelude}\n{attack.do['program']}"
+
+    def _run(self, name: str, attack: Attack) -> str:
+        """Run the program by an exec, unless the sandbox runs it by itself; what it has said."""
+        do = attack.do
+        if do.get("main") or do.get("setup"):
+            seconds = do["shows"].get("runs")
+            if seconds is not None:
+                self.kube.wait_for("sandbox", name, "Ready", 90)
+                time.sleep(seconds)  # it is meant to go on for so long
+            return ""
+        pod = self.kube.wait_for("sandbox", name, "Ready", 90)["podName"]
+        if "client" in do:
+            self._by_a_client(name, pod, attack)
+            return ""
+        return self._exec(pod, "python3", "-", stdin=self.program(attack), timeout=do.get("seconds", 30))
+
+    def _by_a_client(self, name: str, pod: str, attack: Attack) -> None:
+        """Run the program by a client that is killed, or whose time is over, as soon as the program beats."""
+        seconds = 3 if attack.do["client"] == "timeout" else 600
+        command = [sys.executable, "-c", _CLIENT, name, self.kube.namespace, self.program(attack), str(seconds)]
+        environment = {**self.kube.environment, "PYTHONPATH": str(paths.REPOSITORY / "operator")}
+        client = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            until("it beats", lambda: "." in self._exec(pod, "cat", "/tmp/beat", timeout=30), 60)
+            if attack.do["client"] == "killed":
+                client.kill()
+            client.wait(60)
+        finally:
+            client.kill()
+        still = attack.do["shows"]["stands_still"]
+        until("it stands still", lambda: self._stands_still(pod), still, interval=1)
+
+    def _stands_still(self, pod: str) -> bool:
+        late = self._exec(pod, "python3", "-c", _LATE, timeout=30)
+        return float(late) > _STILL_SECONDS
+
+    def _judge(self, name: str, shows: dict[str, Any], said: str) -> None:
+        if "prints" in shows:
+            assert re.search(shows["prints"], said), said[-1000:]
+        if "phase" in shows:
+            status = until("it has ended", lambda: self._ended(name), 60)
+            assert status["phase"] == shows["phase"], status
+            reason = status.get("lastTermination", {}).get("reason")
+            assert reason == shows.get("reason", reason), status
+            assert shows.get("silent", "\0") not in json.dumps(status)
+            assert "\x1b" not in json.dumps(status, ensure_ascii=False)
+        if "memory" in shows:
+            most = quantity.parse(shows["memory"])
+            used = self._memory(self.kube.status("sandbox", name).get("podUID", ""))
+            assert used <= most, f"{used >> 20} MiB"
+
+    def _ended(self, name: str) -> dict[str, Any] | None:
+        status = self.kube.status("sandbox", name)
+        return status if status.get("phase") in ("Failed", "Succeeded") else None
+
+    def _exec(self, pod: str, *command: str, stdin: str | None = None, timeout: float) -> str:
+        """Run *command*; what it has said, also when it was ended."""
+        options = ["-i"] if stdin is not None else []
+        try:
+            return self.kube.kubectl("exec", *options, pod, "-c", "sandbox", "--", *command, stdin=stdin,
+                                     timeout=timeout)  # fmt: skip
+        except Refused as error:
+            return str(error)
+        except subprocess.TimeoutExpired as error:
+            return f"no end within {timeout} s: {error.stdout}"
+
+    def _packets(self) -> int:
+        listing = json.loads(self._nft("-j", "list", "table", "inet", _TABLE))
+        steps = [step for item in listing["nftables"] for step in item.get("rule", {}).get("expr", ())]
+        return sum(step["counter"]["packets"] for step in steps if isinstance(step, dict) and "counter" in step)
+
+    def _operator(self) -> dict[str, int]:
+        pods = self.kube.within("sandyard-system").list("pods", _OPERATOR)
+        return {
+            item["containerID"]: item["restartCount"] for pod in pods for item in pod["status"]["containerStatuses"]
+        }
+
+    def _addresses_of_the_cluster(self) -> list[str]:
+        pods = self.kube.list("pods", everywhere=True)
+        own = ("kube-system", "sandyard-system")
+        return [
+            pod["status"]["podIP"] for pod in pods if pod["metadata"]["namespace"] in own and "podIP" in pod["status"]
+        ]
+
+    def _disk(self) -> int:
+        """Bytes that the node's pods, logs and containers take on the machine's disk."""
+        state = self._installed.cluster.state
+        folders = [str(state / name) for name in ("kubelet", "podlogs", "containerd", "run/containerd")]
+        done = subprocess.run(["du", "-sxBK", "--total", *folders], text=True, capture_output=True, check=False)
+        return int(done.stdout.splitlines()[-1].split()[0].rstrip("K")) << 10
+
+    def _memory(self, pod_uid: str) -> int:
+        """Bytes of memory of a pod, from the node's cgroups; 0 if it is gone."""
+        for pattern in (f"**/*{pod_uid}*/memory.usage_in_bytes", f"**/*{pod_uid.replace('-', '_')}*/memory.current"):
+            for path in pathlib.Path("/sys/fs/cgroup").glob(pattern):
+                return int(path.read_text())
+        return 0
+
+    def _nft(self, *words: str, stdin: str | None = None) -> str:
+        return network.run_in(self._installed.cluster.netns, ["nft", *words], stdin=stdin)
