@@ -234,3 +234,22 @@ async def test_a_right_that_is_missing_is_named(inside: tuple[LocalPod, AsyncSan
     for call in (sandbox.commands.run("true"), sandbox.files.read("x"), sandbox.shell()):
         with pytest.raises(errors.Unauthorized, match="create on pods/exec"):
             await call  # type: ignore[misc]
+
+
+async def test_processes_are_those_of_the_sandbox_and_not_the_clients(sandbox: AsyncSandbox) -> None:
+    begun = asyncio.Event()
+    running = asyncio.create_task(
+        sandbox.commands.run(["sh", "-c", "echo; sleep 301; :"], timeout=60, on_stdout=lambda _: begun.set())
+    )
+    behind = await sandbox.commands.start("sleep 302; :", timeout=90)
+    await begun.wait()
+    try:
+        found = [one.command for one in await sandbox.commands.processes()]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await behind.remove()
+    assert not [command for command in found if "sandyard-" in command and "/bin/sh -c" in command]
+    assert [command for command in found if "sleep 301" in command] == ["sh -c echo; sleep 301; :", "sleep 301"]
+    assert [command for command in found if "sleep 302" in command] == ["/bin/sh -c sleep 302; :", "sleep 302"]
+    assert "sleep 67" not in found and "sleep 90" not in found

@@ -129,8 +129,9 @@ class Commands:
         return background.parse_list(done.stdout)
 
     async def processes(self) -> builtins.list[ProcessInfo]:
-        """List the processes of the sandbox, by pid."""
-        done = await runner.run(self._session, Command(["/bin/sh", "-c", script.text("processes")]))
+        """List the processes of the sandbox, by pid, without those that the client itself runs there."""
+        words = ["/bin/sh", "-c", script.text("processes"), "sandyard-processes"]
+        done = await runner.run(self._session, Command(words))
         return parse_processes(done.stdout)
 
     async def kill(self, pid: int, signal: str = "TERM") -> None:

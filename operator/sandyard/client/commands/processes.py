@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandyard.client import answers
@@ -13,6 +15,9 @@ __all__ = ["SIGNALS", "ProcessInfo", "parse_processes"]
 # What POSIX knows by name (signal.h), and what any shell's ``kill -s`` takes.
 _NAMES = """HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM CHLD CONT STOP TSTP TTIN TTOU URG
 XCPU XFSZ VTALRM PROF WINCH SYS"""
+# The name that each script of ours is called by, behind its text.
+_OURS = re.compile(r"^/bin/sh -c .* sandyard-(run|background|code|collect|files|kill|processes|read)( |$)", re.DOTALL)
+_HELPERS = frozenset({"sleep", "cat", "dd", "head", "wc", "tr", "date", "rm"})
 SIGNALS = frozenset(_NAMES.split())
 
 
@@ -47,7 +52,20 @@ def parse_processes(printed: bytes) -> list[ProcessInfo]:
     for stat, command in zip(fields[0::2], fields[1::2], strict=False):
         with contextlib.suppress(BadAnswer):
             found.append(_process(stat, command.decode(errors="replace").strip()))
-    return sorted(found, key=lambda process: process.pid)
+    return sorted(_of_the_sandbox(found), key=lambda process: process.pid)
+
+
+def _of_the_sandbox(found: Sequence[ProcessInfo]) -> list[ProcessInfo]:
+    """Without the shells that the client runs around each command, and the small programs that those run."""
+    parents = {one.pid: one.parent for one in found}
+    ours = {one.pid for one in found if _OURS.search(one.command)}
+
+    def helps(one: ProcessInfo) -> bool:
+        # A command's own parent is one of our shells too, but the parent of that is none.
+        deep = one.parent in ours and parents.get(one.parent) in ours
+        return deep and one.command.partition(" ")[0].rpartition("/")[2] in _HELPERS
+
+    return [one for one in found if one.pid not in ours and not helps(one)]
 
 
 def _process(stat: bytes, command: str) -> ProcessInfo:
