@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sandyard.api import names
-from tests.support import admission, manifests
+from tests.support import admission, foreign_policies, manifests
 from tests.support.admission import COLLECTOR, OPERATOR, SOMEBODY, World
 from tests.support.kube import Kube, Refused, until
 
@@ -238,51 +238,16 @@ def test_the_operators_token_touches_nothing_of_others(world: World) -> None:
 
 # Network policies of others
 
-OPEN = {"egress": [{}], "policyTypes": ["Egress"]}
+
+@pytest.mark.parametrize("policy", foreign_policies.OPENING.values(), ids=foreign_policies.OPENING)
+def test_a_policy_that_would_open_a_sandbox_is_refused_with_the_way_out(world: World, policy: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match=r"key: sandyard.dev/state, operator: DoesNotExist"):
+        world.create(SOMEBODY, policy)
 
 
-def foreign(selector: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "foreign"},
-            "spec": {"podSelector": selector, **(spec or OPEN)}}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "selector",
-    [
-        {},
-        {"matchLabels": {names.LABEL_STATE: "warm"}},
-        {"matchLabels": {"app.kubernetes.io/managed-by": "sandyard"}},
-        {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
-        {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]},
-        {"matchExpressions": [{"key": names.LABEL_EGRESS, "operator": "In", "values": ["None", "Internet"]}]},
-        {"matchExpressions": [{"key": names.LABEL_SANDBOX_UID, "operator": "DoesNotExist"}]},
-        {"matchExpressions": [{"key": "app.kubernetes.io/managed-by", "operator": "Exists"}]},
-    ],
-)
-def test_a_policy_that_would_open_a_sandbox_is_refused_with_the_way_out(world: World, selector: dict[str, Any]) -> None:
-    for spec in (OPEN, {"ingress": [{}]}, {"egress": [{"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}]}]}):
-        with pytest.raises(Refused, match=r"key: sandyard.dev/state, operator: DoesNotExist"):
-            world.create(SOMEBODY, foreign(selector, **spec))
-
-
-@pytest.mark.parametrize(
-    "selector",
-    [
-        {"matchLabels": {"app": "web"}},
-        {"matchExpressions": [{"key": names.LABEL_STATE, "operator": "DoesNotExist"}]},
-        {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
-        {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]},
-        {"matchLabels": {"app.kubernetes.io/managed-by": "Helm"}},
-        {"matchExpressions": [{"key": "app.kubernetes.io/managed-by", "operator": "NotIn", "values": ["sandyard"]}]},
-    ],
-)
-def test_a_policy_for_other_pods_is_none_of_our_business(world: World, selector: dict[str, Any]) -> None:
-    world.create(SOMEBODY, foreign(selector))
-
-
-def test_a_policy_that_opens_nothing_is_welcome(world: World) -> None:
-    world.create(SOMEBODY, foreign({}, policyTypes=["Ingress", "Egress"]))
-    world.create(SOMEBODY, foreign({}, ingress=[]))
+@pytest.mark.parametrize("policy", foreign_policies.HARMLESS.values(), ids=foreign_policies.HARMLESS)
+def test_a_policy_for_other_pods_or_one_that_opens_nothing_is_welcome(world: World, policy: dict[str, Any]) -> None:
+    world.create(SOMEBODY, policy)
 
 
 def test_a_harmless_policy_is_not_made_one_that_opens(world: World) -> None:

@@ -1,4 +1,4 @@
-"""NetworkPolicies that somebody else has a hand in: one that is refused, one whose name was taken before us."""
+"""NetworkPolicies of others: one that is refused, one whose name was taken before us, one that opens sandboxes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sandyard.api import names
 from tests.api.conftest import OPERATOR_USER
 from tests.api.lives import TEMPLATE, claim, pool
-from tests.support import manifests
+from tests.support import foreign_policies, manifests
 from tests.support.kube import Kube, Refused, until
 from tests.support.operator import OperatorProcess
 
@@ -92,3 +92,71 @@ def test_who_took_the_name_of_our_policy_does_not_take_it_away_with_him(kube: Ku
     kube.as_user(OPERATOR_USER).patch("networkpolicy", "sandyard-closed", {"metadata": {"ownerReferences": [owner]}})
     until("it is nobody's again", lambda: "ownerReferences" not in (
         kube.get("networkpolicy", "sandyard-closed") or {"metadata": {}})["metadata"], 30)  # fmt: skip
+
+
+# Policies of others that open sandboxes
+
+
+@pytest.fixture
+def unguarded(kube: Kube) -> Iterator[Kube]:
+    """The namespace as it was before the chart's admission: policies of others are let through in it."""
+    binding = "sandyard-foreign-network-policies"
+    elsewhere = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [kube.namespace]}
+    selector = {"namespaceSelector": {"matchExpressions": [elsewhere]}}
+    kube.patch("validatingadmissionpolicybinding", binding, {"spec": {"matchResources": selector}})
+
+    def let_through() -> bool:
+        try:
+            kube.create(foreign_policies.policy({}, "probe"), dry_run=True)
+        except Refused:
+            return False
+        return True
+
+    until("policies are let through", let_through, 30)
+    yield kube
+    for policy in kube.list("networkpolicies", f"!{names.LABEL_POLICY}"):
+        kube.delete("networkpolicy", policy["metadata"]["name"], wait=False)
+    kube.patch("validatingadmissionpolicybinding", binding, {"spec": {"matchResources": None}})
+    until("they are refused again", lambda: not let_through(), 30)
+
+
+def test_a_policy_of_others_that_opens_sandboxes_stops_the_hand_out_until_it_is_gone(
+    unguarded: Kube, operator: OperatorProcess
+) -> None:
+    kube = unguarded
+    pool(kube, 1)
+    claim(kube, "before")
+    kube.create(foreign_policies.policy({}, "let-us-out"))
+    message = kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["ForeignNetworkPolicy"], 10)
+    assert "let-us-out" in message
+    assert "operator: DoesNotExist" in message
+    kube.wait_reason("sandbox", "before", "NetworkEnforced", ["ForeignNetworkPolicy"], 10)
+    kube.create(manifests.sandbox("warm", "python"), manifests.sandbox("own", template=TEMPLATE))
+    for name in ("warm", "own"):
+        kube.wait_reason("sandbox", name, "Ready", ["ForeignNetworkPolicy"], 10)
+    kube.delete("networkpolicy", "let-us-out")
+    for name in ("warm", "own", "before"):
+        kube.wait_for("sandbox", name, "Ready", 20)
+        kube.wait_reason("sandbox", name, "NetworkEnforced", ["Proven"], 20)
+    kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["Proven"], 20)
+
+
+def test_a_policy_of_others_that_was_there_first_lets_nothing_start(unguarded: Kube, operator: OperatorProcess) -> None:
+    kube = unguarded
+    kube.create(foreign_policies.policy({"matchLabels": {names.LABEL_MANAGED_BY: "sandyard"}}, "first", ingress=[{}]))
+    pool(kube, 2, ready=False)
+    kube.wait_reason("sandboxpool", "python", "Ready", ["ForeignNetworkPolicy"], 10)
+    assert kube.list("pods", names.LABEL_STATE) == []
+    exclude = {"podSelector": {"matchLabels": None, "matchExpressions": [
+        {"key": names.LABEL_STATE, "operator": "DoesNotExist"}]}}  # fmt: skip
+    kube.patch("networkpolicy", "first", {"spec": exclude})
+    kube.wait_for("sandboxpool", "python", "Ready", 30)
+
+
+def test_a_policy_of_others_that_opens_no_sandbox_stops_nobody(unguarded: Kube, operator: OperatorProcess) -> None:
+    kube = unguarded
+    for name in ("default-deny", "app", "no-sandboxes"):
+        policy = foreign_policies.HARMLESS[name]
+        kube.create({**policy, "metadata": {"name": name}})
+    pool(kube, 1)
+    claim(kube, "s1")

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 
 from sandyard.api import names
-from sandyard.api.objects import EndpointSlice, Generic, Pod
+from sandyard.api.objects import EndpointSlice, Generic, NetworkPolicy, Pod
 from sandyard.engine import compose
 from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.loops.clock import Clock
@@ -116,7 +116,9 @@ class Process:
         Handlers that ended because this process is no longer the leader.
     """
 
-    def __init__(self, api: ApiServer, loop: asyncio.AbstractEventLoop, leader: Callable[[], Process]) -> None:
+    def __init__(
+        self, api: ApiServer, loop: asyncio.AbstractEventLoop, leader: Callable[[], Process], **given: Any
+    ) -> None:
         self.api = api
         self.refused = 0
         self._loop = loop
@@ -137,7 +139,7 @@ class Process:
             clock=clock,
             queue=lambda name, _workers, _group: SimQueue(name, clock),
         )
-        wanted = settings.Settings(leader_election=True, probe_image="operator:1", scrubbing=True)
+        wanted = settings.Settings(leader_election=True, probe_image="operator:1", scrubbing=True, **given)
         self.operator = compose.compose(outside, wanted, Metrics(), _lease_lost)
 
     def begin(self) -> None:
@@ -187,6 +189,9 @@ class Process:
         self.operator.intake.pod_changed(before, pod)
 
     def _show_policy(self, event: Event) -> None:
+        if names.LABEL_POLICY not in (event.body["metadata"].get("labels") or {}):
+            self._show_foreign(event)
+            return
         item = msgspec.json.decode(orjson.dumps(event.body), type=Generic)
         before = self._policies.pop(item.metadata.name, None)
         if event.kind == "DELETED":
@@ -194,6 +199,11 @@ class Process:
             return
         self._policies[item.metadata.name] = item
         self.operator.work.policies.policy_changed(before, item)
+
+    def _show_foreign(self, event: Event) -> None:
+        item = msgspec.json.decode(orjson.dumps(event.body), type=NetworkPolicy)
+        gone = event.kind == "DELETED"
+        self.operator.intake.foreign_policy_changed(item if gone else None, None if gone else item)
 
     # At work
 

@@ -170,7 +170,7 @@ class Witness:
             return True
         if sandbox["status"]["phase"] == "Expired":
             return self._time_is_over(sandbox)
-        if reason == "PoolExhausted" and self._rejecting:
+        if reason in ("PoolExhausted", "ForeignNetworkPolicy") and self._rejecting:
             return True
         patience = min(self._patience[uid], self._pool_patience)
         return reason != "PodLost" and self._server.now() - self._since[uid] >= patience - _ROUNDING_SECONDS

@@ -46,6 +46,7 @@ class World:
     shape: str = "plain"
     action: str = "ColdStart"
     wait_seconds: int = 80000
+    settings: dict[str, Any] = field(default_factory=dict)
     now: float = START
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
@@ -120,7 +121,7 @@ class World:
     def start(self) -> None:
         """A new operator process leads: everything is learnt from a LIST."""
         with self.dice():
-            self.leader = Process(self.api, self.loop, lambda: self.leader)
+            self.leader = Process(self.api, self.loop, lambda: self.leader, **self.settings)
             self.leader.begin()
 
     def crash(self) -> None:

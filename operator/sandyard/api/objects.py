@@ -12,11 +12,14 @@ __all__ = [
     "ContainerStatus",
     "EndpointSlice",
     "Generic",
+    "LabelSelector",
     "Metadata",
+    "NetworkPolicy",
     "OwnerReference",
     "Pod",
     "PodCondition",
     "PodStatus",
+    "SelectorRequirement",
 ]
 
 
@@ -125,6 +128,40 @@ class Generic(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     metadata: Metadata
     spec: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class SelectorRequirement(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """One of the ``matchExpressions`` of a label selector."""
+
+    key: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class LabelSelector(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Labels that objects must have; an empty one selects all."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[SelectorRequirement] | None = None
+
+
+class PolicyRule(msgspec.Struct, frozen=True, gc=False):
+    """A rule of a network policy: that there is one is all that matters here."""
+
+
+class NetworkPolicySpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Spec of a network policy."""
+
+    pod_selector: LabelSelector = LabelSelector()
+    ingress: list[PolicyRule] | None = None
+    egress: list[PolicyRule] | None = None
+
+
+class NetworkPolicy(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """A network policy of somebody else's."""
+
+    metadata: Metadata
+    spec: NetworkPolicySpec = NetworkPolicySpec()
 
 
 class Endpoint(msgspec.Struct, frozen=True, rename="camel", gc=False):

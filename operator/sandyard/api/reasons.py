@@ -79,6 +79,7 @@ class Reason(StrEnum):
     RUNTIME_CLASS_MISSING = "RuntimeClassMissing"
     RUNTIME_NOT_ISOLATED = "RuntimeNotIsolated"
     NETWORK_NOT_ENFORCED = "NetworkNotEnforced"
+    FOREIGN_POLICY = "ForeignNetworkPolicy"
     PROBE_FAILED = "ProbeFailed"
     SETUP_FAILED = "SetupFailed"
     CONTAINER_ERROR = "ContainerError"

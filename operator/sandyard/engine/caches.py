@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sandyard.api import names
-from sandyard.api.objects import EndpointSlice, Generic, Pod
+from sandyard.api.objects import EndpointSlice, Generic, NetworkPolicy, Pod
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.resources import ENDPOINT_SLICES, NETWORK_POLICIES, PODS
 from sandyard.engine.intake import Intake
@@ -58,11 +58,15 @@ class Caches:
         made: list[Informer[Any]] = []
         ours = {"labelSelector": names.LABEL_STATE}
         policies = {"labelSelector": names.LABEL_POLICY}
+        foreign = {"labelSelector": f"!{names.LABEL_POLICY}"}
         for namespace in self._namespaces or (None,):
             pods = PODS.path(namespace)
             made.append(Informer(self._client, pods, Pod, self.intake.pod_changed, params=ours))
             standing = NETWORK_POLICIES.path(namespace)
             made.append(Informer(self._client, standing, Generic, self._policies.policy_changed, params=policies))
+            made.append(
+                Informer(self._client, standing, NetworkPolicy, self.intake.foreign_policy_changed, params=foreign)
+            )
         service = {"labelSelector": "kubernetes.io/service-name=kubernetes"}
         slices = ENDPOINT_SLICES.path("default")
         made.append(Informer(self._client, slices, EndpointSlice, self._policies.endpoints_changed, params=service))

@@ -50,6 +50,7 @@ from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.sandboxes.teardown import Teardown
 from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.sandboxes.write import SandboxWriter
+from sandyard.engine.state.exposures import Exposures
 from sandyard.engine.state.store import Store
 from sandyard.engine.sweep import Sweep
 from sandyard.engine.work import Work
@@ -103,7 +104,7 @@ def engine(config: ClusterConfig, settings: Settings, lease_lost: Callable[[], N
 def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: Callable[[], None]) -> Engine:
     """All parts of one engine, each made once."""
     clock = outside.clock
-    store = Store(clock)
+    store = Store(clock, Exposures(settings.labels, withholds=settings.isolation_network == "Required"))
     queues = Queues.make(outside.queue, store.sandboxes.namespace_of)
     timers = Timers(queues.sandboxes.add, clock)
     leadership = Leadership(outside.lease)

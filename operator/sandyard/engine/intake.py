@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sandyard.api.objects import Pod
+from sandyard.api.objects import NetworkPolicy, Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.loops.clock import Clock
@@ -106,3 +106,10 @@ class Intake:
         self._store.pod_changed(before, after)
         self._claims.pod_changed(before, after)
         self._routing.pod_changed(before, after)
+
+    def foreign_policy_changed(self, before: NetworkPolicy | None, after: NetworkPolicy | None) -> None:
+        """Follow the informer of network policies that are not ours."""
+        if self._store.exposures.policy_changed(before, after):
+            policy = after or before
+            assert policy is not None
+            self._routing.exposure_changed(policy.metadata.namespace)

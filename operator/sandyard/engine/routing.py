@@ -74,3 +74,13 @@ class Routing:
         """What there is to say to the claims in a pool's queue has changed."""
         for waiter in self._claims.waiters(pool_uid):
             self._queues.sandboxes.add(waiter.sandbox_uid)
+
+    def exposure_changed(self, namespace: str) -> None:
+        """What opens the sandboxes of a namespace concerns all of it."""
+        for pool in self._store.pools.values():
+            if pool.record.namespace == namespace:
+                pool.memory.forgive_network()
+                self._queues.pools.add(pool.uid)
+        for sandbox in self._store.sandboxes.values():
+            if sandbox.record.namespace == namespace:
+                self._queues.sandboxes.add(sandbox.record.uid)

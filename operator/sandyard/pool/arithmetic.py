@@ -53,6 +53,8 @@ class PoolView:
         Warm pods that may be missing while they are replaced.
     max_age_seconds
         Age, from Ready, at which a warm pod is replaced.
+    withheld
+        Something opens the pool's pods: none would prove itself, so none is started.
     """
 
     replicas: int
@@ -70,6 +72,7 @@ class PoolView:
     held_until: float = float("-inf")
     max_unavailable: int = 1
     max_age_seconds: float | None = None
+    withheld: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,7 @@ def _startable(view: PoolView, late: list[str], under_way: int, now: float) -> i
     if any(uid not in late for uid in view.pods.stuck):
         # More of the same would be stuck the same way.
         return 0
-    if now < view.held_until:
+    if view.withheld or now < view.held_until:
         return 0
     limit = view.parallelism
     if view.failures:

@@ -10,6 +10,7 @@ from sandyard.api import conditions, model, names
 from sandyard.api.conditions import Finding
 from sandyard.api.reasons import Condition, Reason
 from sandyard.pod.observe import PodState, Trouble
+from sandyard.podspec.foreign import Exposure
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.census import Census
 from sandyard.pool.status import AutoscaleFigures, LastFailure, PoolStatus
@@ -31,6 +32,8 @@ class PoolFacts:
         Time by the same clock as the backoff's.
     autoscale
         The figures behind `replicas`, where the demand decides.
+    exposure
+        What opens its sandboxes, if anything of others does.
     """
 
     uid: str
@@ -52,6 +55,7 @@ class PoolFacts:
     refused: str = ""
     autoscale: AutoscaleFigures | None = None
     scrubbed: int = 0
+    exposure: Exposure | None = None
 
 
 def status(facts: PoolFacts, before: PoolStatus, now: float) -> PoolStatus:
@@ -98,11 +102,12 @@ def _last_failure(backoff: Backoff) -> LastFailure | None:
 
 def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
     enough = warm >= facts.replicas
-    stalled = _stalled(facts) if not enough or facts.waiting else None
+    withheld = facts.exposure is not None and facts.exposure.withholds
+    stalled = _stalled(facts) if not enough or facts.waiting or withheld else None
     counts = f"{warm} of {facts.replicas} warm"
     if facts.paused:
         ready = Finding(Condition.READY, False, Reason.PAUSED, "spec.paused is true: no new pods, no claims")
-    elif enough:
+    elif enough and not withheld:
         ready = Finding(Condition.READY, True, Reason.READY, counts)
     elif stalled is not None:
         ready = Finding(Condition.READY, False, stalled.reason, f"{counts}: {stalled.message}")
@@ -123,13 +128,22 @@ def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
             f"{facts.backoff.failures} failed starts in a row: {facts.backoff.message}" if held else "",
         ),
         facts.runtime or Finding(Condition.RUNTIME_ISOLATED, None, Reason.NOT_PROVEN, "no sandbox has started yet"),
-        facts.network or Finding(Condition.NETWORK_ENFORCED, None, Reason.NOT_PROVEN, "no sandbox has started yet"),
+        _network(facts),
     ]
+
+
+def _network(facts: PoolFacts) -> Finding:
+    if facts.exposure is not None:
+        return Finding(Condition.NETWORK_ENFORCED, False, Reason.FOREIGN_POLICY, facts.exposure.message)
+    unknown = Finding(Condition.NETWORK_ENFORCED, None, Reason.NOT_PROVEN, "no sandbox has started yet")
+    return facts.network or unknown
 
 
 def _stalled(facts: PoolFacts) -> Finding | None:
     if facts.paused:
         return None
+    if facts.exposure is not None and facts.exposure.withholds:
+        return Finding(Condition.STALLED, True, Reason.FOREIGN_POLICY, facts.exposure.message)
     if facts.refused:
         return Finding(Condition.STALLED, True, Reason.INVALID_TEMPLATE, facts.refused)
     if facts.trouble is not None:

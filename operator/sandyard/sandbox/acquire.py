@@ -22,6 +22,8 @@ _REFRESH_SECONDS = 5.0
 def decide(view: SandboxView) -> Step:
     """One step towards a pod."""
     spec, pool, pool_name = view.spec, view.pool, view.pool_name or ""
+    if view.withheld:
+        return _withheld(view)
     if spec.template is not None:
         return _start(view, _with_network(spec.template, spec.network), None)
     if pool is None or pool.deleting:
@@ -110,6 +112,23 @@ def _refused(view: SandboxView, refused: Refusal, left_seconds: float) -> Step:
         "refused", status=phase.pending(view.facts(), refused.reason, refused.message, stalled=True),
         event=(Event.WAITING, f"{refused.reason.value}: {refused.message}"),
         requeue_after=min(_REFRESH_SECONDS, max(0.1, left_seconds)),
+    )  # fmt: skip
+
+
+def _withheld(view: SandboxView) -> Step:
+    """Wait until nothing of others opens the namespace, or give up when its time is over."""
+    if view.claim.open:
+        return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
+    pool = view.pool
+    if pool is not None and pool.spec.when_empty.action == "Reject":
+        return follow.give_up(view, Reason.FOREIGN_POLICY, f"{view.withheld}; whenEmpty.action is Reject")
+    patience = _patience(view, pool) if pool is not None else view.start_patience_seconds
+    waited = view.waited_seconds
+    if waited >= patience:
+        return follow.give_up(view, Reason.FOREIGN_POLICY, f"no sandbox within {patience} s: {view.withheld}")
+    return Step(
+        "withheld", status=phase.pending(view.facts(), Reason.FOREIGN_POLICY, view.withheld, stalled=True),
+        event=(Event.WAITING, f"{Reason.FOREIGN_POLICY.value}: {view.withheld}"), requeue_after=patience - waited,
     )  # fmt: skip
 
 

@@ -84,6 +84,17 @@ def still_starting(view: SandboxView, pod: Pod) -> Step | None:
     return Step("starting", status=status, actions=resync, requeue_after=max(0.1, left))
 
 
+def withheld(view: SandboxView, pod: Pod) -> Step | None:
+    """Something of others opens its pod: it is not handed out, and waits until that is gone."""
+    if view.status.running or not view.withheld:
+        return None
+    patience, waited = view.start_patience_seconds, view.waited_seconds
+    if waited >= patience:
+        return give_up(view, Reason.FOREIGN_POLICY, f"not handed out within {patience} s: {view.withheld}")
+    status = phase.starting(view.facts(), pod, Reason.FOREIGN_POLICY, view.withheld, stalled=True)
+    return Step("withheld", status=status, requeue_after=patience - waited)
+
+
 def network_to_switch(view: SandboxView, pod: Pod) -> Step | None:
     """Its network is not the one that it asks for.
 
@@ -159,7 +170,8 @@ def ready(view: SandboxView, pod: Pod) -> Step:
     born_at = model.seconds(pod.metadata.creation_timestamp)
     start = view.answers.start or (Start.WARM if born_at < view.created_at else Start.COLD)
     facts = view.facts(ready_at=view.now)
-    status = phase.ready(facts, pod, start, proof, setup=observe.setup_ended(pod))
+    opened = view.exposure.message if view.exposure is not None else ""
+    status = phase.ready(facts, pod, start, proof, opened=opened, setup=observe.setup_ended(pod))
     refused = _refused(view, pod)
     if refused is not None:
         status = phase.refused_state(status, *refused)
@@ -182,6 +194,7 @@ RULES = (
     main_process_ended,
     deleted_by_others,
     still_starting,
+    withheld,
     network_to_switch,
     workspace_to_adopt,
     paused,

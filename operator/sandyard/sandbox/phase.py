@@ -98,9 +98,9 @@ def starting(facts: Facts, pod: Pod, reason: Reason, message: str, *, stalled: b
 
 
 def ready(
-    facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, *, setup: bool = False
-) -> Status:  # fmt: skip
-    """It can be used; *setup*: its setup has ended well."""
+    facts: Facts, pod: Pod, start: Start, proof: proofs.Proof, *, opened: str = "", setup: bool = False
+) -> Status:
+    """It can be used; *opened*: what of others opens its network; *setup*: its setup has ended well."""
     moment = model.timestamp(facts.now)
     before = facts.before
     fields = _pod_fields(pod)
@@ -111,13 +111,6 @@ def ready(
         ready_at=before.ready_at or moment,
         restarts=before.restarts or 0,
     )
-    network = (
-        Finding(Condition.NETWORK_ENFORCED, True, Reason.PROVEN,
-                f"closed after {proof.open_seconds:g} s, before the main process started")
-        if proof.enforced
-        else Finding(Condition.NETWORK_ENFORCED, False, Reason.NETWORK_NOT_ENFORCED,
-                     "used anyway: isolation.network is BestEffort")
-    )  # fmt: skip
     runtime = (
         Finding(Condition.RUNTIME_ISOLATED, True, Reason.PROVEN, proof.runtime)
         if proof.isolated
@@ -132,11 +125,21 @@ def ready(
             Finding(Condition.STALLED, False, Reason.RECONCILED),
             Finding(Condition.CLAIMED, True, Reason.CLAIMED, f"pod {pod.metadata.name}"),
             runtime,
-            network,
+            _network(proof, opened),
             *([Finding(Condition.SETUP_COMPLETED, True, Reason.COMPLETED)] if setup else []),
         ],
         **fields,
     )
+
+
+def _network(proof: proofs.Proof, opened: str) -> Finding:
+    if opened:
+        return Finding(Condition.NETWORK_ENFORCED, False, Reason.FOREIGN_POLICY, opened)
+    if not proof.enforced:
+        text = "used anyway: isolation.network is BestEffort"
+        return Finding(Condition.NETWORK_ENFORCED, False, Reason.NETWORK_NOT_ENFORCED, text)
+    text = f"closed after {proof.open_seconds:g} s, before the main process started"
+    return Finding(Condition.NETWORK_ENFORCED, True, Reason.PROVEN, text)
 
 
 def not_ready(facts: Facts, pod: Pod, reason: Reason, message: str) -> Status:

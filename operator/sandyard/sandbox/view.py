@@ -14,6 +14,7 @@ from sandyard.api.reasons import Reason, Start
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.api.template import Template
 from sandyard.podspec import network
+from sandyard.podspec.foreign import Exposure
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import expiry, freeze
 from sandyard.sandbox.expiry import Expiry, Terms
@@ -180,6 +181,8 @@ class SandboxView(_View):
         Since it was first seen, or its present start began.
     last_refusal
         Why it could not be given its last pod.
+    exposure
+        What opens the sandboxes of its namespace, if anything of others does.
     pausing, busy_cores
         Settings: whether it may be paused, and the CPU use from which on it is not idle.
     """
@@ -193,6 +196,7 @@ class SandboxView(_View):
     noted_stamp: str = ""
     waited_seconds: float = 0.0
     last_refusal: tuple[Reason, str] | None = None
+    exposure: Exposure | None = None
     pausing: bool = True
     busy_cores: float = 0.05
 
@@ -209,6 +213,11 @@ class SandboxView(_View):
         if self.status.workspace_claim:
             return True
         return self.template is not None and self.template.workspace.persistent is not None
+
+    @property
+    def withheld(self) -> str:
+        """Why no sandbox of its namespace is handed out at present; empty if they are."""
+        return self.exposure.message if self.exposure is not None and self.exposure.withholds else ""
 
     @property
     def ending(self) -> str:

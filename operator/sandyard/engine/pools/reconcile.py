@@ -88,7 +88,9 @@ class Pools:
         for uid in entry.next_for_room(pool.spec.max_sandboxes, self._clock.monotonic()):
             self._queues.sandboxes.add(uid)
         now = self._clock.now()
-        decision = arithmetic.decide(view.view(pool, entry, self._claims.waiting_cold(pool.uid), self._clock), now)
+        withheld = self._store.exposures.withheld(pool.namespace)
+        seen = view.view(pool, entry, self._claims.waiting_cold(pool.uid), self._clock, withheld=withheld)
+        decision = arithmetic.decide(seen, now)
         memory.at_maximum = decision.at_maximum
         for uid in decision.timed_out:
             self._starts.fail_late(pool, entry, self._store.pods.get(uid))

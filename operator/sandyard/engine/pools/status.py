@@ -51,7 +51,9 @@ class PoolWriter:
         entry = self._store.pools.get(pool_uid)
         if entry is None:
             return
-        pool, status = entry.record, view.status(entry, self._claims.waiting(pool_uid), self._clock)
+        pool = entry.record
+        exposure = self._store.exposures.of(pool.namespace)
+        status = view.status(entry, self._claims.waiting(pool_uid), exposure, self._clock)
         self._show(pool, status)
         if status.same(pool.status):
             return

@@ -6,6 +6,7 @@ from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.pool_memory import PoolMemory
 from sandyard.engine.state.pools import PoolEntry
 from sandyard.engine.state.records import PoolRecord, UnreadablePool
+from sandyard.podspec.foreign import Exposure
 from sandyard.pool import arithmetic, report
 from sandyard.pool.arithmetic import PoolView
 from sandyard.pool.status import AutoscaleFigures, PoolStatus
@@ -13,7 +14,7 @@ from sandyard.pool.status import AutoscaleFigures, PoolStatus
 __all__ = ["replicas", "status", "view"]
 
 
-def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock) -> PoolView:
+def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock, *, withheld: bool) -> PoolView:
     """Everything that `sandyard.pool.arithmetic.decide` needs; *waiting_cold* claims have asked for a start."""
     spec, memory = pool.spec, entry.memory
     wanted = replicas(pool, memory, clock.now())
@@ -33,6 +34,7 @@ def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock) ->
         held_until=max(memory.backoff.until, memory.held_until),
         max_unavailable=arithmetic.amount(spec.rollout.max_unavailable, wanted),
         max_age_seconds=spec.warm.max_age_seconds,
+        withheld=withheld,
     )
 
 
@@ -44,7 +46,7 @@ def replicas(pool: PoolRecord, memory: PoolMemory, now: float) -> int:
     return memory.demand.replicas(now, scale.min_replicas, scale.max_replicas)
 
 
-def status(entry: PoolEntry, waiting: int, clock: Clock) -> PoolStatus:
+def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clock) -> PoolStatus:
     """The status that a pool should have; *waiting* claims are in its queue."""
     pool, memory, now = entry.record, entry.memory, clock.now()
     if isinstance(pool, UnreadablePool):
@@ -69,6 +71,7 @@ def status(entry: PoolEntry, waiting: int, clock: Clock) -> PoolStatus:
         runtime=memory.runtime,
         network=memory.network,
         refused=memory.refused,
+        exposure=exposure,
     )
     return report.status(facts, pool.status, now)
 

@@ -60,6 +60,7 @@ class Views:
             noted_stamp=entry.noted_stamp,
             waited_seconds=self._clock.monotonic() - entry.waits_since,
             last_refusal=entry.start_refused,
+            exposure=self._store.exposures.of(sandbox.namespace),
             pausing=self._pausing,
             busy_cores=self._busy_cores,
         )

@@ -104,6 +104,11 @@ class PoolMemory:
         elif reason is Reason.NETWORK_NOT_ENFORCED:
             self.network = Finding(Condition.NETWORK_ENFORCED, False, reason, message)
 
+    def forgive_network(self) -> None:
+        """What else opened its pods has changed: starts that failed by that say nothing about the next one."""
+        if self.backoff.reason is Reason.NETWORK_NOT_ENFORCED:
+            self.backoff = Backoff()
+
     def failures(self, pods: Iterable[PodEntry], egress: str) -> list[tuple[PodEntry, Trouble]]:
         """Pods of the present template that have failed and were not counted yet."""
         found = []
@@ -206,6 +211,6 @@ def _measured(status: PoolStatus, now: float) -> Demand:
 
 def _known(status: PoolStatus, kind: Condition) -> Finding | None:
     known = status.condition(kind)
-    if known is None or known.get("status") == "Unknown":
+    if known is None or known.get("status") == "Unknown" or known["reason"] == Reason.FOREIGN_POLICY:
         return None
     return Finding(kind, known["status"] == "True", Reason(known["reason"]), str(known.get("message", "")))

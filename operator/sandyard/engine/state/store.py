@@ -12,6 +12,7 @@ from sandyard.api.objects import Pod
 from sandyard.api.template import Template
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state import records
+from sandyard.engine.state.exposures import Exposures
 from sandyard.engine.state.namespaces import Namespaces
 from sandyard.engine.state.pods import PodEntry, PodTable
 from sandyard.engine.state.pools import PoolEntry, PoolTable
@@ -33,8 +34,9 @@ __all__ = ["Store"]
 class Store:
     """One entry for each object, and what the three kinds have to do with each other."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, exposures: Exposures | None = None) -> None:
         self._clock = clock
+        self.exposures = exposures or Exposures()
         self.sandboxes = SandboxTable()
         self.pools = PoolTable()
         self.pods = PodTable()
