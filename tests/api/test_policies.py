@@ -160,3 +160,75 @@ def test_a_policy_of_others_that_opens_no_sandbox_stops_nobody(unguarded: Kube, 
         kube.create({**policy, "metadata": {"name": name}})
     pool(kube, 1)
     claim(kube, "s1")
+
+
+# Labels that others have changed
+
+
+@pytest.fixture
+def unwatched(kube: Kube) -> Iterator[Kube]:
+    """A namespace in which admission does not keep others from our pods."""
+    elsewhere = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [kube.namespace]}
+    selector = {"namespaceSelector": {"matchExpressions": [elsewhere]}}
+    bindings = ("sandyard-pods", "sandyard-pod-status", "sandyard-network-policies")
+    for name in bindings:
+        kube.patch("validatingadmissionpolicybinding", name, {"spec": {"matchResources": selector}})
+    probe = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "labels": {names.LABEL_STATE: "warm"}},
+             "spec": {"containers": [{"name": "c", "image": "a"}]}}  # fmt: skip
+
+    def let_through() -> bool:
+        try:
+            kube.create(probe, dry_run=True)
+        except Refused:
+            return False
+        return True
+
+    until("pods are let through", let_through, 30)
+    yield kube
+    for name in bindings:
+        kube.patch("validatingadmissionpolicybinding", name, {"spec": {"matchResources": None}})
+    until("they are refused again", lambda: not let_through(), 30)
+
+
+def labels_of(kube: Kube, name: str, kind: str = "pod") -> dict[str, str]:
+    found = kube.get(kind, name)
+    return dict(found["metadata"].get("labels", {})) if found is not None else {}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {names.LABEL_EGRESS: "Internet"},
+        {names.LABEL_SANDBOX_UID: None, names.LABEL_STATE: "warm"},
+        {names.LABEL_STATE: None},
+    ],
+    ids=["network", "free", "out-of-sight"],
+)
+@pytest.mark.parametrize("subresource", ["", "status"])
+def test_labels_that_others_have_changed_are_put_right(
+    unwatched: Kube, operator: OperatorProcess, labels: dict[str, str | None], subresource: str
+) -> None:
+    kube = unwatched
+    pool(kube, 1)
+    pod = claim(kube, "s1")["podName"]
+    right = labels_of(kube, pod)
+    kube.patch("pod", pod, {"metadata": {"labels": labels}}, subresource)
+    until("the labels are right", lambda: labels_of(kube, pod) == right, 20)
+    kube.wait_for("sandbox", "s1", "Ready", 10)
+
+
+def test_a_warm_pod_that_others_have_opened_is_replaced(unwatched: Kube, operator: OperatorProcess) -> None:
+    kube = unwatched
+    pool(kube, 1)
+    (pod,) = kube.list("pods", f"{names.LABEL_STATE}=warm")
+    kube.patch("pod", pod["metadata"]["name"], {"metadata": {"labels": {names.LABEL_EGRESS: "Internet"}}}, "status")
+    until("it is gone", lambda: kube.get("pod", pod["metadata"]["name"]) is None, 30)
+    kube.wait_for("sandboxpool", "python", "Ready", 30)
+
+
+def test_a_policy_whose_labels_others_took_off_is_ours_again(unwatched: Kube, operator: OperatorProcess) -> None:
+    kube = unwatched
+    pool(kube, 1)
+    kube.patch("networkpolicy", "sandyard-closed", {"metadata": {"labels": None}})
+    until("it has its labels", lambda: names.LABEL_POLICY in labels_of(kube, "sandyard-closed", "networkpolicy"), 20)
+    kube.wait_for("sandboxpool", "python", "Ready", 30)

@@ -182,7 +182,8 @@ class Process:
     def _show_pod(self, event: Event) -> None:
         pod = msgspec.json.decode(orjson.dumps(event.body), type=Pod)
         before = self._seen.pop(pod.metadata.uid, None)
-        if event.kind == "DELETED":
+        if event.kind == "DELETED" or names.LABEL_STATE not in pod.metadata.labels:
+            # The watch has a selector: without that label a pod is gone for it.
             self.operator.intake.pod_changed(before or pod, None)
             return
         self._seen[pod.metadata.uid] = pod

@@ -91,7 +91,12 @@ class Connection:
 
     async def json_patch(self, path: str, body: list[dict[str, Any]]) -> dict[str, Any]:
         key = _key(path)
-        changes = {op["path"].split("/")[1]: op["value"] for op in body if op["path"] == "/spec"}
+        changes: dict[str, Any] = {}
+        for op in body:
+            if op["path"] == "/spec":
+                changes["spec"] = op["value"]
+            elif op["path"] == "/metadata/labels":
+                changes["metadata"] = {"labels": op["value"]}
         return await self._write("policy", key, body,
                                  lambda: self._server.patch(key, changes, status=False, by="operator"))  # fmt: skip
 

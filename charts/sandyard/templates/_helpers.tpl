@@ -33,6 +33,11 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "sandyard.name" . }}
 request.userInfo.username == '{{ include "sandyard.user" . }}'
 {{- end }}
 
+{{/* CEL: the request comes from the drain before an uninstall. */}}
+{{- define "sandyard.isDrain" -}}
+request.userInfo.username == '{{ include "sandyard.user" . }}-drain'
+{{- end }}
+
 {{/* CEL: the request comes from the control plane: garbage collection, namespace deletion, scheduling. */}}
 {{- define "sandyard.isControlPlane" -}}
 request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || request.userInfo.username.startsWith('system:kube-') || request.userInfo.username == 'system:apiserver'
@@ -46,6 +51,11 @@ request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || re
 {{/* CEL: the request comes from somebody who may put right by hand what nothing else does. */}}
 {{- define "sandyard.isBreakGlass" -}}
 request.userInfo.groups.exists(group, group in {{ toJson .Values.admission.breakGlassGroups }})
+{{- end }}
+
+{{/* CEL: a network policy of that name is the operator's; called with the name of its variable. */}}
+{{- define "sandyard.isOurPolicyName" -}}
+{{ . }}.matches('^sandyard-(closed|dns|internet|allow-.*|ingress-.*)$')
 {{- end }}
 
 {{/* CEL: an object has labels of ours; called with the name of its variable. */}}
@@ -127,7 +137,11 @@ seccompProfile:
 {{- define "sandyard.drainRules" -}}
 - apiGroups: [sandyard.dev]
   resources: [sandboxes, sandboxpools]
-  verbs: [list, delete]
+  verbs: [get, list, delete, patch]
+# What only finalizers of others hold, and what may still run.
+- apiGroups: [""]
+  resources: [pods, persistentvolumeclaims]
+  verbs: [list]
 {{- end }}
 
 {{- define "sandyard.view-rules" -}}

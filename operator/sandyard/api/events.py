@@ -25,6 +25,7 @@ class Event(Enum):
     RESUMED = ("Resumed", _NORMAL, (_SANDBOX,), "It has resumed after it was paused or suspended.")
     RESUME_FAILED = ("ResumeFailed", _WARNING, (_SANDBOX,), "No new pod could be started for it; it stays suspended.")
     NETWORK_CHANGED = ("NetworkChanged", _NORMAL, (_SANDBOX,), "Its network was switched while it ran.")
+    LABELS_PUT_RIGHT = ("LabelsPutRight", _WARNING, (_SANDBOX,), "Others had changed its pod's labels; they are back.")
     EXPIRED = ("Expired", _NORMAL, (_SANDBOX,), "Its lifetime, its deadline or its idle time is over.")
     DELETED = ("Deleted", _NORMAL, (_SANDBOX,), "It had ended, and secondsAfterFinished is over.")
     CLEANED = ("Cleaned", _NORMAL, (_SANDBOX,), "It was deleted, and nothing of it is left.")

@@ -103,7 +103,7 @@ class Intake:
 
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Follow the informer of pods."""
-        self._store.pod_changed(before, after)
+        before, after = self._store.pod_seen(before, after)
         self._claims.pod_changed(before, after)
         self._routing.pod_changed(before, after)
 

@@ -77,6 +77,8 @@ class Routing:
 
     def exposure_changed(self, namespace: str) -> None:
         """What opens the sandboxes of a namespace concerns all of it."""
+        if self._store.exposures.withheld(namespace):
+            self._store.namespace_opened(namespace)
         for pool in self._store.pools.values():
             if pool.record.namespace == namespace:
                 pool.memory.forgive_network()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
+
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.engine.cluster.pods import Pods
@@ -20,12 +22,14 @@ from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.process.settings import Settings
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
+from sandyard.pod import labels as pod_labels
 
 __all__ = ["Sweep"]
 
 _log = logging.getLogger(__name__)
 # Younger pods may belong to an object that the list below was too early to show.
 _MINIMUM_AGE_SECONDS = 5.0
+_BELONGS = (names.LABEL_SANDBOX_UID, names.LABEL_POOL_UID)
 
 
 class Sweep:
@@ -97,8 +101,10 @@ class Sweep:
         current = await self._pods.read(pod.metadata.namespace, pod.metadata.name)
         if current is None or current["metadata"]["uid"] != pod.metadata.uid:
             return
-        now_labels = current["metadata"].get("labels") or {}
-        if any(now_labels.get(key) != labels.get(key) for key in (names.LABEL_SANDBOX_UID, names.LABEL_POOL_UID)):
+        read = msgspec.convert(current, Pod)
+        now_labels = pod_labels.corrected(read, pod_labels.astray(read, None)).metadata.labels
+        keys = (names.LABEL_SANDBOX_UID,) if names.LABEL_SANDBOX_UID in labels else _BELONGS
+        if any(now_labels.get(key) != labels.get(key) for key in keys):
             return
         _log.warning("removing a pod that belongs to nobody", extra={"pod": pod.metadata.name})
         await self._pods.delete(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)

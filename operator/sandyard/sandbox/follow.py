@@ -41,6 +41,14 @@ def ended(view: SandboxView, pod: Pod) -> Step | None:
     return dataclasses.replace(step, actions=(steps.DeletePod(pod),)) if _useless(view) else step
 
 
+def labels_changed(view: SandboxView, pod: Pod) -> Step | None:
+    """Others have changed whose pod it is, by its labels."""
+    if not view.astray or view.answers.put_right or pod.metadata.deletion_timestamp is not None:
+        return None
+    event = (Event.LABELS_PUT_RIGHT, f"pod {pod.metadata.name}: {', '.join(sorted(view.astray))}")
+    return Step("labels changed", event=event, actions=(steps.PutLabelsRight(pod, view.astray),), again=True)
+
+
 def main_process_ended(view: SandboxView, pod: Pod) -> Step | None:
     """Its main process has ended by itself."""
     found = termination.of(pod) if view.status.running or _main_ended(pod) else None
@@ -190,6 +198,7 @@ def ready(view: SandboxView, pod: Pod) -> Step:
 
 
 RULES = (
+    labels_changed,
     ended,
     main_process_ended,
     deleted_by_others,
@@ -256,12 +265,20 @@ def _network_refused(view: SandboxView, pod: Pod) -> str:
 
 
 def _wanted_reach(view: SandboxView, pod: Pod) -> Reach | None:
-    if view.status.running:
-        changed = view.status.observed_generation != view.generation
-        return view.own_reach() if changed and view.spec.network is not None else None
-    if pod.metadata.labels.get(names.LABEL_STATE) != names.STATE_COLD:
+    """The network that its pod should have; None where that is not for its spec to say."""
+    labels, template = pod.metadata.labels, view.template
+    if not view.status.running:
+        if labels.get(names.LABEL_STATE) != names.STATE_COLD:
+            return None
+    elif names.LABEL_SANDBOX_UID not in labels:
+        # The watch has yet to show its claim.
         return None
-    template = view.template
+    elif view.spec.template is None:
+        changed = view.status.observed_generation != view.generation and view.spec.network is not None
+        current = view.pool is not None and labels.get(names.LABEL_TEMPLATE_HASH) == view.pool.template_hash
+        # Its pool has moved on: what its pod was given is not known any more.
+        if not (changed or current):
+            return None
     return view.own_reach() or (Reach(template.network, template.dns) if template is not None else None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandyard.api.events import Event
@@ -116,6 +117,14 @@ class SwitchNetwork:
 
 
 @dataclass(frozen=True)
+class PutLabelsRight:
+    """Give its pod the labels back that others have changed; None takes one off."""
+
+    pod: Pod
+    labels: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
 class CloseSetupNetwork:
     """Close the network of a setup that has ended."""
 
@@ -183,8 +192,8 @@ class ObserveStart:
 
 Action = (
     AddFinalizer | StopWaiting | TearDown | DeleteSandbox | DeletePod | AskCpuUse | NoteStamp | LookUpPod
-    | LookForUnseenPod | AdoptWorkspace | Freeze | SwitchNetwork | CloseSetupNetwork | ResyncKubelet | WaitForPool
-    | ClaimWarmPod | StartPod | RestartClock | ObserveStart
+    | LookForUnseenPod | AdoptWorkspace | Freeze | SwitchNetwork | PutLabelsRight | CloseSetupNetwork | ResyncKubelet
+    | WaitForPool | ClaimWarmPod | StartPod | RestartClock | ObserveStart
 )  # fmt: skip
 
 

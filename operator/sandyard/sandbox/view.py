@@ -63,6 +63,8 @@ class Answers:
         The workspace that its pod names is not there.
     frozen, report
         What was done to its processes last (True: stopped), and what came of it.
+    put_right
+        The labels of its pod were put right, though the watch has yet to show it.
     switched_generation, setup_closed
         The labels of its pod were changed (as that generation of the spec asks for), though the
         watch has yet to show it.
@@ -86,6 +88,7 @@ class Answers:
     workspace_gone: bool = False
     frozen: bool | None = None
     report: freeze.Report = field(default_factory=lambda: freeze.Report(False))
+    put_right: bool = False
     switched_generation: int | None = None
     setup_closed: bool = False
     claim_tried: bool = False
@@ -102,12 +105,15 @@ class PoolFacts:
 
     Attributes
     ----------
+    template_hash
+        Which of its pods are of its present template.
     failure
         Why its starts fail or hang, if they do.
     """
 
     name: str
     spec: PoolSpec
+    template_hash: str = ""
     deleting: bool = False
     at_maximum: bool = False
     failure: tuple[Reason, str] | None = None
@@ -173,6 +179,8 @@ class SandboxView(_View):
         Its pods, the one that counts first. One set aside for a claim under way is not its own yet.
     pool
         The pool that it names, if it is there and can be read.
+    astray
+        Labels of its first pod that others have changed, with what they should be.
     terms
         What its pool says about lifetimes.
     stamp, noted_stamp
@@ -191,6 +199,7 @@ class SandboxView(_View):
     created_at: float = 0.0
     spec: SandboxSpec = field(default_factory=SandboxSpec)
     pool: PoolFacts | None = None
+    astray: Mapping[str, str | None] = field(default_factory=dict)
     terms: Terms = Terms()
     stamp: str = ""
     noted_stamp: str = ""

@@ -238,7 +238,8 @@ class Claims:
 
     def _fits(self, pod: Pod | None, pool_uid: str) -> bool:
         pool = self._store.pools.get(pool_uid)
-        return pod is not None and pool is not None and pool.fits(pod)
+        entry = self._store.pods.get(pod.metadata.uid) if pod is not None else None
+        return pool is not None and entry is not None and not entry.tampered and pool.fits(entry.pod)
 
     def _grant(self, pool_uid: str) -> list[Claim]:
         """Set warm pods aside for the oldest waiting claims."""

@@ -198,7 +198,12 @@ class Policies:
 
 
 def _stands(known: Generic, wanted: Mapping[str, Any]) -> bool:
-    return not known.metadata.owner_references and msgspec.json.decode(known.spec) == _defaulted(wanted["spec"])
+    labelled = wanted["metadata"]["labels"].items() <= known.metadata.labels.items()
+    return (
+        labelled
+        and not known.metadata.owner_references
+        and msgspec.json.decode(known.spec) == _defaulted(wanted["spec"])
+    )
 
 
 def _is_address(text: str) -> bool:

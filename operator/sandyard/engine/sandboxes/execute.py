@@ -79,6 +79,8 @@ class Execute:
                 await self._freezing.freeze(run, action)
             case steps.SwitchNetwork():
                 await self._networks.switch(run, action)
+            case steps.PutLabelsRight():
+                await self._networks.put_right(run, action)
             case steps.CloseSetupNetwork():
                 await self._networks.close_setup(run, action)
             case steps.ResyncKubelet():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sandyard.api import names
 from sandyard.api.events import Event
+from sandyard.api.objects import Pod
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
@@ -11,7 +14,7 @@ from sandyard.engine.cluster.setup_network import SetupNetwork
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.store import Store
 from sandyard.podspec import network
-from sandyard.sandbox.steps import CloseSetupNetwork, SwitchNetwork
+from sandyard.sandbox.steps import CloseSetupNetwork, PutLabelsRight, SwitchNetwork
 
 __all__ = ["Networks"]
 
@@ -32,10 +35,19 @@ class Networks:
         """Change the labels of the pod once the policies that they choose stand."""
         await self._policies.ensure(run.sandbox.namespace, action.reach)
         labels = {names.LABEL_ALLOW: None, names.LABEL_INGRESS: None, **network.labels(action.reach)}
-        await self._pods.relabel_network(action.pod, labels)
+        await self._relabel(action.pod, labels)
         if action.post:
             self._recorder.record(run.sandbox, Event.NETWORK_CHANGED, f"egress {action.reach.network.egress}")
         run.learn(switched_generation=action.generation)
+
+    async def put_right(self, run: Run, action: PutLabelsRight) -> None:
+        """Give the pod its labels back."""
+        await self._relabel(action.pod, action.labels)
+        run.learn(put_right=True)
+
+    async def _relabel(self, pod: Pod, labels: Mapping[str, str | None]) -> None:
+        """Change labels of *pod*; the store takes the reply in, so that the same is not sent twice."""
+        self._store.pod_seen(pod, await self._pods.relabel_network(pod, labels))
 
     async def close_setup(self, run: Run, action: CloseSetupNetwork) -> None:
         """Close the network of a setup that has ended."""

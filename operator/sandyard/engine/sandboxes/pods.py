@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+import msgspec
 
 from sandyard.api import names
 from sandyard.api.objects import Pod
@@ -13,10 +16,13 @@ from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.records import AnySandbox, SandboxRecord
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
+from sandyard.pod import labels
 from sandyard.podspec import pod as podspec
 from sandyard.sandbox import steps, usage
 
 __all__ = ["OwnPods", "cold_pod_name"]
+
+_log = logging.getLogger(__name__)
 
 
 class OwnPods:
@@ -29,9 +35,14 @@ class OwnPods:
         self._queue = queue
 
     async def look_up(self, run: Run, action: steps.LookUpPod) -> None:
-        """Ask the API server itself whether the pod is there."""
+        """Ask the API server itself whether the pod is there; the watch shows none without its labels."""
         found = await self._pods.read(run.sandbox.namespace, action.name)
-        run.learn(pod_seen=found is not None and found["metadata"]["uid"] == action.uid)
+        seen = found is not None and found["metadata"]["uid"] == action.uid
+        run.learn(pod_seen=seen)
+        pod = msgspec.convert(found, Pod) if seen else None
+        if pod is not None and names.LABEL_STATE not in pod.metadata.labels:
+            _log.warning("labels of a pod were taken off", extra={"pod": action.name})
+            await self._pods.relabel_network(pod, labels.astray(pod, None))
 
     async def delete(self, pod: Pod, *, reusable: bool = False) -> bool:
         """Ask the pod to go, once; False: it has changed, or is gone, and has to be looked at again.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sandyard.api import names
-from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.settings import Settings
 from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.state.pods import PodEntry
 from sandyard.engine.state.records import AnySandbox, PoolRecord, SandboxRecord
 from sandyard.engine.state.store import Store
 from sandyard.sandbox import expiry
@@ -39,7 +39,7 @@ class Views:
                 deleting=sandbox.deleting, guarded=guarded, claim=claim, waits=waits, answers=run.answers,
                 invalid=sandbox.invalid,
             )  # fmt: skip
-        pool = self._store.pool_of(sandbox)
+        pool, entries = self._store.pool_of(sandbox), self._pods(sandbox)
         return SandboxView(
             now=self._clock.now(),
             generation=sandbox.generation,
@@ -48,13 +48,14 @@ class Views:
             guarded=guarded,
             claim=claim,
             waits=waits,
-            pods=tuple(self._pods(sandbox)),
+            pods=tuple(pod.pod for pod in entries),
             answers=run.answers,
             pool_name=sandbox.pool_name,
             namespace=sandbox.namespace,
             created_at=sandbox.created_at,
             spec=sandbox.spec,
             pool=self._pool(run, pool),
+            astray=entries[0].astray if entries else {},
             terms=self._terms(sandbox, pool),
             stamp=sandbox.stamp,
             noted_stamp=entry.noted_stamp,
@@ -65,14 +66,13 @@ class Views:
             busy_cores=self._busy_cores,
         )
 
-    def _pods(self, sandbox: AnySandbox) -> list[Pod]:
+    def _pods(self, sandbox: AnySandbox) -> list[PodEntry]:
         """Its pods, the one that its status names first."""
         # A pod that is set aside for a claim under way is not the Sandbox's yet.
-        entries = self._store.pods.of_sandbox(sandbox.uid)
-        pods = [entry.pod for entry in entries if not entry.claim_under_way]
+        entries = [entry for entry in self._store.pods.of_sandbox(sandbox.uid) if not entry.claim_under_way]
         named = sandbox.status.pod_uid
         return sorted(
-            pods, key=lambda pod: (pod.metadata.uid != named, pod.metadata.creation_timestamp, pod.metadata.uid)
+            entries, key=lambda entry: (entry.uid != named, entry.pod.metadata.creation_timestamp, entry.uid)
         )  # fmt: skip
 
     def _claim(self, run: Run) -> Claim:
@@ -90,11 +90,13 @@ class Views:
         if pool is None:
             return None
         if not run.answers.claim_tried or run.answers.start is not None:
-            return PoolFacts(pool.name, pool.spec, pool.deleting)
+            return PoolFacts(pool.name, pool.spec, pool.template_hash, pool.deleting)
         entry = self._store.pools[pool.uid]
         trouble = entry.failure()
         failure = (trouble.reason, trouble.message) if trouble is not None else None
-        return PoolFacts(pool.name, pool.spec, pool.deleting, entry.memory.at_maximum, failure)
+        return PoolFacts(
+            pool.name, pool.spec, pool.template_hash, pool.deleting, entry.memory.at_maximum, failure
+        )  # fmt: skip
 
     def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None) -> Terms:
         """What its pool says about lifetimes; of the time of the claim when the pool is gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sandyard.api import names
@@ -27,6 +27,10 @@ class PodEntry:
         A claim on this version was refused: it is left alone until it is seen anew.
     leaving
         A delete is under way.
+    astray
+        Labels that others have changed, with what they should be; `pod` has them right.
+    tampered
+        Others had a hand in its labels while it was nobody's: it is never handed out, and replaced.
     given_back_by
         UID of the Sandbox that has given it back to its pool.
     failure_counted, start_measured
@@ -43,6 +47,8 @@ class PodEntry:
     committed: bool = False
     refused: bool = False
     leaving: bool = False
+    astray: Mapping[str, str | None] = field(default_factory=dict)
+    tampered: bool = False
     given_back_by: str | None = None
     failure_counted: bool = False
     start_measured: bool = False
@@ -60,9 +66,14 @@ class PodEntry:
         return self.pod.metadata.labels.get(names.LABEL_POOL_UID, "")
 
     @property
+    def labelled(self) -> bool:
+        """Whether it is a Sandbox's, as its labels have it."""
+        return names.LABEL_SANDBOX_UID in self.pod.metadata.labels
+
+    @property
     def owned(self) -> bool:
         """Whether it is a Sandbox's, or about to be."""
-        return self.reserved_for is not None or names.LABEL_SANDBOX_UID in self.pod.metadata.labels
+        return self.reserved_for is not None or self.labelled
 
     @property
     def claim_under_way(self) -> bool:

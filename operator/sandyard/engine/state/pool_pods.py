@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
+from sandyard.api.template import Template
 from sandyard.engine.state.pods import PodEntry, owned_by
-from sandyard.pod import observe
+from sandyard.pod import labels, observe
 from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.census import Census, PoolPod
 from sandyard.pool.ordered import Ordered
@@ -18,6 +19,7 @@ from sandyard.pool.ordered import Ordered
 __all__ = ["PoolPods"]
 
 _ALIVE = (PodState.WARM, PodState.PROVEN, PodState.CLAIMED)
+_FREE = (PodState.STARTING, PodState.PROVEN, PodState.WARM)
 
 
 class PoolPods:
@@ -49,10 +51,11 @@ class PoolPods:
     """
 
     def __init__(
-        self, template_hash: str = "", egress: str = names.EGRESS_NONE, owner: tuple[str, str] | None = None
+        self, template_hash: str = "", template: Template | None = None, owner: tuple[str, str] | None = None
     ) -> None:
         self.template_hash = template_hash
-        self.egress = egress
+        self.egress: str = template.network.egress if template is not None else names.EGRESS_NONE
+        self._networks = labels.free_networks(template) if template is not None else None
         self._owner = owner
         self.census = Census()
         self.warm = Ordered()
@@ -75,7 +78,11 @@ class PoolPods:
     def fits(self, pod: Pod) -> bool:
         """Whether *pod*, as last seen, may be handed out: warm, and of the present template."""
         current = pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) == self.template_hash
-        return current and observe.classify(pod, self.egress) is PodState.WARM
+        return current and not self._strays(pod) and observe.classify(pod, self.egress) is PodState.WARM
+
+    def _strays(self, pod: Pod) -> bool:
+        """Whether *pod*, which is nobody's, has a network that its template does not give it."""
+        return self._networks is not None and labels.network_of(pod) not in self._networks
 
     def trouble(self) -> Trouble | None:
         """What holds a starting pod of the present template back."""
@@ -100,6 +107,8 @@ class PoolPods:
         if current and state in _ALIVE and observe.is_ready(pod):
             self.ready.put(uid, since)
         labelled = names.LABEL_SANDBOX_UID in pod.metadata.labels
+        if current and not labelled and self._strays(pod):
+            entry.tampered = True
         if current and not labelled and observe.setup_open(pod):
             self.setups_ended[uid] = None
         started = observe.setup_since(pod)
@@ -132,6 +141,8 @@ class PoolPods:
             seen = replace(pod, state=PodState.CLAIMED, stuck=False)
         elif entry.leaving:
             seen = replace(pod, state=PodState.TERMINATING, stuck=False)
+        elif entry.tampered and pod.state in _FREE:
+            seen = replace(pod, state=PodState.UNHEALTHY, stuck=False)
         else:
             seen = pod
         self.census.put(seen)

@@ -163,7 +163,7 @@ def _sorted(pool: AnyPool, pods: PodTable) -> PoolPods:
     owner = (pool.namespace, pool.uid)
     made = PoolPods(owner=owner)
     if isinstance(pool, PoolRecord):
-        made = PoolPods(pool.template_hash, pool.spec.template.network.egress, owner)
+        made = PoolPods(pool.template_hash, pool.spec.template, owner)
     for entry in pods.of_pool(pool.uid):
         made.put(entry)
     return made

@@ -7,6 +7,9 @@ claim is written, so that no other claim of this process can choose it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.api.template import Template
@@ -25,10 +28,13 @@ from sandyard.engine.state.records import (
     spec_of,
 )
 from sandyard.engine.state.sandboxes import SandboxEntry, SandboxTable
+from sandyard.pod import labels
 from sandyard.podspec import containers
 from sandyard.podspec.network import Reach
 
 __all__ = ["Store"]
+
+_NOTHING: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Store:
@@ -149,8 +155,22 @@ class Store:
 
     # Pods
 
-    def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
-        """Follow the informer."""
+    def pod_seen(self, before: Pod | None, after: Pod | None) -> tuple[Pod | None, Pod | None]:
+        """Follow the informer; returns the pod before and after with the labels that it should have."""
+        pod = after or before
+        assert pod is not None
+        known = self.pods.get(pod.metadata.uid)
+        before = known.pod if known is not None else before
+        if after is None:
+            self.pod_changed(before, None)
+            return before, None
+        astray = labels.astray(after, before)
+        after = labels.corrected(after, astray) if astray else after
+        self.pod_changed(before, after, astray)
+        return before, after
+
+    def pod_changed(self, before: Pod | None, after: Pod | None, astray: Mapping[str, str | None] = _NOTHING) -> None:
+        """A pod is there, changed or gone; *astray*: labels that it should have and has not."""
         pod = after or before
         assert pod is not None
         uid = pod.metadata.uid
@@ -164,9 +184,19 @@ class Store:
                 pool.pods.drop(uid)
             return
         entry = self.pods.put(after)
+        entry.astray = astray
+        if not entry.labelled and (astray or self.exposures.withheld(after.metadata.namespace)):
+            entry.tampered = True
         self.namespaces.put(after.metadata.namespace, uid, labels=after.metadata.labels)
         if pool is not None:
             pool.pods.put(entry)
+
+    def namespace_opened(self, namespace: str) -> None:
+        """Something of others opens *namespace*: who has been in a pod that is nobody's, nobody knows."""
+        for entry in self.pods.values():
+            if entry.pod.metadata.namespace == namespace and not entry.labelled:
+                entry.tampered = True
+                self._place(entry)
 
     def reserve(self, pod_uid: str, sandbox_uid: str) -> None:
         """Set a pod aside for a Sandbox: from now on it is nobody else's."""
