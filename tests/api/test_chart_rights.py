@@ -21,8 +21,11 @@ OPERATOR = (
     | chart.verbs("metrics.k8s.io", "pods", "get")
 )
 EXEC = chart.verbs("", "pods/exec", "get", "create")
-DRAIN = chart.verbs("sandyard.dev", "sandboxes", "list", "delete") | chart.verbs(
-    "sandyard.dev", "sandboxpools", "list", "delete"
+DRAIN = (
+    chart.verbs("sandyard.dev", "sandboxes", "get", "list", "delete", "patch")
+    | chart.verbs("sandyard.dev", "sandboxpools", "get", "list", "delete", "patch")
+    | chart.verbs("", "pods", "list")
+    | chart.verbs("", "persistentvolumeclaims", "list")
 )
 LEASE = chart.verbs("coordination.k8s.io", "leases", "create") | chart.verbs(
     "coordination.k8s.io", "leases=sandyard", "get", "update"

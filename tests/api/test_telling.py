@@ -1,17 +1,24 @@
-"""What is told beside the status: Events, metrics, alerts."""
+"""What is told beside the status: Events, metrics, alerts, and what the drain before an uninstall says."""
 
 from __future__ import annotations
 
+import os
+import pathlib
 import re
+import subprocess
+import sys
 import time
 from typing import Any
 
+from localcluster import paths
+from sandyard.api import names
 from sandyard.engine.process.metrics import Metrics
 from tests.api.conftest import OPERATOR_USER, render
 from tests.api.lives import TEMPLATE, claim, end_pod, patch, pool
 from tests.support import manifests
 from tests.support.kube import Kube, until
-from tests.support.operator import OperatorProcess
+from tests.support.kubelet import Kubelet
+from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
 PERSISTENT = {**TEMPLATE, "workspace": {"persistent": {"size": "1Gi"}}}
 
@@ -90,3 +97,43 @@ def test_alerts_speak_of_metrics_that_there_are(admin: Kube) -> None:
     known = {name for family in Metrics().registry.collect() for name in (family.name, f"{family.name}_total")}
     used = {name for alert in alerts for name in re.findall(r"sandyard_\w+", alert["expr"])}
     assert used and used <= known
+
+
+def test_finalizers_of_others_do_not_keep_the_drain_before_an_uninstall(
+    kube: Kube, admin: Kube, operator: OperatorProcess, kubelet: Kubelet, tmp_path: pathlib.Path
+) -> None:
+    """On a Sandbox, on a pool, and on a pod of which nothing runs any more."""
+    kube.apply(manifests.pool("python", 1, TEMPLATE))
+    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.create(*(manifests.sandbox(name, template=TEMPLATE) for name in ("held", "of-a-held-pod", "free")))
+    pod = kube.wait_for("sandbox", "of-a-held-pod", "Ready")["podName"]
+    kubelet.hold = True
+    hold = {"metadata": {"finalizers": [names.FINALIZER, "example.com/hold"]}}
+    for kind, name in (("sandbox", "held"), ("sandboxpool", "python")):
+        kube.patch(kind, name, hold)
+    kube.as_user(OPERATOR_USER).patch("pod", pod, {"metadata": {"finalizers": ["example.com/hold"]}})
+    account = service_account_kubeconfig(admin, tmp_path / "drain", "sandyard-drain")
+    command = [sys.executable, "-m", "sandyard.engine.drain", f"--namespace={kube.namespace}", "--timeout-seconds=25"]
+    environment = {**os.environ, "KUBECONFIG": str(account), "PYTHONPATH": str(paths.REPOSITORY / "operator"),
+                   "PYTHONSAFEPATH": "1"}  # fmt: skip
+    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
+        until("the pod goes", lambda: "deletionTimestamp" in kube.get("pod", pod)["metadata"], 20)  # type: ignore[index]
+        kube.patch("pod", pod, {"status": {"phase": "Failed"}}, "status")
+        kubelet.hold = False
+        said, _ = run.communicate(timeout=60)
+    try:
+        assert run.returncode == 0, said
+        for sentence in (
+            f"Sandbox {kube.namespace}/held is gone but for finalizers of others: example.com/hold",
+            f"SandboxPool {kube.namespace}/python is gone but for finalizers of others: example.com/hold",
+            f"Pod {kube.namespace}/{pod} by example.com/hold",
+        ):
+            assert sentence in said
+        left = {item["metadata"]["name"]: item["metadata"]["finalizers"]
+                for kind in ("sandboxes", "sandboxpools") for item in kube.list(kind)}  # fmt: skip
+        assert left == {"held": ["example.com/hold"], "python": ["example.com/hold"]}
+    finally:
+        kube.as_user(OPERATOR_USER).patch("pod", pod, {"metadata": {"finalizers": None}})
+        for kind, name in (("sandbox", "held"), ("sandboxpool", "python")):
+            kube.patch(kind, name, {"metadata": {"finalizers": None}})
+        until("nothing is left", lambda: kube.list("pods") == [], 20)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from sandyard.api import names
+from sandyard.api import finalizers, names
 from sandyard.cli import doctor as proofs
 from sandyard.cli import tables
 from sandyard.cli.context import Context, Ended, note
@@ -70,14 +70,22 @@ async def _delete(cluster: Cluster, resource: Resource, bodies: list[dict[str, A
     """Delete objects of any namespace and wait until they are gone."""
     uids = {body["metadata"]["uid"] for body in bodies}
     spaces = {body["metadata"]["namespace"] for body in bodies}
-    noted = time.monotonic()
+    noted, told = time.monotonic(), set[str]()
+
+    def held(body: dict[str, Any]) -> bool:
+        """Whether only others hold it; it is told, and nobody waits for it."""
+        holds = finalizers.held_by_others(body["metadata"])
+        if holds and body["metadata"]["uid"] not in told:
+            told.add(body["metadata"]["uid"])
+            note(f"{body['metadata']['name']} is gone but for finalizers of others: {', '.join(holds)}")
+        return bool(holds)
 
     async def look() -> dict[str, dict[str, Any]]:
         found = [body for space in spaces for body in await cluster.client.items(resource.path(space))]
         return {
             resource.path(body["metadata"]["namespace"], body["metadata"]["name"]): body
             for body in found
-            if body["metadata"]["uid"] in uids
+            if body["metadata"]["uid"] in uids and not held(body)
         }
 
     def progress(left: int) -> None:

@@ -6,13 +6,13 @@ not only asked to go: a pod that was deleted by force may still run on its node.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sandyard.api.objects import Pod
 
-__all__ = ["STUCK_AFTER_SECONDS", "Step", "next_step"]
+__all__ = ["STUCK_AFTER_SECONDS", "Step", "held_by_others", "next_step"]
 
 # Beyond the pod's own grace period: time for the kubelet and the runtime to clean up.
 STUCK_AFTER_SECONDS: Final = 30.0
@@ -59,6 +59,20 @@ def next_step(pods: Sequence[Pod], asked_seconds_ago: float, grace_seconds: floa
     if left > 0:
         return Step(requeue_after=left)
     return Step(stuck=_why(pods), requeue_after=STUCK_AFTER_SECONDS)
+
+
+def held_by_others(body: Mapping[str, Any]) -> list[str]:
+    """Finalizers of others that hold a pod or a PersistentVolumeClaim of which nothing is in use any more.
+
+    Empty while it may still run (its kubelet has not reported the end of its containers), or nobody holds it.
+    """
+    metadata, status = body["metadata"], body.get("status") or {}
+    finalizers = [name for name in metadata.get("finalizers") or () if not name.startswith("kubernetes.io/")]
+    if "deletionTimestamp" not in metadata:
+        return []
+    pod = "containers" in body.get("spec", {})
+    ended = status.get("phase") in ("Succeeded", "Failed") or not body["spec"].get("nodeName")
+    return finalizers if ended or not pod else []
 
 
 def _why(pods: Sequence[Pod]) -> str:
