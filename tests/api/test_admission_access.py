@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sandyard.api import names
-from tests.support import admission, foreign_policies, manifests
+from tests.support import admission, chart, foreign_policies, manifests
 from tests.support.admission import COLLECTOR, OPERATOR, SOMEBODY, World
 from tests.support.kube import Kube, Refused, until
 
@@ -157,11 +157,11 @@ def test_the_scheduler_alone_puts_a_pod_on_a_node(world: World) -> None:
 # Entering
 
 
-def enter(kube: Kube, how: str) -> str:
+def enter(kube: Kube, how: str, pod: str = "claimed") -> str:
     """What an attempt to enter the pod is answered."""
     params = {"command": "id", "container": names.CONTAINER} if how in ("exec", "attach") else {"ports": "80"}
     with pytest.raises(Refused) as caught:
-        kube.request("POST", kube.path("pod", "ours", how), params=params)
+        kube.request("POST", kube.path("pod", pod, how), params=params)
     return str(caught.value)
 
 
@@ -198,6 +198,40 @@ def test_edit_is_no_leave_to_enter_a_sandbox(edit: Kube, how: str) -> None:
 def test_who_may_create_sandboxes_exec_enters(world: World, how: str) -> None:
     """Mallory has every right in this namespace, that one too."""
     assert "sandboxes/exec" not in enter(world.admin.as_user(SOMEBODY), how)
+
+
+@pytest.fixture(scope="module")
+def closed(world: World) -> Iterator[World]:
+    """With ``admission.enteringWarm: Refuse``."""
+    objects = [item for item in chart.render({"admission.enteringWarm": "Refuse"})
+               if item["metadata"]["name"] == "sandyard-entering-warm"]  # fmt: skip
+    world.admin.apply_as_is(*objects)
+    yield world
+    for item in objects:
+        world.admin.delete(item["kind"].lower(), item["metadata"]["name"])
+
+
+@pytest.mark.parametrize("how", ENTERING)
+def test_nobody_enters_a_warm_pod_but_the_operator(closed: World, how: str) -> None:
+    world = closed
+    until("the policy sees the pod", lambda: "nobody enters a warm pod" in enter(
+        world.admin.as_user(SOMEBODY), how, "ours"), 20)  # fmt: skip
+    for user in (OPERATOR, ""):
+        assert "warm pod" not in enter(world.admin.as_user(user), how, "ours")
+
+
+def test_a_pod_that_is_claimed_is_entered_from_then_on(closed: World) -> None:
+    """And one that is warm again is not."""
+    world = closed
+    somebody, operator = world.admin.as_user(SOMEBODY), world.admin.as_user(OPERATOR)
+    warm = {names.LABEL_STATE: "warm", names.LABEL_SANDBOX_UID: None}
+    for labels, refused in ((admission.CLAIMED, False), (warm, True)):
+        operator.patch("pod", "ours", {"metadata": {"labels": labels}})
+
+        def seen(refused: bool = refused) -> bool:
+            return ("nobody enters a warm pod" in enter(somebody, "exec", "ours")) is refused
+
+        until("the policy sees it", seen, 20)
 
 
 def test_pods_of_an_exempt_namespace_are_entered_as_ever(admin: Kube) -> None:

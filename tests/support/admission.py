@@ -16,8 +16,8 @@ from sandyard.podspec import pod as podspec
 from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
 
-__all__ = ["COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "WORKSPACE", "World",
-           "built", "claim", "policy", "world"]  # fmt: skip
+__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "WORKSPACE",
+           "World", "built", "claim", "policy", "world"]  # fmt: skip
 
 OPERATOR: Final = "system:serviceaccount:sandyard-system:sandyard"
 SOMEBODY = "mallory"
@@ -79,6 +79,7 @@ def policy(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 WORKSPACE = {names.LABEL_SANDBOX_UID: "s1", names.LABEL_POOL_UID: "p1"}
+CLAIMED = {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: "s1"}
 OUR_POLICY = {names.LABEL_POLICY: "sandyard-closed"}
 
 
@@ -106,11 +107,13 @@ def world(admin: Kube) -> Iterator[World]:
     until("the rights hold", allowed, 30)
     plain = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "labels": {"app": "x"}},
              "spec": {"containers": [{"name": "c", "image": "a"}]}}  # fmt: skip
-    operator.create(built(), claim("ours", WORKSPACE), policy("ours", OUR_POLICY))
+    claimed = built()
+    claimed["metadata"].update(name="claimed", labels={**claimed["metadata"]["labels"], **CLAIMED})
+    operator.create(built(), claimed, claim("ours", WORKSPACE), policy("ours", OUR_POLICY))
     made.admin.create(plain, claim("plain", {"app": "x"}), policy("plain", {"app": "x"}))
     made.admin.create(manifests.sandbox("ours", "python"), manifests.pool("ours"))
     yield made
     for kind in ("sandboxes", "sandboxpools"):
         operator.patch(kind, "ours", {"metadata": {"finalizers": None}})
-    made.admin.delete("pod", "ours", wait=False, force=True)
+    made.admin.delete("pod", "ours", "claimed", wait=False, force=True)
     made.admin.delete("namespace", namespace, wait=False)
