@@ -96,6 +96,8 @@ class Kubelet:
         try:
             if pod.metadata.deletion_timestamp is not None:
                 if not self.hold:
+                    if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
+                        await client.merge_patch(f"{path}/status", {"status": {"phase": "Failed"}})
                     await client.request("DELETE", path, body=b'{"gracePeriodSeconds":0}',
                                          content_type="application/json")  # fmt: skip
             elif not pod.spec.node_name:

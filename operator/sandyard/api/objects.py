@@ -113,6 +113,7 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Spec of a pod."""
 
     node_name: str = ""
+    termination_grace_period_seconds: int = 30
 
 
 class Pod(msgspec.Struct, frozen=True, rename="camel", gc=False):

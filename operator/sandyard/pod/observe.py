@@ -10,7 +10,7 @@ from sandyard.api.objects import Pod, Terminated
 from sandyard.api.reasons import Reason
 from sandyard.pod import proof
 
-__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "proof_ended", "proof_of", "ready_at",
+__all__ = ["PodState", "Trouble", "classify", "isolation_failure", "outlives", "proof_ended", "proof_of", "ready_at",
            "setup_ended", "setup_open", "setup_overdue", "setup_seconds_left",
            "setup_since", "sickness", "trouble"]  # fmt: skip
 
@@ -18,6 +18,10 @@ _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrIm
                   "ImageInspectError"}  # fmt: skip
 _CONTAINER_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff",
                       "PreCreateHookError", "PostStartHookError"}  # fmt: skip
+
+
+# How long a kubelet may take to notice that a pod is gone, and its runtime to end it.
+_FINDING_OUT_SECONDS = 30.0
 
 
 class PodState(StrEnum):
@@ -158,6 +162,17 @@ def _ended_before(pod: Pod, container: str) -> Terminated | None:
         if status.name == container:
             return status.state.terminated
     return None
+
+
+def outlives(pod: Pod) -> float:
+    """Seconds for which the process of a pod that is no longer there may live on; 0 if it has ended.
+
+    A kubelet reports the end of all containers before it lets a pod go. Whoever deletes one without
+    its grace period, or from outside (the node is lost), leaves the kubelet to find out and to end it.
+    """
+    if not pod.spec.node_name or pod.status.phase in ("Succeeded", "Failed"):
+        return 0.0
+    return pod.spec.termination_grace_period_seconds + _FINDING_OUT_SECONDS
 
 
 def isolation_failure(pod: Pod) -> Trouble | None:

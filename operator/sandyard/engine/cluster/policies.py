@@ -111,6 +111,9 @@ class Policies:
         """Make the policies of *namespace* what they should be."""
         lock = self._locks.setdefault(namespace, asyncio.Lock())
         async with lock:
+            lingers = self._store.lingers_for(namespace)
+            if lingers is not None:
+                self._queue.add_after(namespace, lingers + 0.1)
             if not self.needed(namespace):
                 self._settled.discard(namespace)
                 await self._remove(namespace)

@@ -28,7 +28,7 @@ from sandyard.engine.state.records import (
     spec_of,
 )
 from sandyard.engine.state.sandboxes import SandboxEntry, SandboxTable
-from sandyard.pod import labels
+from sandyard.pod import labels, observe
 from sandyard.podspec import containers
 from sandyard.podspec.network import Reach
 
@@ -47,6 +47,8 @@ class Store:
         self.pools = PoolTable()
         self.pods = PodTable()
         self.namespaces = Namespaces()
+        # Pods that are gone and may run on, by UID: their namespace, and until when (monotonic clock).
+        self._lingering: dict[str, tuple[str, float]] = {}
 
     # Sandboxes
 
@@ -179,10 +181,11 @@ class Store:
             pool.pod_seen(before, after)
         if after is None:
             self.pods.drop(uid)
-            self.namespaces.drop(uid)
+            self._let_go(pod)
             if pool is not None:
                 pool.pods.drop(uid)
             return
+        self._lingering.pop(uid, None)
         entry = self.pods.put(after)
         entry.astray = astray
         if not entry.labelled and (astray or self.exposures.withheld(after.metadata.namespace)):
@@ -190,6 +193,23 @@ class Store:
         self.namespaces.put(after.metadata.namespace, uid, labels=after.metadata.labels)
         if pool is not None:
             pool.pods.put(entry)
+
+    def _let_go(self, pod: Pod) -> None:
+        """A pod is gone: its namespace keeps its policies for as long as its process may live on."""
+        seconds = observe.outlives(pod)
+        if seconds:
+            self._lingering[pod.metadata.uid] = (pod.metadata.namespace, self._clock.monotonic() + seconds)
+        else:
+            self.namespaces.drop(pod.metadata.uid)
+
+    def lingers_for(self, namespace: str) -> float | None:
+        """Seconds after which the next process may be over in *namespace* whose pod is gone; None if there is none."""
+        now = self._clock.monotonic()
+        for uid, (_, until) in list(self._lingering.items()):
+            if until <= now:
+                del self._lingering[uid]
+                self.namespaces.drop(uid)
+        return min((until - now for where, until in self._lingering.values() if where == namespace), default=None)
 
     def namespace_opened(self, namespace: str) -> None:
         """Something of others opens *namespace*: who has been in a pod that is nobody's, nobody knows."""
