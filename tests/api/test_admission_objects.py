@@ -171,12 +171,11 @@ def test_no_template_asks_for_root_without_the_charts_leave(world: World, made: 
 
 @pytest.fixture(scope="module")
 def strict(admin: Kube) -> Iterator[Kube]:
-    """A namespace with the rules of an installation that switches things off and lists what may be used."""
+    """A namespace with the rules of an installation that switches things off."""
     namespace = f"strict-{uuid.uuid4().hex[:8]}"
     admin.make_namespace(namespace)
     objects = chart.render(
-        {"pausing.enabled": False, "scrubbing.enabled": False, "policy.images": ["^registry[.]example/", "^a$"],
-         "policy.runtimeClasses": ["gvisor", "kata"], "policy.allowRoot": True},
+        {"pausing.enabled": False, "scrubbing.enabled": False},
         release=namespace,
     )  # fmt: skip
     rules = chart.one(objects, "ValidatingAdmissionPolicy", f"{namespace}-objects")
@@ -187,8 +186,7 @@ def strict(admin: Kube) -> Iterator[Kube]:
     kube = admin.within(namespace)
 
     def holds() -> bool:
-        # It breaks several rules: one that is missing is told by its own test.
-        wrong = manifests.sandbox("x", template={"image": "evil", "runtimeClassName": "runc"}, desiredState="Paused")
+        wrong = manifests.sandbox("x", "p", desiredState="Paused")
         try:
             kube.create(wrong, dry_run=True)
         except Refused as error:
@@ -211,14 +209,8 @@ def own(**template: Any) -> dict[str, Any]:
     [
         (manifests.sandbox("another", "p", desiredState="Paused"), "pausing.enabled"),
         (manifests.pool("another", 1, {"image": "a"}, recycle="Scrub"), "scrubbing.enabled"),
-        (own(image="evil/registry.example/x"), "policy.images"),
-        (own(image="ab"), "policy.images"),
-        (manifests.pool("another", 1, {"image": "evil"}), "policy.images"),
-        (own(runtimeClassName="runc"), "policy.runtimeClasses"),
-        (manifests.pool("another", 1, {"image": "a", "runtimeClassName": "runc"}), "policy.runtimeClasses"),
     ],
-    ids=["paused", "scrub", "image-inside", "image-longer", "image-of-a-pool", "runtime-class",
-         "runtime-class-of-a-pool"],
+    ids=["paused", "scrub"],
 )  # fmt: skip
 def test_what_an_installation_switches_off_is_refused(strict: Kube, made: dict[str, Any], says: str) -> None:
     assert says in strict.refused(made)
@@ -230,11 +222,9 @@ def test_what_an_installation_switches_off_is_refused(strict: Kube, made: dict[s
         manifests.sandbox("another", "p", desiredState="Suspended"),
         manifests.sandbox("another", "p", desiredState="Running"),
         manifests.pool("another", 1, {"image": "a"}, recycle="Delete"),
-        own(image="registry.example/x:1"),
         own(),
-        own(runtimeClassName="kata"),
     ],
-    ids=["suspended", "running", "delete", "listed-image", "second-image", "listed-class"],
+    ids=["suspended", "running", "delete", "own"],
 )
 def test_what_it_leaves_on_is_taken(strict: Kube, made: dict[str, Any]) -> None:
     strict.create(made, dry_run=True)

@@ -5,6 +5,7 @@ Helm renders it; no API server is asked here (`test_admission` and `test_admissi
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,6 +14,8 @@ import yaml
 
 from localcluster import paths
 from sandyard.engine.process import settings
+from sandyard.podspec import bounds
+from sandyard.podspec.bounds import VALUES, Bounds, Policy
 from tests.support import chart
 
 
@@ -25,9 +28,11 @@ from tests.support import chart
         ("isolation.forbidden", ["10.0.0.1:443", "x:1"], "forbidden", ("10.0.0.1:443", "x:1")),
         ("network.excludedCidrs", ["192.0.2.0/24", "2001:db8::/32"], "excluded_cidrs",
          ("192.0.2.0/24", "2001:db8::/32")),
-        ("policy.allowRoot", True, "allow_root", True),
-        ("policy.labels", ["a", "b/"], "labels", ("a", "b/")),
-        ("policy.annotations", ["a", "b/"], "annotations", ("a", "b/")),
+        ("policy.allowRoot", True, "policy", Policy(Bounds(allow_root=True))),
+        ("policy.labels", ["a", "b/"], "policy", Policy(Bounds(labels=("a", "b/")))),
+        ("policy.maxCpu", 4, "policy", Policy(Bounds(max_cpu="4"))),
+        ("policy.namespaces", {"n": {"maxSandboxes": 7, "annotations": ["a"]}}, "policy",
+         Policy(Bounds(), {"n": Bounds(max_sandboxes=7, annotations=("a",))})),
         ("pausing.enabled", False, "pausing", False),
         ("scrubbing.enabled", False, "scrubbing", False),
         ("idle.cpu", "250m", "idle_cpu_cores", 0.25),
@@ -195,7 +200,7 @@ def test_the_definitions_are_kept_on_uninstall_or_left_to_somebody_else() -> Non
 
 POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "sandyard-workspaces", "sandyard-exec",
             "sandyard-pod-status", "sandyard-pod-deletion", "sandyard-pod-eviction", "sandyard-pod-binding",
-            "sandyard-entering", "sandyard-operator", "sandyard-status",
+            "sandyard-entering", "sandyard-operator", "sandyard-status", "sandyard-bounds",
             "sandyard-foreign-network-policies"}  # fmt: skip
 
 
@@ -226,7 +231,7 @@ def test_labels_that_templates_may_have_keep_no_policy_of_others_away_from_sandb
     made = chart.render({"policy.labels": ["team/"]})
     (policy,) = chart.selected(made, "ValidatingAdmissionPolicy", "sandyard-foreign-network-policies")
     expressions = {item["name"]: item["expression"] for item in policy["spec"]["variables"]}
-    assert expressions["own"] == '["sandyard.dev/","team/"]'
+    assert expressions["own"] == '["sandyard.dev/"] + ["team/"]'
     assert expressions["excluded"].count("startsWith(own)") == 2
 
 
@@ -308,6 +313,17 @@ BAD: dict[str, list[Any]] = {
     "policy.allowRoot": ["true"],
     "policy.images": [[""], "x"],
     "policy.runtimeClasses": [[""]],
+    "policy.egress": [["Everything"], ["DNS", "DNS"]],
+    "policy.cidrs": [["private"], ["10.0.0.0"], ["::ffff:1.2.3.4/128"]],
+    "policy.nameservers": [["dns.example.com"]],
+    "policy.ports": [["http"], ["80/ICMP"], [443]],
+    "policy.tolerations": [["a b"], ["a,b"], "*"],
+    "policy.nodeSelector": [["a**"]],
+    "policy.maxCpu": ["much", -1, "-1", 0.5],
+    "policy.maxMemory": ["16X"],
+    "policy.minMemoryRequestPercent": [101, -1, "all"],
+    "policy.maxLifetimeSeconds": [-1, 1.5],
+    "policy.maxSandboxes": [-1],
     "pausing.enabled": ["no"],
     "scrubbing.enabled": [0],
     "idle.cpu": ["much", -1],
@@ -336,3 +352,54 @@ def test_a_value_that_nobody_knows_is_refused() -> None:
     for key in ("colour", "image.colour", "policy.allowPrivileged", "isolation.off"):
         with pytest.raises(AssertionError, match=key.rpartition(".")[2]):
             chart.render({key: True})
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"maxMemory": "much"}, "maxMemory"),
+        ({"colour": "red"}, "colour"),
+        ({"foreignNetworkPolicies": "Report"}, "foreignNetworkPolicies"),
+        ({"namespaces": {}}, "namespaces"),
+    ],
+)
+def test_bounds_of_a_namespace_have_the_forms_of_all_others(own: dict[str, Any], told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        chart.render({"policy.namespaces": {"team-a": own}})
+    with pytest.raises(AssertionError, match="Team_A"):
+        chart.render({"policy.namespaces": {"Team_A": {}}})
+
+
+def test_every_bound_is_a_value_of_the_chart_with_its_default_and_a_schema() -> None:
+    values = yaml.safe_load((chart.CHART / "values.yaml").read_text())["policy"]
+    schema = json.loads((chart.CHART / "values.schema.json").read_text())
+    assert set(values) - {"namespaces", "foreignNetworkPolicies"} == set(VALUES)
+    assert bounds.parse(json.dumps(values)) == Policy()
+    assert set(schema["properties"]["policy"]["required"]) == set(VALUES)
+    assert set(schema["definitions"]["bounds"]["properties"]) == set(VALUES)
+
+
+def test_a_pattern_that_is_none_is_refused_before_it_reaches_a_cluster() -> None:
+    for values in ({"policy.images": ["("]}, {"policy.namespaces": {"a": {"images": ["("]}}}):
+        with pytest.raises(AssertionError, match="missing closing"):
+            chart.render(values)
+
+
+def test_a_namespace_with_bounds_of_its_own_has_a_policy_and_no_other_holds_there() -> None:
+    objects = chart.render({"policy.namespaces": {"a": {"allowRoot": True, "labels": ["x/"]}, "b": {"maxCpu": 1}}})
+    chosen = {}
+    for binding in chart.selected(objects, "ValidatingAdmissionPolicyBinding"):
+        if "bounds" in binding["metadata"]["name"]:
+            (chosen[binding["spec"]["policyName"]],) = binding["spec"]["matchResources"]["namespaceSelector"][
+                "matchExpressions"
+            ]
+    key = "kubernetes.io/metadata.name"
+    assert chosen == {
+        "sandyard-bounds": {"key": key, "operator": "NotIn", "values": ["a", "b"]},
+        "sandyard-bounds-a": {"key": key, "operator": "In", "values": ["a"]},
+        "sandyard-bounds-b": {"key": key, "operator": "In", "values": ["b"]},
+    }
+    pods = chart.one(objects, "ValidatingAdmissionPolicy", "sandyard-pods")["spec"]
+    variables = {item["name"]: item["expression"] for item in pods["variables"]}
+    assert variables["labels"] == '(request.namespace in {"a":["x/"]} ? {"a":["x/"]}[request.namespace] : [])'
+    assert any('{"a":true}[request.namespace] : false' in item["expression"] for item in pods["validations"])

@@ -45,7 +45,7 @@ async def polyglot(installed: Installed, kube: Kube, monkeypatch: pytest.MonkeyP
     """A sandbox that was taken by its language, of an image that has them all."""
     lifecycle.provide(installed.cluster, images.languages())
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
-    resources = {"cpu": "2", "memory": "1Gi", "requests": {"cpu": "5m", "memory": "24Mi"}}
+    resources = {"cpu": "2", "memory": "1Gi", "requests": {"cpu": "5m"}}
     # Nothing warm: one pod of this image is enough.
     pool = manifests.pool("all", 0, manifests.template(image=images.LANGUAGES_IMAGE, resources=resources))
     pool["metadata"]["labels"] = {"sandyard.dev/language": "go"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 IMAGE = "python:3.11-slim-bookworm"
-_SMALL = {"cpu": "1", "memory": "128Mi", "requests": {"cpu": "5m", "memory": "24Mi"}}
+_SMALL = {"cpu": "1", "memory": "128Mi", "requests": {"cpu": "5m"}}
 
 
 def template(**fields: Any) -> dict[str, Any]:

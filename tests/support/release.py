@@ -54,7 +54,9 @@ class Installed:
 def install(kube: Kube, *values: str, helm: str = "helm") -> None:
     """Install or upgrade the chart, and wait until its kinds and its policies hold."""
     repository, _, tag = images.OPERATOR_IMAGE.rpartition(":")
-    settings = [f"image.repository={repository}", f"image.tag={tag}", "replicas=1", *values]
+    # Lists of our tests name everything, to see what stays closed all the same.
+    lists = "policy.cidrs={public,0.0.0.0/0,::/0}"
+    settings = [f"image.repository={repository}", f"image.tag={tag}", "replicas=1", lists, *values]
     kube.run(
         helm, "upgrade", "--install", "sandyard", str(paths.REPOSITORY / "charts" / "sandyard"),
         "--namespace=sandyard-system", "--create-namespace", "--wait", "--timeout=120s",

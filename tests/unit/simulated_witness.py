@@ -32,6 +32,10 @@ class Witness:
         Pods that others have deleted, or that have failed or ended.
     ended
         How Sandboxes ended: phase and reason.
+    forbidden
+        Reasons by which Sandboxes may end at once: they ask for what they may not have.
+    most_seconds
+        How long every Sandbox may live, if there is a limit.
     """
 
     def __init__(self, server: ApiServer) -> None:
@@ -40,6 +44,8 @@ class Witness:
         self.owners: dict[str, str] = {}
         self.hurt: set[str] = set()
         self.ended: Counter[tuple[str, str]] = Counter()
+        self.forbidden: set[str] = set()
+        self.most_seconds: int | None = None
         self._unwell: set[str] = set()
         # Since when a Sandbox waits, and for what; whether it was ever asked to be other than Running.
         self._since: dict[str, float] = {}
@@ -170,6 +176,8 @@ class Witness:
             return True
         if sandbox["status"]["phase"] == "Expired":
             return self._time_is_over(sandbox)
+        if reason in self.forbidden:
+            return True
         if reason in ("PoolExhausted", "ForeignNetworkPolicy") and self._rejecting:
             return True
         patience = min(self._patience[uid], self._pool_patience)
@@ -182,8 +190,9 @@ class Witness:
     def _time_is_over(self, sandbox: dict[str, Any]) -> bool:
         lifetime = sandbox["spec"].get("lifetime") or {}
         ends = [_seconds(lifetime["deadline"])] if "deadline" in lifetime else []
-        if "seconds" in lifetime and sandbox["status"].get("readyAt"):
-            ends.append(_seconds(sandbox["status"]["readyAt"]) + lifetime["seconds"])
+        seconds = [limit for limit in (lifetime.get("seconds"), self.most_seconds) if limit is not None]
+        if sandbox["status"].get("readyAt"):
+            ends += [_seconds(sandbox["status"]["readyAt"]) + limit for limit in seconds]
         return any(self._server.now() >= end - _ROUNDING_SECONDS for end in ends)
 
     def _finished_long_ago(self, sandbox: dict[str, Any]) -> bool:

@@ -284,10 +284,10 @@ async def test_a_crowd_in_one_namespace_does_not_delay_another() -> None:
 
 
 def test_settings_say_which_variable_makes_no_sense() -> None:
-    loaded = settings.load({"SANDYARD_WATCH_NAMESPACES": "a, b", "SANDYARD_ALLOW_ROOT": "true"})
+    loaded = settings.load({"SANDYARD_WATCH_NAMESPACES": "a, b", "SANDYARD_POLICY": '{"allowRoot": true}'})
     assert loaded.namespaces == ("a", "b")
-    assert loaded.allow_root
-    for name, value in {"ALLOW_ROOT": "yes", "HTTP_PORT": "x", "ISOLATION_NETWORK": "Off"}.items():
+    assert loaded.policy.of("a").allow_root
+    for name, value in {"POLICY": "yes", "HTTP_PORT": "x", "ISOLATION_NETWORK": "Off"}.items():
         with pytest.raises(settings.SettingsError, match=f"SANDYARD_{name}"):
             settings.load({f"SANDYARD_{name}": value})
 

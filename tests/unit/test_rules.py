@@ -67,7 +67,7 @@ def test_the_proof_runs_in_the_operators_own_image_of_any_version(image: str, fi
     isolation = Isolation(Settings(probe_image="registry:5000/sandyard/operator:1"), ApiServers(Clock()))
     made = podspec.build(objects.template(), name="p", namespace="ns", owner=POOL, pool=POOL, probe=isolation.probe())
     made["spec"]["initContainers"][0]["image"] = image
-    assert (rules.violations(made, isolation.installation()) == []) is fits
+    assert (rules.violations(made, isolation.installation("ns")) == []) is fits
 
 
 @pytest.mark.parametrize("kind", ["labels", "annotations"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from sandyard.engine.process import settings
+from sandyard.podspec.bounds import Bounds, Policy
 
 
 @pytest.mark.parametrize(
@@ -21,9 +23,12 @@ from sandyard.engine.process import settings
         ("EXCLUDED_CIDRS", "192.0.2.0/24", "excluded_cidrs", ("192.0.2.0/24",)),
         ("ISOLATION_RUNTIME", "BestEffort", "isolation_runtime", "BestEffort"),
         ("ISOLATION_NETWORK", "BestEffort", "isolation_network", "BestEffort"),
-        ("ALLOW_ROOT", "true", "allow_root", True),
-        ("POLICY_LABELS", "a,b", "labels", ("a", "b")),
-        ("POLICY_ANNOTATIONS", "a/", "annotations", ("a/",)),
+        (
+            "POLICY",
+            '{"allowRoot": true, "namespaces": {"n": {"maxCpu": 1}}}',
+            "policy",
+            Policy(Bounds(allow_root=True), {"n": Bounds(allow_root=True, max_cpu="1")}),
+        ),
         ("PAUSING", "false", "pausing", False),
         ("SCRUBBING", "false", "scrubbing", False),
         ("IDLE_CPU", "250m", "idle_cpu_cores", 0.25),
@@ -43,7 +48,8 @@ def test_each_variable_sets_its_own_field_and_no_other(name: str, value: str, fi
 
 def test_without_a_word_isolation_is_required_and_nobody_is_root() -> None:
     made = settings.load({})
-    assert (made.isolation_runtime, made.isolation_network, made.allow_root) == ("Required", "Required", False)
+    assert (made.isolation_runtime, made.isolation_network) == ("Required", "Required")
+    assert not made.policy.of("any").allow_root
     assert made.leader_election
     assert made.identity != settings.load({}).identity, "two replicas on one host are two"
 
@@ -51,11 +57,12 @@ def test_without_a_word_isolation_is_required_and_nobody_is_root() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ISOLATION_RUNTIME", "required"), ("ISOLATION_NETWORK", "Off"), ("ALLOW_ROOT", "yes"), ("PAUSING", ""),
+        ("ISOLATION_RUNTIME", "required"), ("ISOLATION_NETWORK", "Off"), ("POLICY", "{"),
+        ("POLICY", '{"allowRoot": 1}'), ("PAUSING", ""),
         ("PROBE_TIMEOUT_SECONDS", "-1"), ("HTTP_PORT", "http"), ("IDLE_CPU", "much"), ("LOG_LEVEL", "TRACE"),
         ("PROBE_PULL_POLICY", "Sometimes"), ("LEADER_ELECTION", "1"),
     ],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_named_with_its_variable(name: str, value: str) -> None:
-    with pytest.raises(settings.SettingsError, match=f"SANDYARD_{name}={value!r}"):
+    with pytest.raises(settings.SettingsError, match=re.escape(f"SANDYARD_{name}={value!r}")):
         settings.load({f"SANDYARD_{name}": value})

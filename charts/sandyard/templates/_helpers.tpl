@@ -82,6 +82,24 @@ spec:
 {{- with .Values.namespaces }} && request.namespace in {{ toJson . }}{{ end }}
 {{- end }}
 
+{{/* JSON: the bounds of a namespace, or of those that are not listed; called with the chart's context and the name. */}}
+{{- define "sandyard.bounds" -}}
+{{- $bounds := omit .context.Values.policy "namespaces" "foreignNetworkPolicies" }}
+{{- with .namespace }}{{ range $key, $value := index $.context.Values.policy.namespaces . }}{{ $_ := set $bounds $key $value }}{{ end }}{{ end }}
+{{- toJson $bounds }}
+{{- end }}
+
+{{/* CEL: one bound as it holds in the namespace of the request; called with the chart's context and its key. */}}
+{{- define "sandyard.bound" -}}
+{{- $key := .key }}
+{{- $own := dict }}
+{{- range $namespace, $bounds := .context.Values.policy.namespaces }}
+{{- if hasKey $bounds $key }}{{ $_ := set $own $namespace (index $bounds $key) }}{{ end }}
+{{- end }}
+{{- $everywhere := index .context.Values.policy $key | toJson }}
+{{- if $own }}(request.namespace in {{ toJson $own }} ? {{ toJson $own }}[request.namespace] : {{ $everywhere }}){{ else }}{{ $everywhere }}{{ end }}
+{{- end }}
+
 {{- define "sandyard.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -3,14 +3,14 @@
 - expression: >-
     !variables.operator || (variables.newLabels.all(a, a in ["app.kubernetes.io/managed-by",
     "sandyard.dev/state", "sandyard.dev/egress", "sandyard.dev/allow", "sandyard.dev/ingress",
-    "sandyard.dev/template-hash", "sandyard.dev/pool-uid", "sandyard.dev/sandbox-uid"] || ({{ toJson
-    .Values.policy.labels }}).exists(b, a.startsWith(b))))
+    "sandyard.dev/template-hash", "sandyard.dev/pool-uid", "sandyard.dev/sandbox-uid"] ||
+    (["variables.labels"]).exists(b, a.startsWith(b))))
   message: "a sandbox's pod has the operator's labels, and of its template's those whose keys begin as policy.labels of the chart says"
 - expression: >-
     !variables.operator || (variables.newAnnotations.all(a, a in
     ["cluster-autoscaler.kubernetes.io/safe-to-evict", "kubernetes.io/limit-ranger", "openshift.io/scc",
-    "security.openshift.io/validated-scc-subject-type"] || (["sandyard.dev/"] + {{ toJson
-    .Values.policy.annotations }}).exists(b, a.startsWith(b))))
+    "security.openshift.io/validated-scc-subject-type"] || (["sandyard.dev/",
+    "variables.annotations"]).exists(b, a.startsWith(b))))
   message: "a sandbox's pod has the operator's annotations, and of its template's those whose keys begin as policy.annotations of the chart says"
 - expression: >-
     variables.settled || (variables.spec.all(a, a in ["runtimeClassName", "restartPolicy",

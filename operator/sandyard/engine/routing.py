@@ -6,7 +6,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.loops.queues import Queues
-from sandyard.engine.state.records import AnyPool, spec_of
+from sandyard.engine.state.records import AnyPool, PoolRecord, spec_of
 from sandyard.engine.state.store import Store
 from sandyard.sandbox import expiry
 
@@ -62,7 +62,8 @@ class Routing:
                 self._queues.sandboxes.add(sandbox.uid)
         for uid in self._store.sandboxes.take_waiting_for_pool(record.namespace, record.name):
             self._queues.sandboxes.add(uid)
-        if record.deleting or (spec is not None and spec.paused):
+        stopped = isinstance(record, PoolRecord) and (record.spec.paused or record.beyond)
+        if record.deleting or stopped:
             self.waiting_claims(record.uid)
 
     def pool_gone(self, namespace: str, uid: str) -> None:

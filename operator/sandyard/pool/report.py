@@ -103,11 +103,11 @@ def _last_failure(backoff: Backoff) -> LastFailure | None:
 def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
     enough = warm >= facts.replicas
     withheld = facts.exposure is not None and facts.exposure.withholds
-    stalled = _stalled(facts) if not enough or facts.waiting or withheld else None
+    stalled = _stalled(facts) if not enough or facts.waiting or withheld or facts.refused else None
     counts = f"{warm} of {facts.replicas} warm"
     if facts.paused:
         ready = Finding(Condition.READY, False, Reason.PAUSED, "spec.paused is true: no new pods, no claims")
-    elif enough and not withheld:
+    elif enough and not withheld and not facts.refused:
         ready = Finding(Condition.READY, True, Reason.READY, counts)
     elif stalled is not None:
         ready = Finding(Condition.READY, False, stalled.reason, f"{counts}: {stalled.message}")

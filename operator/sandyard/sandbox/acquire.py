@@ -17,6 +17,8 @@ __all__ = ["decide"]
 # A claim that waits says so, but not before it has had a chance to be served at once.
 _TELL_AFTER_SECONDS = 0.5
 _REFRESH_SECONDS = 5.0
+# Nobody wakes a Sandbox that waits for another to end.
+_CROWDED_SECONDS = 1.0
 
 
 def decide(view: SandboxView) -> Step:
@@ -24,7 +26,12 @@ def decide(view: SandboxView) -> Step:
     spec, pool, pool_name = view.spec, view.pool, view.pool_name or ""
     if view.withheld:
         return _withheld(view)
+    if view.bounds.max_sandboxes and view.older >= view.bounds.max_sandboxes:
+        return _wait_for_others(view)
     if spec.template is not None:
+        refused = view.not_allowed(spec.network)
+        if refused:
+            return follow.give_up(view, Reason.EGRESS_NOT_ALLOWED, refused)
         return _start(view, _with_network(spec.template, spec.network), None)
     if pool is None or pool.deleting:
         message = f"there is no SandboxPool {pool_name!r} in namespace {view.namespace!r} (yet)"
@@ -32,6 +39,9 @@ def decide(view: SandboxView) -> Step:
     if pool.spec.paused:
         message = f"SandboxPool {pool_name!r} is paused (spec.paused)"
         return _wait_for_pool(view, Reason.PAUSED, message, _patience(view, pool))
+    if pool.beyond:
+        message = f"SandboxPool {pool_name!r} asks for more than it may: {pool.beyond}"
+        return _wait_for_pool(view, Reason.INVALID_TEMPLATE, message, _patience(view, pool))
     template, own = pool.spec.template, spec.network
     refused = view.not_allowed(own)
     if refused:
@@ -132,8 +142,25 @@ def _withheld(view: SandboxView) -> Step:
     )  # fmt: skip
 
 
+def _wait_for_others(view: SandboxView) -> Step:
+    """Its namespace has as many Sandboxes as it may: wait until one ends, or give up when its time is over."""
+    if view.claim.open:
+        return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
+    waited, patience = view.waited_seconds, view.start_patience_seconds
+    message = (
+        f"namespace {view.namespace!r} has {view.older} older Sandboxes that have not ended, and policy.maxSandboxes "
+        f"of the operator's chart is {view.bounds.max_sandboxes}; waiting for one to end"
+    )
+    if waited >= patience:
+        return follow.give_up(view, Reason.MAX_SANDBOXES, f"no sandbox within {patience} s: {message}")
+    return Step(
+        "waits for others", status=phase.pending(view.facts(), Reason.MAX_SANDBOXES, message, stalled=True),
+        requeue_after=min(patience - waited, _CROWDED_SECONDS),
+    )  # fmt: skip
+
+
 def _wait_for_pool(view: SandboxView, reason: Reason, message: str, patience: int | None) -> Step:
-    """Wait until the pool appears or is continued, or give up when its time is over."""
+    """Wait until the pool appears, is continued or put right, or give up when its time is over."""
     if view.claim.open:
         return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
     waited = view.waited_seconds

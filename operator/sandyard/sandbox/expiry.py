@@ -19,10 +19,17 @@ __all__ = ["NEVER", "Expiry", "Terms", "activity", "deleted_at", "expiry", "term
 
 @dataclass(frozen=True)
 class Terms:
-    """What the pool says about the lifetimes of its Sandboxes."""
+    """What the pool, and the installation, say about the lifetimes of Sandboxes.
+
+    Attributes
+    ----------
+    most_seconds
+        Of every Sandbox of the namespace (``policy.maxLifetimeSeconds`` of the chart); 0: no bound.
+    """
 
     default: SandboxLifetime | None = None
     max_seconds: int | None = None
+    most_seconds: int = 0
 
     def effective(self, own: Lifetime | None) -> SandboxLifetime | None:
         """The Sandbox's own lifetime, or the pool's default as a whole."""
@@ -56,17 +63,17 @@ class Expiry:
 NEVER = Expiry(None)
 
 
-def terms_of(pool: PoolSpec | None, annotation: str = "") -> Terms:
+def terms_of(pool: PoolSpec | None, annotation: str = "", most_seconds: int = 0) -> Terms:
     """The terms of *pool*; of the pod's *annotation* when the pool is gone."""
     if pool is not None:
-        return Terms(pool.claim_defaults.lifetime, pool.max_lifetime_seconds)
+        return Terms(pool.claim_defaults.lifetime, pool.max_lifetime_seconds, most_seconds)
     content = untrusted.fields(annotation)
     most = content.get("maxLifetimeSeconds")
     try:
         default = SandboxLifetime.model_validate(content["lifetime"]) if "lifetime" in content else None
     except pydantic.ValidationError:
         default = None
-    return Terms(default, most if isinstance(most, int) else None)
+    return Terms(default, most if isinstance(most, int) else None, most_seconds)
 
 
 def expiry(
@@ -75,7 +82,7 @@ def expiry(
 ) -> Expiry:  # fmt: skip
     """The earliest of all limits that hold.
 
-    ``seconds``, ``idleSeconds`` and the pool's ``maxLifetimeSeconds`` count from Ready, so they
+    ``seconds``, ``idleSeconds`` and both kinds of ``maxLifetimeSeconds`` count from Ready, so they
     say nothing before; ``deadline`` always holds.  One that is suspended on request has no
     means to be active: its idle time does not count.
     """
@@ -84,6 +91,9 @@ def expiry(
     if ready_at is not None and terms.max_seconds is not None:
         text = f"maxLifetimeSeconds of its pool ({terms.max_seconds} s) is over"
         limits.append(Expiry(ready_at + terms.max_seconds, Reason.EXPIRED, text))
+    if ready_at is not None and terms.most_seconds:
+        text = f"policy.maxLifetimeSeconds of the operator's chart ({terms.most_seconds} s) is over"
+        limits.append(Expiry(ready_at + terms.most_seconds, Reason.EXPIRED, text))
     if lifetime is not None and ready_at is not None:
         if lifetime.seconds is not None:
             text = f"its lifetime ({lifetime.seconds} s) is over"

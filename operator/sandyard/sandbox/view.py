@@ -13,7 +13,8 @@ from sandyard.api.pool import PoolSpec
 from sandyard.api.reasons import Reason, Start
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.api.template import Template
-from sandyard.podspec import network
+from sandyard.podspec import bound_table, network
+from sandyard.podspec.bounds import Bounds
 from sandyard.podspec.foreign import Exposure
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import expiry, freeze
@@ -109,6 +110,8 @@ class PoolFacts:
         Which of its pods are of its present template.
     failure
         Why its starts fail or hang, if they do.
+    beyond
+        What it asks for beyond the bounds of its namespace; empty if that is nothing.
     """
 
     name: str
@@ -117,6 +120,7 @@ class PoolFacts:
     deleting: bool = False
     at_maximum: bool = False
     failure: tuple[Reason, str] | None = None
+    beyond: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,6 +195,10 @@ class SandboxView(_View):
         Why it could not be given its last pod.
     exposure
         What opens the sandboxes of its namespace, if anything of others does.
+    bounds
+        What templates and Sandboxes of its namespace may ask for.
+    older
+        Sandboxes of its namespace that came before it and have not ended; 0 where their number has no bound.
     pausing, busy_cores
         Settings: whether it may be paused, and the CPU use from which on it is not idle.
     """
@@ -206,6 +214,8 @@ class SandboxView(_View):
     waited_seconds: float = 0.0
     last_refusal: tuple[Reason, str] | None = None
     exposure: Exposure | None = None
+    bounds: Bounds = Bounds()
+    older: int = 0
     pausing: bool = True
     busy_cores: float = 0.05
 
@@ -252,9 +262,12 @@ class SandboxView(_View):
         return Reach(own.network, own.dns) if own is not None else None
 
     def not_allowed(self, own: Network | None) -> str:
-        """Why its pool does not allow the network *own*; empty if it does."""
-        if self.pool is None or own is None:
+        """Why its pool, or its namespace, does not allow the network *own*; empty if they do."""
+        if own is None:
             return ""
+        beyond = bound_table.network_beyond(own, self.bounds)
+        if beyond or self.pool is None:
+            return beyond
         pool = self.pool.spec
         profiles = [pool.template.network.egress] if pool.allowed_egress is None else pool.allowed_egress
         why = network.beyond(own, pool.template.network, profiles)

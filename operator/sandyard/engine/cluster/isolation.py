@@ -9,6 +9,7 @@ import re
 from sandyard.api.objects import EndpointSlice
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.settings import Settings
+from sandyard.podspec.bounds import Policy
 from sandyard.podspec.containers import Probe
 from sandyard.podspec.shape import Installation
 
@@ -68,16 +69,21 @@ class Isolation:
         self._settings = settings
         self._api_servers = api_servers
 
-    def installation(self) -> Installation:
-        """What pods of this installation may look like."""
-        settings = self._settings
+    @property
+    def policy(self) -> Policy:
+        """What templates and Sandboxes may ask for."""
+        return self._settings.policy
+
+    def installation(self, namespace: str) -> Installation:
+        """What pods of this installation may look like in *namespace*."""
+        settings, bounds = self._settings, self._settings.policy.of(namespace)
         return Installation(
             image_repository=_repository(settings.probe_image),
             runtime=settings.isolation_runtime,
             network=settings.isolation_network,
-            allow_root=settings.allow_root,
-            labels=settings.labels,
-            annotations=settings.annotations,
+            allow_root=bounds.allow_root,
+            labels=bounds.labels,
+            annotations=bounds.annotations,
         )
 
     def probe(self) -> Probe:

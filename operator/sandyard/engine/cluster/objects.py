@@ -96,7 +96,7 @@ class Objects:
     def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
         """*body* as a record of the same kind as *like*."""
         if isinstance(like, PoolRecord | UnreadablePool):
-            return records.pool(body, self._isolation.probe())
+            return records.pool(body, self._isolation.probe(), self._isolation.policy)
         return records.sandbox(body)
 
 

@@ -14,7 +14,7 @@ from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnyPool
 from sandyard.kube import errors
-from sandyard.podspec import containers, rules
+from sandyard.podspec import bound_table, containers, rules
 from sandyard.podspec.containers import Probe
 
 __all__ = ["Starts", "refusal"]
@@ -35,7 +35,12 @@ class Starts:
 
     def violations(self, pod: Mapping[str, Any]) -> list[str]:
         """What *pod* does that no pod of ours may, admission or not."""
-        return rules.violations(pod, self._isolation.installation())
+        return rules.violations(pod, self._isolation.installation(pod["metadata"]["namespace"]))
+
+    def beyond(self, namespace: str, template: Template) -> list[str]:
+        """What *template* asks for beyond the bounds of *namespace*, admission or not."""
+        content = {"template": template.model_dump(mode="json", by_alias=True, exclude_none=True)}
+        return bound_table.beyond(content, self._isolation.policy.of(namespace))
 
     async def ensure_policies(self, namespace: str, template: Template) -> None:
         """Return when every policy that a pod of *template* needs stands in *namespace*."""

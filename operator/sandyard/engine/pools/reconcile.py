@@ -83,7 +83,7 @@ class Pools:
         self._learn(entry)
         await self._starts.settle(entry)
         await self._claims.look(pool.uid)
-        if not pool.deleting and not pool.spec.paused:
+        if not pool.deleting and not pool.spec.paused and not pool.beyond:
             self._claims.serve(pool.uid)
         for uid in entry.next_for_room(pool.spec.max_sandboxes, self._clock.monotonic()):
             self._queues.sandboxes.add(uid)

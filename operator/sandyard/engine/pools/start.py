@@ -46,7 +46,7 @@ class PoolStarts:
     async def create(self, pool: PoolRecord, entry: PoolEntry, count: int) -> None:
         """Start *count* pods; what is refused makes the pool wait."""
         bodies = [self._build(pool) for _ in range(count)]
-        entry.memory.refused = "; ".join(self._starts.violations(bodies[0]))
+        entry.memory.refused = pool.beyond or "; ".join(self._starts.violations(bodies[0]))
         if entry.memory.refused:
             self.fail(entry, Reason.INVALID_TEMPLATE, entry.memory.refused)
             return

@@ -70,7 +70,7 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
         backoff_now=now,
         runtime=memory.runtime,
         network=memory.network,
-        refused=memory.refused,
+        refused=pool.beyond or memory.refused,
         exposure=exposure,
     )
     return report.status(facts, pool.status, now)

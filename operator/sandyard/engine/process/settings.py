@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sandyard.api import quantity
+from sandyard.podspec import bounds
+from sandyard.podspec.bounds import Policy
 
 __all__ = ["Settings", "SettingsError", "load"]
 
@@ -36,10 +38,8 @@ class Settings:
         Further ranges that the profile Internet must not reach.
     isolation_runtime, isolation_network
         ``Required`` or ``BestEffort``.
-    allow_root
-        Whether templates may ask for user id 0.
-    labels, annotations
-        How keys of a template's labels and annotations may begin; none: it has none.
+    policy
+        What templates and Sandboxes may ask for, in each namespace.
     pausing
         Whether Sandboxes may be paused; it needs the right to exec.
     scrubbing
@@ -63,9 +63,7 @@ class Settings:
     excluded_cidrs: tuple[str, ...] = ()
     isolation_runtime: str = "Required"
     isolation_network: str = "Required"
-    allow_root: bool = False
-    labels: tuple[str, ...] = ()
-    annotations: tuple[str, ...] = ()
+    policy: Policy = Policy()
     pausing: bool = True
     scrubbing: bool = True
     idle_cpu_cores: float = 0.05
@@ -133,6 +131,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         except ValueError as error:
             raise SettingsError(f"SANDYARD_{name}={value!r}: use a quantity of CPU such as 50m") from error
 
+    def policy(name: str, default: str) -> Policy:
+        value = get(name, default)
+        try:
+            return bounds.parse(value)
+        except ValueError as error:
+            raise SettingsError(f"SANDYARD_{name}={value!r}: {error}") from error
+
     pod_uid = get("POD_UID", "")
     modes = ("Required", "BestEffort")
     booleans = ("true", "false")
@@ -146,9 +151,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         excluded_cidrs=ranges("EXCLUDED_CIDRS"),
         isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
-        allow_root=choice("ALLOW_ROOT", "false", booleans) == "true",
-        labels=words("POLICY_LABELS"),
-        annotations=words("POLICY_ANNOTATIONS"),
+        policy=policy("POLICY", "{}"),
         pausing=choice("PAUSING", "true", booleans) == "true",
         scrubbing=choice("SCRUBBING", "true", booleans) == "true",
         idle_cpu_cores=cores("IDLE_CPU", "50m"),

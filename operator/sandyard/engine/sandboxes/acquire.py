@@ -172,7 +172,7 @@ class Acquire:
             terms=expiry.terms_of(pool.spec).dump() if pool else "",
             workspace=sandbox.status.workspace_claim or "",
         )
-        wrong = self._starts.violations(body)
+        wrong = [*self._starts.beyond(sandbox.namespace, template), *self._starts.violations(body)]
         if wrong:
             refused = Refusal(Reason.INVALID_TEMPLATE, "; ".join(wrong), final=True)
             run.learn(start_tried=True, start_refused=refused)

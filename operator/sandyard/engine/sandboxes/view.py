@@ -25,6 +25,7 @@ class Views:
         self._clock = clock
         self._pausing = settings.pausing
         self._busy_cores = settings.idle_cpu_cores
+        self._policy = settings.policy
         self._claims = claims
 
     def of(self, run: Run) -> SandboxView | UnreadableView:
@@ -40,6 +41,7 @@ class Views:
                 invalid=sandbox.invalid,
             )  # fmt: skip
         pool, entries = self._store.pool_of(sandbox), self._pods(sandbox)
+        bounds = self._policy.of(sandbox.namespace)
         return SandboxView(
             now=self._clock.now(),
             generation=sandbox.generation,
@@ -56,12 +58,14 @@ class Views:
             spec=sandbox.spec,
             pool=self._pool(run, pool),
             astray=entries[0].astray if entries else {},
-            terms=self._terms(sandbox, pool),
+            terms=self._terms(sandbox, pool, bounds.max_lifetime_seconds),
             stamp=sandbox.stamp,
             noted_stamp=entry.noted_stamp,
             waited_seconds=self._clock.monotonic() - entry.waits_since,
             last_refusal=entry.start_refused,
             exposure=self._store.exposures.of(sandbox.namespace),
+            bounds=bounds,
+            older=self._store.sandboxes.older(sandbox) if bounds.max_sandboxes else 0,
             pausing=self._pausing,
             busy_cores=self._busy_cores,
         )
@@ -90,18 +94,19 @@ class Views:
         if pool is None:
             return None
         if not run.answers.claim_tried or run.answers.start is not None:
-            return PoolFacts(pool.name, pool.spec, pool.template_hash, pool.deleting)
+            return PoolFacts(pool.name, pool.spec, pool.template_hash, pool.deleting, beyond=pool.beyond)
         entry = self._store.pools[pool.uid]
         trouble = entry.failure()
         failure = (trouble.reason, trouble.message) if trouble is not None else None
         return PoolFacts(
-            pool.name, pool.spec, pool.template_hash, pool.deleting, entry.memory.at_maximum, failure
+            pool.name, pool.spec, pool.template_hash, pool.deleting, entry.memory.at_maximum, failure,
+                pool.beyond,
         )  # fmt: skip
 
-    def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None) -> Terms:
+    def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None, most_seconds: int) -> Terms:
         """What its pool says about lifetimes; of the time of the claim when the pool is gone."""
         if pool is not None:
-            return expiry.terms_of(pool.spec)
+            return expiry.terms_of(pool.spec, most_seconds=most_seconds)
         pods = self._store.pods_of_sandbox(sandbox.uid)
         annotation = pods[0].metadata.annotations.get(names.ANNOTATION_TERMS, "") if pods else ""
-        return expiry.terms_of(None, annotation)
+        return expiry.terms_of(None, annotation, most_seconds)

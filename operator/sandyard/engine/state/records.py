@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import pydantic
 
 from sandyard.api import model, names
 from sandyard.api.pool import PoolSpec
 from sandyard.api.sandbox import SandboxSpec
-from sandyard.podspec import pod
+from sandyard.podspec import bound_table, pod
+from sandyard.podspec.bounds import Policy
 from sandyard.pool import status as pool_statuses
 from sandyard.pool.status import PoolStatus
 from sandyard.sandbox import status as statuses
@@ -86,6 +87,7 @@ class UnreadableSandbox(_AnySandbox):
 
 
 AnySandbox = SandboxRecord | UnreadableSandbox
+_DEFAULT: Final = Policy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +108,13 @@ class PoolRecord(_AnyPool):
     ----------
     template_hash
         Hash of what a pod of its present template is made from; pods carry it as a label.
+    beyond
+        What it asks for beyond the bounds of its namespace; empty if that is nothing.
     """
 
     spec: PoolSpec
     template_hash: str
+    beyond: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,14 +168,17 @@ def sandbox(body: Mapping[str, Any]) -> AnySandbox:
         return UnreadableSandbox(**common, invalid=_explain(error))
 
 
-def pool(body: Mapping[str, Any], probe: pod.Probe) -> AnyPool:
+def pool(body: Mapping[str, Any], probe: pod.Probe, policy: Policy = _DEFAULT) -> AnyPool:
     """Parse a SandboxPool as the API server sent it."""
     common = {**_common(body), "status": pool_statuses.read(body.get("status") or {})}
     try:
         spec = PoolSpec.model_validate(body.get("spec") or {})
     except pydantic.ValidationError as error:
         return UnreadablePool(**common, invalid=_explain(error))
-    return PoolRecord(**common, spec=spec, template_hash=pod.template_hash(spec.template, probe, spec.warm.probe))
+    return PoolRecord(
+        **common, spec=spec, template_hash=pod.template_hash(spec.template, probe, spec.warm.probe),
+        beyond="; ".join(bound_table.beyond(body["spec"], policy.of(common["namespace"]))),
+    )  # fmt: skip
 
 
 def _common(body: Mapping[str, Any]) -> dict[str, Any]:

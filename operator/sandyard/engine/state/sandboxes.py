@@ -72,6 +72,7 @@ class SandboxTable(dict[str, SandboxEntry]):
         self.phases: Counter[Phase] = Counter()
         self.stuck = 0
         self._by_pool: dict[_PoolName, _Named] = {}
+        self._by_namespace: dict[str, dict[str, SandboxEntry]] = {}
 
     def put(self, record: AnySandbox, now: float, waited_seconds: float = 0.0) -> bool:
         """Take in *record*, seen at *now*, unless a newer version is known; says whether it was taken.
@@ -81,6 +82,7 @@ class SandboxTable(dict[str, SandboxEntry]):
         entry = self.get(record.uid)
         if entry is None:
             entry = self[record.uid] = SandboxEntry(record, now, now - waited_seconds)
+            self._by_namespace.setdefault(record.namespace, {})[record.uid] = entry
             self._add(entry)
             return True
         if entry.record.version >= record.version:
@@ -101,8 +103,19 @@ class SandboxTable(dict[str, SandboxEntry]):
         entry = self.pop(uid, None)
         if entry is not None:
             self._remove(entry)
+            neighbours = self._by_namespace[entry.record.namespace]
+            del neighbours[uid]
+            if not neighbours:
+                del self._by_namespace[entry.record.namespace]
             self.stuck -= entry.stuck
         return entry
+
+    def older(self, record: AnySandbox) -> int:
+        """How many Sandboxes of its namespace came before it and have not ended."""
+        born = (record.created_at, record.uid)
+        others = self._by_namespace.get(record.namespace, {}).values()
+        return sum((other.record.created_at, other.record.uid) < born and not other.record.status.ended
+                   for other in others)  # fmt: skip
 
     def namespace_of(self, uid: str) -> str:
         """Namespace of a Sandbox; empty when it is not known."""
