@@ -10,8 +10,8 @@ from pydantic.alias_generators import to_camel
 from sandyard.api import quantity
 from sandyard.api.rfc3339 import moment, seconds, timestamp
 
-__all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "LABEL_KEY_RULE", "NO_NUL", "ApiModel", "ConditionStatus", "LabelValue",
-           "Quantity", "Selector", "moment", "rules", "seconds", "timestamp"]  # fmt: skip
+__all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "LABEL_KEY_RULE", "TEXT", "ApiModel", "ConditionStatus", "LabelValue",
+           "Quantity", "Selector", "moment", "no_larger", "rules", "seconds", "timestamp"]  # fmt: skip
 
 
 class ApiModel(pydantic.BaseModel):
@@ -67,8 +67,9 @@ _NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DOMAIN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 LABEL_KEY = f"^({_DOMAIN}/)?{_NAME}$"
 LABEL_VALUE = f"^({_NAME})?$"
-# Nothing that runs takes a NUL in a word.
-NO_NUL = r"^[^\x00]*$"
+# Nothing that runs takes a NUL in a word, and what ends up on a terminal has no business with the other
+# control characters; tab and line breaks are text.
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 
 LabelValue = Annotated[str, pydantic.Field(max_length=63, pattern=LABEL_VALUE)]
 # Its domain is no longer than a domain may be: no pattern says so.
@@ -77,6 +78,11 @@ LABEL_KEYS_RULE = (
     f"self.all(k, k.size() <= 317 && k.indexOf('/') <= 253 && k.matches('{LABEL_KEY}'))",
     "keys must be label keys such as example.com/team",
 )
+
+
+def no_larger(what: str, sizes: str, most: int, remedy: str) -> tuple[str, str]:
+    """A CEL rule: the *sizes* (a list of numbers of bytes) of *what* are at most *most* in all."""
+    return f"{sizes}.sum() <= {most}", f"{what} must have at most {most // 1024} KiB in all: {remedy}"
 
 
 class SelectorRequirement(ApiModel):
@@ -110,7 +116,7 @@ class SelectorRequirement(ApiModel):
     ]
     values: Annotated[
         list[LabelValue] | None,
-        pydantic.Field(max_length=64, description="Values for In and NotIn."),
+        pydantic.Field(max_length=32, description="Values for In and NotIn."),
     ] = None
 
 
@@ -126,5 +132,5 @@ class Selector(ApiModel):
         ),
     ] = None
     match_expressions: Annotated[
-        list[SelectorRequirement] | None, pydantic.Field(max_length=32, description="Further conditions on labels.")
+        list[SelectorRequirement] | None, pydantic.Field(max_length=8, description="Further conditions on labels.")
     ] = None

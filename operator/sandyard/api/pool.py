@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import Field
 
-from sandyard.api.model import NO_NUL, ApiModel, ConditionStatus, rules
+from sandyard.api.model import TEXT, ApiModel, ConditionStatus, no_larger, rules
 from sandyard.api.network import EgressProfile
 from sandyard.api.template import Template
 
@@ -102,8 +102,15 @@ class WarmProbe(ApiModel):
     """A command that shows whether a sandbox is healthy; the kubelet runs it."""
 
     command: Annotated[
-        list[Annotated[str, Field(max_length=4096, pattern=NO_NUL)]],
-        Field(min_length=1, max_length=64, description="Command, run in the sandbox; exit code 0: healthy."),
+        list[Annotated[str, Field(max_length=4096, pattern=TEXT)]],
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Command, run in the sandbox; exit code 0: healthy.",
+            json_schema_extra=rules(
+                no_larger("a probe", "self.map(w, size(bytes(w)))", 32 * 1024, "put what is long into the image")
+            ),
+        ),
     ]
     period_seconds: Annotated[int, Field(ge=1, le=3600, description="How often.")] = 30
     timeout_seconds: Annotated[int, Field(ge=1, le=3600, description="How long it may take.")] = 2

@@ -10,7 +10,7 @@ from pydantic import Field
 from sandyard.api.model import ApiModel, ConditionStatus, rules
 from sandyard.api.network import Network
 from sandyard.api.pool import SandboxLifetime
-from sandyard.api.template import EnvVar, Template
+from sandyard.api.template import ENVIRONMENT_RULE, EnvVar, Template
 
 __all__ = ["LastTermination", "Lifetime", "PoolRef", "Sandbox", "SandboxSpec", "SandboxStatus"]
 
@@ -116,7 +116,11 @@ class SandboxSpec(ApiModel):
             max_length=128,
             description="Further environment variables. They cannot be put into a running pod, so with poolRef the "
             "sandbox is started cold from the pool's template.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+                **rules(ENVIRONMENT_RULE),
+            },
         ),
     ] = None
     wait_seconds: Annotated[

@@ -8,7 +8,17 @@ import pydantic
 from pydantic import Field
 
 from sandyard.api import quantity
-from sandyard.api.model import LABEL_KEY, LABEL_KEY_RULE, LABEL_KEYS_RULE, NO_NUL, ApiModel, LabelValue, Quantity, rules
+from sandyard.api.model import (
+    LABEL_KEY,
+    LABEL_KEY_RULE,
+    LABEL_KEYS_RULE,
+    TEXT,
+    ApiModel,
+    LabelValue,
+    Quantity,
+    no_larger,
+    rules,
+)
 from sandyard.api.network import Dns, Network
 
 __all__ = [
@@ -24,14 +34,27 @@ __all__ = [
     "Workspace",
 ]
 
-_LABEL_KEY_RULE = (
+_OWN_KEYS_RULE = (
     "self.all(k, !k.matches('(^|[.])sandyard[.]dev/|^dev[.]gvisor[.]|(^|[.])(kubernetes|k8s)[.]io/'))",
     "keys of sandyard.dev/, dev.gvisor. and kubernetes.io/ are reserved: use a key of your own domain",
 )
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
-ShortText = Annotated[str, Field(max_length=4096, pattern=NO_NUL)]
+ShortText = Annotated[str, Field(max_length=4096, pattern=TEXT)]
+
+# An environment and the words of a command reach the kernel as one block each, of which no string may have
+# 128 KiB (MAX_ARG_STRLEN); and a pod with all of them must still fit into etcd (1.5 MiB).
+_WORDS = "self.map(w, size(bytes(w)))"
+COMMAND_RULE = no_larger("a command", _WORDS, 64 * 1024, "put what is long into the image or a file")
+_SETUP_RULE = no_larger("a setup", _WORDS, 96 * 1024, "put what is long into the image, or fetch it")
+ENVIRONMENT_RULE = no_larger(
+    "an environment", "self.map(v, size(bytes(v.name)) + (has(v.value) ? size(bytes(v.value)) : 0))", 96 * 1024,
+    "write what is long into a file of the sandbox",
+)  # fmt: skip
+_ANNOTATIONS_RULE = no_larger(
+    "annotations", "self.map(k, size(bytes(k)) + size(bytes(self[k])))", 128 * 1024, "shorten them"
+)
 
 
 class EnvVar(ApiModel):
@@ -40,10 +63,14 @@ class EnvVar(ApiModel):
     name: Annotated[
         str,
         Field(
-            min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", description="Name of the variable."
+            # Kubernetes before 1.36 refuses "." and what begins with "..".
+            min_length=1,
+            max_length=256,
+            pattern=r"^([-_a-zA-Z]|[.][-_a-zA-Z0-9])[-._a-zA-Z0-9]*$",
+            description="Name of the variable.",
         ),
     ]
-    value: Annotated[str, Field(max_length=32768, pattern=NO_NUL, description="Its value, taken as it stands.")] = ""
+    value: Annotated[str, Field(max_length=32768, pattern=TEXT, description="Its value, taken as it stands.")] = ""
 
 
 class Requests(ApiModel):
@@ -193,10 +220,11 @@ class Setup(ApiModel):
     )
 
     command: Annotated[
-        list[Annotated[str, Field(max_length=32768, pattern=NO_NUL)]],
+        list[Annotated[str, Field(max_length=32768, pattern=TEXT)]],
         Field(
             min_length=1,
             max_length=128,
+            json_schema_extra=rules(_SETUP_RULE),
             description="Run with the sandbox's image, user, environment and volumes; exit code 0 is success. What it "
             "leaves in /workspace and /tmp is kept, anything else is not.",
         ),
@@ -221,6 +249,10 @@ class Toleration(ApiModel):
             (
                 "self.operator != 'Exists' || !has(self.value) || self.value == ''",
                 "value must be empty when operator is Exists",
+            ),
+            (
+                "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+                "tolerationSeconds needs effect NoExecute",
             ),
         )
     )
@@ -276,18 +308,25 @@ class Template(ApiModel):
         Field(
             min_length=1,
             max_length=128,
+            json_schema_extra=rules(COMMAND_RULE),
             description="Main process; the sandbox has ended when it ends. Omitted: one that idles until the sandbox "
-            "is "
-            "deleted.",
+            "is deleted.",
         ),
     ] = None
-    args: Annotated[list[ShortText] | None, Field(max_length=128, description="Arguments of command.")] = None
+    args: Annotated[
+        list[ShortText] | None,
+        Field(max_length=128, description="Arguments of command.", json_schema_extra=rules(COMMAND_RULE)),
+    ] = None
     env: Annotated[
         list[EnvVar] | None,
         Field(
             max_length=128,
             description="Environment variables.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+                **rules(ENVIRONMENT_RULE),
+            },
         ),
     ] = None
     working_dir: Annotated[
@@ -341,14 +380,14 @@ class Template(ApiModel):
         Field(
             max_length=32,
             description="Further labels of the pod.",
-            json_schema_extra=rules(LABEL_KEYS_RULE, _LABEL_KEY_RULE),
+            json_schema_extra=rules(LABEL_KEYS_RULE, _OWN_KEYS_RULE),
         ),
     ] = None
     annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]] | None,
+        dict[str, Annotated[str, Field(max_length=4096, pattern=TEXT)]] | None,
         Field(
             max_length=32,
             description="Further annotations of the pod.",
-            json_schema_extra=rules(LABEL_KEYS_RULE, _LABEL_KEY_RULE),
+            json_schema_extra=rules(LABEL_KEYS_RULE, _OWN_KEYS_RULE, _ANNOTATIONS_RULE),
         ),
     ] = None
