@@ -73,9 +73,9 @@ def one(objects: list[Object], kind: str, name: str = "", namespace: str | None 
 
 
 def environment(objects: list[dict[str, Any]]) -> dict[str, str]:
-    """What the operator's container is given."""
+    """What the operator's container is given, but for what it learns of its pod."""
     container = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-    return {item["name"]: item["value"] for item in container["env"]}
+    return {item["name"]: item["value"] for item in container["env"] if "value" in item}
 
 
 def rules(role: dict[str, Any]) -> Rules:
