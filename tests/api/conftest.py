@@ -28,11 +28,16 @@ CHART = paths.REPOSITORY / "charts" / "sandyard"
 _MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
+# Bounds of addresses and peers that are wide: what stays closed all the same is the operator's to show.
+_WIDE = ("policy.cidrs={public,0.0.0.0/0,::/0}", "policy.nameservers={public,0.0.0.0/0,::/0}",
+         "policy.ingressNamespaces={*}")  # fmt: skip
+
+
 @functools.cache
 def _rendered(kube: Kube, values: tuple[str, ...], api_versions: str) -> str:
     return kube.run(
         "helm", "template", "sandyard", str(CHART), "--namespace=sandyard-system", "--no-hooks",
-        f"--api-versions={api_versions}", *(f"--set={value}" for value in values),
+        f"--api-versions={api_versions}", *(f"--set={value}" for value in (*_WIDE, *values)),
     )  # fmt: skip
 
 

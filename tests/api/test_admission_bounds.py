@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.conftest import render
 from tests.support import chart, manifests
 from tests.support.bounds import CASES, NAMESPACES
 from tests.support.kube import Kube, Refused, until
@@ -42,7 +43,8 @@ def bounded(admin: Kube) -> Iterator[dict[str, Kube]]:
     yield found
     for item in made[::-1]:
         admin.delete(item["kind"].lower(), item["metadata"]["name"], wait=False)
-    admin.apply_as_is(*_bounds({}))
+    before = [item for item in render(admin) if "sandyard-bounds" in str(item["metadata"])]
+    admin.apply_as_is(*before)
     for name in names.values():
         admin.delete("namespace", name, wait=False)
 

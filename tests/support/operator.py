@@ -59,6 +59,9 @@ class OperatorProcess:
             "PYTHONSAFEPATH": "1",
             "SANDYARD_HTTP_PORT": str(self.port),
             "SANDYARD_LEADER_ELECTION": "false",
+            # As wide as the chart's bounds in these tests.
+            "SANDYARD_POLICY": '{"cidrs": ["0.0.0.0/0", "::/0"], "nameservers": ["0.0.0.0/0", "::/0"], '
+            '"ingressNamespaces": ["*"]}',
             **self._settings,
         }
         with self._log.open("ab") as log:
