@@ -140,7 +140,8 @@ class Process:
             queue=lambda name, _workers, _group: SimQueue(name, clock),
         )
         wanted = settings.Settings(leader_election=True, probe_image="operator:1", scrubbing=True, **given)
-        self.operator = compose.compose(outside, wanted, Metrics(), _lease_lost)
+        self.metrics = Metrics()
+        self.operator = compose.compose(outside, wanted, self.metrics, _lease_lost)
 
     def begin(self) -> None:
         """List everything, and lead."""
