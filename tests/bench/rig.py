@@ -222,12 +222,14 @@ class Rig:
                   names.LABEL_POOL_UID: record.uid, names.LABEL_TEMPLATE_HASH: record.template_hash}  # fmt: skip
         if sandbox:
             labels |= {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: sandbox}
+        owner = _owner(names.SANDBOX_KIND, sandbox) if sandbox else _owner(names.POOL_KIND, record.uid)
         name = body["metadata"]["name"] if body is not None else f"pod-{number:08}"
         moment = model.timestamp(time.time())[:19] + "Z"
         return msgspec.convert({
             "metadata": {
                 "name": name, "namespace": NAMESPACE, "uid": f"uid-{name}", "resourceVersion": str(number),
                 "creationTimestamp": moment, "labels": labels,
+                "ownerReferences": [owner],
             },
             "spec": {"nodeName": "node"},
             "status": _status(moment) if ready else {"phase": "Pending"},
@@ -248,6 +250,7 @@ class Rig:
             metadata["deletionTimestamp"] = moment
         if sandbox:
             metadata["labels"] |= {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: sandbox}
+            metadata["ownerReferences"] = [_owner(names.SANDBOX_KIND, sandbox)]
         status = _status(moment) if ready else msgspec.to_builtins(pod.status)
         return msgspec.convert({"metadata": metadata, "spec": {"nodeName": "node"}, "status": status}, Pod)
 
@@ -267,6 +270,10 @@ class Rig:
         }  # fmt: skip
         self.client.bodies[path] = body
         return body
+
+
+def _owner(kind: str, uid: str) -> dict[str, str]:
+    return {"kind": kind, "name": uid.removeprefix("uid-"), "uid": uid}
 
 
 def _status(moment: str) -> dict[str, Any]:
