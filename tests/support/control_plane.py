@@ -9,6 +9,8 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from typing import Any
 
 from localcluster import components, host, pki, tools
 from tests.support.kube import Kube, until
@@ -18,10 +20,11 @@ __all__ = ["ControlPlane"]
 
 
 class ControlPlane:
-    """One API server of a test run's own, in a temporary folder."""
+    """One API server of a test run's own, in a temporary folder; *audit* is a further rule of what it logs."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, audit: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
+        self._audit = [audit] if audit is not None else []
         self._processes: list[subprocess.Popen[bytes]] = []
         self.audit_log = folder / "audit.log"
         self.kubeconfig = folder / "kubeconfig"
@@ -34,7 +37,8 @@ class ControlPlane:
         pki.make(keys, ["127.0.0.1", "10.96.0.1"], "none", "127.0.0.1")
         pki.kubeconfig(keys, "admin", f"https://127.0.0.1:{port}", self.kubeconfig)
         policy = self._folder / "audit.json"
-        policy.write_text(json.dumps(components.AUDIT_POLICY))
+        rules = [*self._audit, *components.AUDIT_POLICY["rules"]]  # type: ignore[misc]
+        policy.write_text(json.dumps({**components.AUDIT_POLICY, "rules": rules}))
         self._run(
             "etcd", f"--data-dir={self._folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=error",
             f"--listen-client-urls=http://127.0.0.1:{etcd}", f"--advertise-client-urls=http://127.0.0.1:{etcd}",
