@@ -9,10 +9,15 @@ import datetime
 
 __all__ = ["moment", "seconds", "timestamp"]
 
+_FIRST = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC).timestamp()
+_LAST = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC).timestamp()
+
 
 def timestamp(at: float) -> str:
-    """RFC 3339 in UTC with microseconds; *at* in seconds since the epoch."""
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339 in UTC with microseconds; *at* in seconds since the epoch, held within the years 1 to 9999."""
+    held = min(max(at, _FIRST), _LAST)
+    # strftime writes early years with fewer digits.
+    return datetime.datetime.fromtimestamp(held, datetime.UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def seconds(text: str) -> float:
@@ -36,5 +41,5 @@ def moment(text: object) -> float | None:
     """
     try:
         return seconds(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

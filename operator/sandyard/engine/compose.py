@@ -27,7 +27,7 @@ from sandyard.engine.engine import Engine
 from sandyard.engine.health import Health
 from sandyard.engine.intake import Intake
 from sandyard.engine.listing import Listing
-from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.clock import Clock, SteadyClock
 from sandyard.engine.loops.queues import QueueFactory, Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.loops.workqueue import WorkQueue
@@ -103,7 +103,7 @@ def engine(config: ClusterConfig, settings: Settings, lease_lost: Callable[[], N
 
 def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: Callable[[], None]) -> Engine:
     """All parts of one engine, each made once."""
-    clock = outside.clock
+    clock = SteadyClock(outside.clock)
     store = Store(clock, Exposures(settings.policy.labels, withholds=settings.isolation_network == "Required"))
     queues = Queues.make(outside.queue, store.sandboxes.namespace_of)
     timers = Timers(queues.sandboxes.add, clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import OrderedDict
 from typing import Any
 
 from sandyard.api import conditions, model, names
@@ -21,17 +22,19 @@ _log = logging.getLogger(__name__)
 _QUEUE_LIMIT = 1000
 _NORMAL_LIMIT = 200
 _SAME_AGAIN_SECONDS = 60.0
+_POSTERS = 4
 
 
 class Recorder:
-    """Queues Events and posts them one by one."""
+    """Queues Events and posts them, a few at a time."""
 
     def __init__(self, writer: Writer, identity: str, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
         self._identity = identity
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_QUEUE_LIMIT)
-        self._posted: dict[tuple[str, str, str], float] = {}
+        # The oldest first; a plain dict would search for it longer each time.
+        self._posted: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
     def __len__(self) -> int:
         return self._queue.qsize()
@@ -43,6 +46,11 @@ class Recorder:
 
     async def run(self) -> None:
         """Post until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(_POSTERS):
+                group.create_task(self._post(), name=f"events-{number}")
+
+    async def _post(self) -> None:
         while True:
             event = await self._queue.get()
             try:
@@ -52,14 +60,19 @@ class Recorder:
             except (errors.ApiError, errors.TransportError) as error:
                 _log.debug("event dropped", extra={"error": str(error)})
 
+    def _forget(self, now: float) -> None:
+        """Drop what was posted long ago, or too much of it, the oldest first."""
+        while len(self._posted) > 4 * _QUEUE_LIMIT or now - next(iter(self._posted.values())) >= _SAME_AGAIN_SECONDS:
+            self._posted.popitem(last=False)
+
     def _put(self, record: AnySandbox | AnyPool, event: Event, message: str) -> None:
         now = self._clock.monotonic()
         key = (record.uid, event.reason, message)
         if now - self._posted.get(key, float("-inf")) < _SAME_AGAIN_SECONDS:
             return
-        if len(self._posted) > 4 * _QUEUE_LIMIT:
-            self._posted = {k: at for k, at in self._posted.items() if now - at < _SAME_AGAIN_SECONDS}
+        self._posted.pop(key, None)
         self._posted[key] = now
+        self._forget(now)
         moment = model.timestamp(self._clock.now())
         body = {
             "metadata": {"name": f"{record.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": record.namespace},

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "SteadyClock"]
+
+_log = logging.getLogger(__name__)
+# What a time server corrects now and then.
+_STEP_SECONDS = 5.0
+_BELIEVED_SECONDS = 600.0
 
 
 class Clock:
@@ -22,3 +28,41 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds*."""
         await asyncio.sleep(seconds)
+
+
+class SteadyClock(Clock):
+    """A clock whose wall time makes no jumps: a step of the system's is believed when it has lasted.
+
+    Otherwise one wrong hour would end every Sandbox with a lifetime before anybody can put it right.
+    """
+
+    def __init__(self, inner: Clock) -> None:
+        self._inner = inner
+        self._wall, self._at = inner.now(), inner.monotonic()
+        self._stepped_at: float | None = None
+
+    def now(self) -> float:
+        """Wall time; for ten minutes after a step what it would be without."""
+        wall, at = self._inner.now(), self._inner.monotonic()
+        expected = self._wall + at - self._at
+        step = wall - expected
+        if abs(step) > _STEP_SECONDS and not self._believed(step, at):
+            return expected
+        self._wall, self._at, self._stepped_at = wall, at, None
+        return wall
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return self._inner.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after *seconds*."""
+        await self._inner.sleep(seconds)
+
+    def _believed(self, step: float, at: float) -> bool:
+        """Whether a step has lasted; one that is new is logged."""
+        if self._stepped_at is None:
+            self._stepped_at = at
+            extra = {"seconds": round(step, 1), "believed_after_seconds": _BELIEVED_SECONDS}
+            _log.error("the clock has made a step: put it right, or lifetimes follow it", extra=extra)
+        return at - self._stepped_at >= _BELIEVED_SECONDS

@@ -70,6 +70,8 @@ class Pools:
         try:
             if isinstance(pool, PoolRecord):
                 await self._step(pool, entry)
+            elif pool.deleting:
+                await self._clear(entry)
             if pool.deleting:
                 await self._finish_deletion(entry)
         finally:
@@ -77,9 +79,7 @@ class Pools:
 
     async def _step(self, pool: PoolRecord, entry: PoolEntry) -> None:
         memory = entry.memory
-        for uid in memory.expectations.take_overdue_deletes(self._clock.monotonic()):
-            for pod in self._known([uid]):
-                self._store.mark_leaving(pod, False)
+        self._forgive_deletes(entry)
         self._learn(entry)
         await self._starts.settle(entry)
         await self._claims.look(pool.uid)
@@ -100,6 +100,17 @@ class Pools:
         steps += self._overdue_setups(pool, entry, now)
         await asyncio.gather(*steps, self._open_networks(pool, entry), self._resync_kubelets(entry))
         self._look_again(pool, entry, decision, now)
+
+    async def _clear(self, entry: PoolEntry) -> None:
+        """Delete what is nobody's of a pool that makes no sense and is to go."""
+        self._forgive_deletes(entry)
+        await asyncio.gather(*(self._delete(entry, pod) for pod in self._known(entry.pods.census.unclaimed())))
+        self._queues.pools.add_after(entry.uid, _RETRY_SECONDS)
+
+    def _forgive_deletes(self, entry: PoolEntry) -> None:
+        """Deletes of which nothing has come are tried again."""
+        for pod in self._known(entry.memory.expectations.take_overdue_deletes(self._clock.monotonic())):
+            self._store.mark_leaving(pod, False)
 
     def _look_again(self, pool: PoolRecord, entry: PoolEntry, decision: Decision, now: float) -> None:
         """Come back at the times at which there is something to do without an event."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 __all__ = ["Departed"]
 
 # Longer than any list takes to be read, and short enough that they never are many.
@@ -12,7 +14,8 @@ class Departed:
     """Who has gone lately; a UID is never given twice. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        # A plain dict would search longer for the oldest each time.
+        self._until: OrderedDict[str, float] = OrderedDict()
 
     def __contains__(self, uid: object) -> bool:
         return uid in self._until
@@ -23,5 +26,5 @@ class Departed:
     def add(self, uid: str, now: float) -> None:
         """The object with that UID is gone."""
         while self._until and next(iter(self._until.values())) <= now:
-            del self._until[next(iter(self._until))]
+            self._until.popitem(last=False)
         self._until.setdefault(uid, now + _KEPT_SECONDS)
