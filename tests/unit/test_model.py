@@ -19,7 +19,7 @@ from tests.support import soak
 from tests.unit import model
 from tests.unit.simulated_wire import FAULTS
 
-HISTORIES = 40
+HISTORIES = 44
 STEPS = 60
 
 
