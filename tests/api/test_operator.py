@@ -232,7 +232,9 @@ def test_a_claim_cut_off_after_its_first_write_is_finished(kube: Kube, operator:
     owner = kube.get("sandbox", "s")["metadata"]["uid"]  # type: ignore[index]
     pod = kube.list("pods")[0]["metadata"]["name"]
     labels = {"sandyard.dev/state": "claimed", "sandyard.dev/sandbox-uid": owner}
-    kube.as_user(OPERATOR_USER).patch("pod", pod, {"metadata": {"labels": labels}})
+    reference = {"apiVersion": "sandyard.dev/v1alpha1", "kind": "Sandbox", "name": "s", "uid": owner}
+    written = {"metadata": {"labels": labels, "ownerReferences": [{**reference, "controller": True}]}}
+    kube.as_user(OPERATOR_USER).patch("pod", pod, written)
     operator.start()
     assert kube.wait_for("sandbox", "s", "Ready")["podName"] == pod
 
