@@ -312,6 +312,6 @@ def test_sigterm_leaves_its_context_too(pool: Kube) -> None:
             client.send_signal(signal.SIGTERM)
             started = time.monotonic()
             assert client.wait(30) == 143
-            assert time.monotonic() - started < 4
+            assert time.monotonic() - started < 10
         until("gone", lambda: pool.list("sandboxes") == [], 30)
         pool.wait_for("sandboxpool", "python", "Ready", timeout=60)

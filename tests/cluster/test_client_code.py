@@ -98,7 +98,7 @@ for n in range(12):
 open(f"{place}/big.png", "wb").write(bytes(200_000))
 open(f"{place}/run.exe", "w").write("x")
 os.symlink("/etc/passwd", f"{place}/link.csv")
-print(sys.flags.isolated, sys.dont_write_bytecode, sys.stdin.read())
+print(sys.flags.ignore_environment, sys.dont_write_bytecode, sys.stdin.read())
 x = bytearray(60_000_000)
 import time
 started = time.process_time()
