@@ -176,7 +176,9 @@ def test_a_signal_ends_the_command_in_the_sandbox_and_is_told_by_the_exit_code(
 ) -> None:
     word = f"echo begun; sleep 300 # {tmp_path}"
     with serving(tmp_path, monkeypatch):
-        words = [sys.executable, "-m", "sandyard.cli.main", "exec", "s", "--", "sh", "-c", word]
+        # Whoever runs these tests (nohup, a shell's background) may ignore signals, which is inherited and respected.
+        cli = ["env", "--default-signal", sys.executable, "-m", "sandyard.cli.main"]
+        words = [*cli, "exec", "s", "--", "sh", "-c", word]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "begun\n"
