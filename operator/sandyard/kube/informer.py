@@ -28,6 +28,8 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 # What has held for so long was no failure at once.
 _SOUND_SECONDS: Final = 30
+# One of its own: whoever has given Python's common one a seed finds it as it was.
+_RANDOM: Final = random.Random()
 # The server ends a stream after so many seconds, and shortly before sends a bookmark: taking it
 # up again from there costs it next to nothing, and shows that somebody is there.
 _WATCH_SECONDS: Final = 10
@@ -170,7 +172,7 @@ class Informer(Generic[T]):
         raise errors.TransportError(f"the list is of version {version}, and {self._version} is known already")
 
     async def _watch(self) -> None:
-        seconds = self._watch_seconds + random.randrange(_WATCH_SPREAD_SECONDS)
+        seconds = self._watch_seconds + _RANDOM.randrange(_WATCH_SPREAD_SECONDS)
         params = {**self._params, "timeoutSeconds": str(seconds)}
         async for event in watch.watch_objects(
             self._client, self._path, params, self._version, inactivity_seconds=self._inactivity_seconds
