@@ -157,7 +157,7 @@ class Arena:
         assert secret == "kept", "the victim's memory was changed"
         return Eyes(
             packets=network.outside_counters(self._installed.cluster), node=self._packets(), operator=self._operator(),
-            facts={name: pathlib.Path("/proc", name).read_text() for name in _FACTS}, visits=visits,
+            facts={name: _fact(name) for name in _FACTS}, visits=visits,
         )  # fmt: skip
 
     def attempt(self, attack: Attack) -> None:
@@ -293,3 +293,9 @@ class Arena:
 
     def _nft(self, *words: str, stdin: str | None = None) -> str:
         return network.run_in(self._installed.cluster.netns, ["nft", *words], stdin=stdin)
+
+
+def _fact(name: str) -> str:
+    """What the machine says of itself; a kernel without modules has no such program, and so on."""
+    path = pathlib.Path("/proc", name)
+    return path.read_text() if path.exists() else ""
