@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -26,15 +25,6 @@ def further_faults(monkeypatch: pytest.MonkeyPatch) -> None:
         "unavailable": (503, "ServiceUnavailable", "no"), "timeout": (504, "Timeout", "no"),
     }  # fmt: skip
     monkeypatch.setattr(simulated_wire, "_REFUSALS", {**simulated_wire._REFUSALS, **more})
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A pool with two warm pods, and a cluster in which pods start at once."""
-    made = World()
-    made.prompt(4)
-    yield made
-    made.close()
 
 
 def status(world: World, name: str) -> dict[str, Any]:

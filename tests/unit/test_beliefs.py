@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +11,6 @@ from sandyard.api import names
 from sandyard.engine.state import records
 from tests.unit.simulated_api import Event
 from tests.unit.simulation import World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A pool with two warm pods."""
-    made = World()
-    made.prompt(4)
-    yield made
-    made.close()
 
 
 def status(world: World, name: str) -> dict[str, Any]:
