@@ -62,8 +62,10 @@ def test_a_pool_larger_than_a_node_fills_claims_and_empties(kube: Kube) -> None:
     nodes = {pod["spec"]["nodeName"] for pod in wide.list("pods")}
     assert nodes <= {"unenforced-simulated-0", "unenforced-simulated-1"}
     # A simulated pod's policies would fall on the operator, if it had the operator's address.
-    addresses = [pod["status"]["podIP"] for pod in wide.list("pods", everywhere=True)]
-    assert len(set(addresses)) == len(addresses)
+    addresses = [pod["status"].get("podIP") for pod in wide.list("pods", everywhere=True)]
+    given = [address for address in addresses if address]
+    assert len(given) >= 120
+    assert len(set(given)) == len(given)
 
     wide.create(*(manifests.sandbox(f"claim-{number}", "wide") for number in range(40)))
     wide.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=120s")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from sandyard.engine.loops.workqueue import WorkQueue
-from sandyard.kube import errors
+from sandyard.kube import backoff, errors
 
 
 class Delays(WorkQueue):
@@ -38,7 +37,7 @@ async def running(queue: WorkQueue, handler: Callable[[str], Awaitable[None]]) -
 
 
 async def test_failures_in_a_row_wait_longer_and_a_success_forgives_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random, "random", lambda: 0.5)
+    monkeypatch.setattr(backoff._RANDOM, "random", lambda: 0.5)
     outcomes = [False, False, False, True, False, True]
     queue, done = Delays(), asyncio.Event()
 
