@@ -102,13 +102,14 @@ async def test_nobody_waits_however_many_there_are() -> None:
     "answer", [NotLeader("another leads"), errors.ApiError(403, {}), errors.TransportError("cut off")]
 )
 async def test_an_event_that_is_not_taken_keeps_nobody_from_the_next(answer: Exception) -> None:
+    """However many are not taken: nobody who posts ends with one."""
     posted = Posted()
-    posted.answers = [answer]
+    posted.answers = [answer] * 20
     made = recorder(posted)
-    for message in ("first", "second"):
-        made.record(POOL, Event.START_FAILED, message)
+    for number in range(21):
+        made.record(POOL, Event.START_FAILED, str(number))
     await post(made)
-    assert posted.messages == ["second"]
+    assert posted.messages == ["20"]
 
 
 async def test_what_a_terminal_would_obey_is_not_posted() -> None:

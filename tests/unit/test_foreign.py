@@ -15,6 +15,7 @@ from sandyard.podspec import foreign
 from sandyard.podspec.foreign import Exposure
 from tests.support import foreign_policies
 from tests.unit.simulated_witness import condition
+from tests.unit.claim_steps import sent
 from tests.unit.simulation import World
 
 POLICIES = "networkpolicies"
@@ -105,10 +106,10 @@ def test_nothing_is_handed_out_while_a_policy_of_others_opens_the_namespace(worl
 def test_the_pool_says_which_policy_it_is_and_starts_nothing(world: World) -> None:
     world.api.put(POLICIES, OPEN)
     world.prompt(8)
-    before = len(world.pods())
+    before = len(sent(world, "create"))
     world.api.change("sandboxpools", "pool", {"spec": {"replicas": 4}})
     world.prompt(8)
-    assert len(world.pods()) <= before
+    assert len(sent(world, "create")) == before
     for kind, value in (("NetworkEnforced", "False"), ("Ready", "False"), ("Stalled", "True")):
         found = status(world, "sandboxpools", "pool", kind)
         assert found[:2] == (value, "ForeignNetworkPolicy")

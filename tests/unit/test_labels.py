@@ -100,6 +100,10 @@ def test_a_sandbox_does_not_get_the_pod_of_another_by_a_label(world: World) -> N
     world.prompt(8)
     mine, pod = world.api.objects["sandboxes", "s2"]["metadata"]["uid"], pod_of(world, "s1")["metadata"]["uid"]
     relabel(world, pod_of(world, "s1"), {names.LABEL_SANDBOX_UID: mine})
+    world.catch_up()
+    # Before anybody has put it right, too.
+    believed = world.operator.intake._store.pods[pod].pod.metadata.labels
+    assert believed[names.LABEL_SANDBOX_UID] == world.api.objects["sandboxes", "s1"]["metadata"]["uid"]
     world.api.remove(("sandboxes", "s2"))
     world.prompt(12)
     assert pod in {found["metadata"]["uid"] for found in world.pods()}
