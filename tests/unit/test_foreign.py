@@ -14,8 +14,8 @@ from sandyard.api.objects import NetworkPolicy
 from sandyard.podspec import foreign
 from sandyard.podspec.foreign import Exposure
 from tests.support import foreign_policies
-from tests.unit.simulated_witness import condition
 from tests.unit.claim_steps import sent
+from tests.unit.simulated_witness import condition
 from tests.unit.simulation import World
 
 POLICIES = "networkpolicies"
