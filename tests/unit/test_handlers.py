@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import kopf
 
 from sandyard.handlers import registry, settings
-from sandyard.kube.config import ClusterConfig
-
-CONFIG = ClusterConfig("https://10.0.0.1", ca_file="/ca", certificate_file="/crt", key_file="/key")
 
 
 class Engine:
@@ -26,8 +22,8 @@ class Engine:
         self.seen.append(("pool", kind, body))
 
 
-def handlers(engine: Any, config: ClusterConfig = CONFIG) -> kopf.OperatorRegistry:
-    return registry.build(engine, config)
+def handlers(engine: Any, session: Any = None) -> kopf.OperatorRegistry:
+    return registry.build(engine, session)
 
 
 async def test_each_event_goes_to_the_engine_as_it_came() -> None:
@@ -55,13 +51,10 @@ def test_kopf_serves_alone_and_bounds_no_number_of_objects() -> None:
     assert (made.watching.server_timeout or 0) < (made.watching.inactivity_timeout or 0) < 20
 
 
-async def test_kopf_logs_in_as_the_engine_does() -> None:
-    (login,) = handlers(Engine())._activities.get_all_handlers()
+async def test_kopf_reads_through_the_session_of_the_operator() -> None:
+    """With the credentials of the operator's client, which renews its token by itself."""
+    session: Any = object()
+    (login,) = registry.build(Engine(), session)._activities.get_all_handlers()  # type: ignore[arg-type]
     info = await login.fn()
-    assert (info.server, info.ca_path, info.insecure, info.token) == ("https://10.0.0.1", "/ca", False, None)
-    assert (info.certificate_path, info.private_key_path) == ("/crt", "/key")
-    bearer: Any = SimpleNamespace(
-        server="s", ca_file=None, verify=True, certificate_file=None, key_file=None, authorization=lambda: "Bearer abc"
-    )
-    (login,) = handlers(Engine(), bearer)._activities.get_all_handlers()
-    assert (await login.fn()).token == "abc"
+    assert info.aiohttp_session is session
+    assert info.server == ""

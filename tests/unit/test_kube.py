@@ -14,8 +14,7 @@ import pytest
 from aiohttp import web
 
 from sandyard.api.objects import Generic
-from sandyard.kube import config, errors
-from sandyard.kube import informer as informer_module
+from sandyard.kube import backoff, config, errors
 from sandyard.kube.client import Client, Resource
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.informer import Informer
@@ -213,21 +212,40 @@ async def test_errors_and_silence_do_not_end_the_watch() -> None:
         await until(lambda: (None, "late") in changes)
 
 
-async def test_failures_in_a_row_wait_longer_each_time_and_a_stream_that_ended_well_forgives_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many failures before it each pause was for; they are short."""
     failures: list[int] = []
 
     def pause_seconds(count: int, _first: float, _longest: float) -> float:
         failures.append(count)
         return 0.001
 
-    monkeypatch.setattr(informer_module, "pause_seconds", pause_seconds)
+    monkeypatch.setattr(backoff, "pause_seconds", pause_seconds)
+    return failures
+
+
+async def test_failures_in_a_row_wait_longer_each_time_and_so_do_streams_that_end_at_once(pauses: list[int]) -> None:
     script = Script()
-    script.streams = [500, 500, [], 500, [{"type": "ADDED", "object": thing("late", 2)}]]
+    script.streams = [500, 410, [], 500, [{"type": "ADDED", "object": thing("late", 2)}]]
     async with informed(script) as (_, changes):
         await until(lambda: (None, "late") in changes)
-    assert failures[:3] == [0, 1, 0]
+    assert pauses[:4] == [0, 1, 2, 3]
+
+
+async def test_a_stream_that_has_held_for_seconds_forgives_what_was_before(pauses: list[int]) -> None:
+    pace = backoff.Pace()
+    for seconds in (0.0, 0.0, 9.0, 0.0):
+        pace.ended(seconds, errors.TransportError("cut off"))
+    pace.ended(9.0)
+    pace.ended(0.0)
+    assert pauses == [0, 1, 0, 1, 0]
+
+
+async def test_nobody_waits_longer_than_the_outage_and_three_seconds() -> None:
+    for error in (errors.TransportError("refused"), errors.ApiError(500, {}), errors.ApiError(503, {}, 1.0)):
+        longest = max(backoff.pause_seconds(30, 1.0, backoff.longest_seconds(error), jitter=1.0), 1.0)
+        assert longest < 3
 
 
 async def test_nobody_begins_before_everything_that_was_listed_is_known() -> None:

@@ -9,16 +9,15 @@ import os
 import signal
 import sys
 
-import kopf
 import uvloop
 
 from sandyard.engine import compose
 from sandyard.engine.engine import Engine
 from sandyard.engine.process import settings as engine_settings
-from sandyard.handlers import logs, registry
-from sandyard.handlers import settings as kopf_settings
+from sandyard.handlers import logs, watching
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors
+from sandyard.kube.client import Client
 
 __all__ = ["main", "run"]
 
@@ -63,7 +62,7 @@ async def run(engine: Engine, config: kube_config.ClusterConfig, stop: asyncio.E
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     _catch_signals(loop, stop)
-    ready, watching = asyncio.Event(), asyncio.Event()
+    ready, watched = asyncio.Event(), asyncio.Event()
     # kopf cancels every task that is younger than itself when it ends: the engine goes first.
     working = asyncio.create_task(engine.run(ready), name="engine")
     waiting = asyncio.create_task(_first(ready, stop), name="waiting")
@@ -71,23 +70,9 @@ async def run(engine: Engine, config: kube_config.ClusterConfig, stop: asyncio.E
     waiting.cancel()
     if working.done() or stop.is_set():
         return await _end(engine, working, None, stop)
-    namespaces = engine.settings.namespaces
     watch_stop = asyncio.Event()
-    watcher = asyncio.create_task(
-        kopf.operator(
-            registry=registry.build(engine.intake, config),
-            settings=kopf_settings.configure(),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            standalone=True,
-            # Its own guess asks for the user's name, which an arbitrary user id has not.
-            identity=engine.settings.identity,  # type: ignore[arg-type]
-            ready_flag=watching,
-            stop_flag=watch_stop,
-        ),
-        name="kopf",
-    )
-    started = asyncio.create_task(watching.wait(), name="started")
+    watcher = asyncio.create_task(_watch(engine, config, watched, watch_stop), name="kopf")
+    started = asyncio.create_task(watched.wait(), name="started")
     await asyncio.wait({working, watcher, started}, return_when=asyncio.FIRST_COMPLETED)
     # kopf has taken the signals by now; we stop in our own order.
     _catch_signals(loop, stop)
@@ -101,6 +86,12 @@ async def run(engine: Engine, config: kube_config.ClusterConfig, stop: asyncio.E
     watch_stop.set()
     await asyncio.wait({watcher}, timeout=10)
     return clean
+
+
+async def _watch(engine: Engine, config: kube_config.ClusterConfig, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    settings = engine.settings
+    async with Client(config, user_agent="sandyard-operator-watch") as client:
+        await watching.watch(engine.intake, client, settings.namespaces, settings.identity, ready, stop)
 
 
 async def _end(

@@ -14,26 +14,19 @@ import kopf
 
 from sandyard.api import names
 from sandyard.engine.intake import Intake
-from sandyard.kube.config import ClusterConfig
+from sandyard.handlers.session import Session
 
 __all__ = ["build"]
 
 
-def build(intake: Intake, config: ClusterConfig) -> kopf.OperatorRegistry:
-    """A registry of its own that feeds *intake*: no global state, so that tests can have many."""
+def build(intake: Intake, session: Session) -> kopf.OperatorRegistry:
+    """A registry of its own that feeds *intake* with what *session* reads: no global state, for tests have many."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        authorization = config.authorization()
-        return kopf.ConnectionInfo(
-            server=config.server,
-            ca_path=config.ca_file,
-            insecure=not config.verify,
-            token=authorization.removeprefix("Bearer ") if authorization else None,
-            certificate_path=config.certificate_file,
-            private_key_path=config.key_file,
-        )
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        # An empty server: paths are completed by the client.
+        return kopf.AiohttpSession(server="", aiohttp_session=session)  # type: ignore[arg-type]
 
     @kopf.on.event(names.GROUP, names.VERSION, names.SANDBOXES, registry=registry)
     async def sandbox_event(event: Mapping[str, Any], **_: Any) -> None:

@@ -18,16 +18,12 @@ from typing import Final, Generic, Protocol, TypeVar
 import msgspec
 
 from sandyard.kube import errors, watch
-from sandyard.kube.backoff import pause_seconds
+from sandyard.kube.backoff import Pace
 from sandyard.kube.client import Client
 
 __all__ = ["Informer"]
 
 _log = logging.getLogger(__name__)
-_FIRST_PAUSE_SECONDS: Final = 0.05
-_LONGEST_PAUSE_SECONDS: Final = 5.0
-# What has held for so long was no failure at once.
-_SOUND_SECONDS: Final = 30
 # One of its own: whoever has given Python's common one a seed finds it as it was.
 _RANDOM: Final = random.Random()
 # The server ends a stream after so many seconds, and shortly before sends a bookmark: taking it
@@ -114,24 +110,24 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        failures = 0
+        pace = Pace()
         while True:
+            await pace.wait()
             started = time.monotonic()
+            problem: Exception | None = None
             try:
                 if not self._listed:
                     await self._list()
                 await self._watch()
-                failures = 0
             except watch.Expired:
                 self._listed = False
-            except (errors.ApiError, errors.TransportError, msgspec.MsgspecError) as error:
-                if _lost(error):
+            except (errors.ApiError, errors.TransportError, *watch.SENSELESS) as error:
+                problem = error
+                if watch.lost(error):
                     self._listed = False
-                _log.warning("watch interrupted", extra={"path": self._path, "error": str(error)})
-                if time.monotonic() - started > _SOUND_SECONDS:
-                    failures = 0
-                await asyncio.sleep(pause_seconds(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
-                failures += 1
+            pace.ended(time.monotonic() - started, problem)
+            if problem is not None:
+                pace.tell(_log, self._path, problem)
 
     async def _list(self) -> None:
         self.relists += 1
@@ -214,12 +210,3 @@ class Informer(Generic[T]):
         except Exception:  # noqa: BLE001 - whatever one object brings to light
             metadata = (after or before).metadata  # type: ignore[union-attr]
             _log.exception("change not taken in", extra={"path": self._path, "uid": metadata.uid})
-
-
-def _lost(error: Exception) -> bool:
-    """Whether the watch cannot be taken up where it was: only a new list says what there is."""
-    if isinstance(error, errors.ApiError):
-        # A version from the future: etcd was restored from a backup.
-        return error.gone or "too large resource version" in error.message.lower()
-    # A line that cannot be read may have been any change.
-    return isinstance(error, msgspec.MsgspecError)

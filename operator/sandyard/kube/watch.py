@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import msgspec
 
 from sandyard.kube import errors
 from sandyard.kube.client import Client
 
-__all__ = ["Event", "Expired", "Listing", "identity", "list_pages", "older", "watch_objects"]
+__all__ = ["SENSELESS", "Event", "Expired", "Listing", "identity", "list_pages", "lost", "older", "watch_objects"]
+
+# What a line or a list raises that nobody can read; the last one by its depth.
+SENSELESS: Final = (ValueError, msgspec.MsgspecError, RecursionError)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -98,7 +102,7 @@ def identity(event: Event) -> tuple[str, str]:
     """UID and resource version of what an event is about, however odd it is otherwise; empty where it has none."""
     try:
         metadata = _ANY.decode(event.object).metadata
-    except (msgspec.MsgspecError, RecursionError):
+    except SENSELESS:
         return "", ""
     found = (metadata.uid, metadata.resource_version)
     uid, version = (value if isinstance(value, str) else "" for value in found)
@@ -112,3 +116,12 @@ def older(version: str, than: str) -> bool:
     """
     numbers = version.isdecimal() and than.isdecimal()
     return numbers and int(version) < int(than)
+
+
+def lost(error: Exception) -> bool:
+    """Whether the watch cannot be taken up where it was: only a new list says what there is."""
+    if isinstance(error, errors.ApiError):
+        # A version from the future: etcd was restored from a backup.
+        return error.gone or "too large resource version" in error.message.lower()
+    # A line that cannot be read may have been any change.
+    return isinstance(error, SENSELESS)
