@@ -23,6 +23,8 @@ from sandyard.client.session.exec_limit import ExecLimit
 
 SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
 ID = "0123456789abcdef0123456789abcdef"
+# A process namespace of its own: what runs there looks at every process that there is.
+NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
 @dataclass
@@ -39,10 +41,8 @@ def run(
 ) -> Done:  # fmt: skip
     request = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch, stdin_bytes=length)
     started = time.monotonic()
-    # In a process namespace of its own: it looks at every process there is.
-    namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
-        [*namespace, *shell.split(), *request.words[1:]], input=request.preface + stdin, capture_output=True,
+        [*NAMESPACE, *shell.split(), *request.words[1:]], input=request.preface + stdin, capture_output=True,
         timeout=30, check=False,
     )  # fmt: skip
     seconds = time.monotonic() - started
@@ -142,6 +142,18 @@ def test_the_watch_inside_ends_everything_when_the_client_is_gone(shell: str) ->
     stubborn = run(shell, "trap '' TERM INT HUP; while :; do sleep 1; done", watch=1)
     assert stubborn.code == 137
     assert 5.5 < stubborn.seconds < 25
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_stubborn_child_goes_too_when_its_parent_has_died_of_the_first_signal(shell: str) -> None:
+    stubborn = "sh -c 'trap \"\" TERM INT HUP; while :; do sleep 0.2; done'"
+    request = script.run(ID, f"setsid {stubborn} & {stubborn} & wait", folder="/tmp", env={}, watch_seconds=1)
+    look = f'"$@"; r=$?; while grep -qs SANDYARD_EXEC={ID} /proc/[0-9]*/environ; do sleep 0.2; done; exit $r'
+    done = subprocess.run(
+        [*NAMESPACE, "sh", "-c", look, "look", *shell.split(), *request.words[1:]], input=request.preface,
+        capture_output=True, timeout=40, check=False,
+    )  # fmt: skip
+    assert done.returncode == 143
 
 
 def test_what_is_left_to_finish_in_is_time_and_not_rounds(tmp_path: pathlib.Path) -> None:

@@ -40,5 +40,6 @@ sandyard_watch() {
   trap 'kill $s; exit' USR1
   SANDYARD_EXEC= sleep "$2" &
   s=$!
-  wait $s && { [ -z "$3" ] || : >"$3"; } && sandyard_end "$1" TERM 5
+  # The command may die of the first signal, and call this off while children of it still have to go.
+  wait $s && { [ -z "$3" ] || : >"$3"; } && trap '' USR1 && sandyard_end "$1" TERM 5
 }
