@@ -83,7 +83,7 @@ until grep -q "^State:.D" /proc/$!/status; do sleep 0.01; done
 def test_one_whose_child_is_stopped_before_it_begins_counts_as_stopped(shell: str) -> None:
     """It can run nothing until the child goes on; dash and Python start every program in this way."""
     half = _HALF_STARTED.format(python=sys.executable)
-    go_on = f"{shell} -s <go; echo >pipe; look\n"
+    go_on = f"{shell} -s <go; : >pipe; look\n"
     said = namespace(f"{half}{shell} -s <stop; look; {go_on}wait $! && echo ended", shell).split("\n")
     report = freeze.read(0, f"{said[0]}\n".encode(), "")
     assert report.done, said

@@ -87,7 +87,7 @@ async def serve(handler: Any) -> AsyncIterator[Client]:
 
 
 async def until(check: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not check():
             await asyncio.sleep(0.01)
 
