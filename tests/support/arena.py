@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from localcluster import network, paths
@@ -176,7 +176,13 @@ class Arena:
                 assert grown <= most, f"{grown >> 20} MiB of the node's disk"
         finally:
             self.kube.delete("sandboxes", name, timeout=60)
-        assert self.look() == before
+        after = self.look()
+        changed = {
+            seen.name: f"{getattr(before, seen.name)}, then {getattr(after, seen.name)}"
+            for seen in fields(Eyes)
+            if getattr(before, seen.name) != getattr(after, seen.name)
+        }
+        assert not changed
 
     def _start(self, name: str, attack: Attack) -> None:
         do = attack.do
