@@ -5,6 +5,7 @@ What admission decides is a dry run. What the operator has to contain is made fo
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import time
@@ -72,8 +73,19 @@ def world(admin: Kube) -> Iterator[World]:
         made.admin.as_user(OPERATOR).create(scheduled)
         made.admin.request("POST", made.admin.path("pod", "scheduled", "binding"), binding("scheduled", "n1"))
         bind(made.admin)
+        until("the bounds hold", functools.partial(bounded, made.admin), 60)
         yield made
         made.admin.delete("pod", "scheduled", wait=False, force=True)
+
+
+def bounded(kube: Kube) -> bool:
+    """Whether what the chart bounds is refused: each of its policies takes some seconds to hold."""
+    annotated = manifests.pool("probe", template=manifests.template(annotations={"example.com/a": "b"}))
+    try:
+        kube.create(annotated, dry_run=True)
+    except Refused as error:
+        return "spec.template.annotations" in str(error)
+    return False
 
 
 def binding(pod: str, node: str) -> dict[str, Any]:
