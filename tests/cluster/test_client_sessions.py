@@ -13,6 +13,7 @@ from localcluster import images
 from sandyard import AsyncSandbox
 from sandyard.client import errors
 from sandyard.client.commands.background import BackgroundCommand
+from sandyard.client.commands.terminal import Terminal
 from tests.support import manifests
 from tests.support.kube import Kube
 
@@ -144,29 +145,41 @@ async def test_a_shell_remembers_and_others_do_not_know(sandbox: AsyncSandbox) -
 
 
 async def test_a_terminal_is_one(sandbox: AsyncSandbox) -> None:
-    shown = b""
     async with await sandbox.pty(columns=101, rows=33, env={"PS1": "$ "}) as terminal:
-        await terminal.write(b"stty size; test -t 0 && echo is-a-tty; echo $TERM\n")
-        resized = ended = False
-        async for data in terminal:
-            shown += data
-            if b"xterm" in shown and not resized:
-                resized = True
-                await terminal.resize(77, 22)
-                await asyncio.sleep(0.3)  # its size is told beside its input
-                await terminal.write(b"stty size; sleep 300\n")
-            if b"22 77" in shown and not ended:
-                ended = True
-                # Before the shell has given it the terminal, the signal would go to the shell.
-                await _running(sandbox, "sleep 300")
-                await terminal.write(b"\x03")
-                await terminal.write(b"exit 7\n")
-    assert b"33 101" in shown
-    assert b"\nis-a-tty" in shown
+        # A size is told beside the input: either may be first.
+        await terminal.write(b"until stty size | grep '33 101'; do sleep 0.1; done; test -t 0 && echo is-a-tty\n")
+        await terminal.write(b"echo [$TERM]\n")
+        shown = await _shown(terminal, b"[xterm")
+        assert b"\n33 101" in shown
+        assert b"\nis-a-tty" in shown
+        await terminal.resize(77, 22)
+        await terminal.write(b"until stty size | grep '^22 77'; do sleep 0.1; done; sleep 300\n")
+        await _shown(terminal, b"\n22 77")
+        # Before the shell has given it the terminal, the signal would go to the shell.
+        await _running(sandbox, "sleep 300")
+        await terminal.write(b"\x03")
+        await terminal.write(b"exit 7\n")
+        await _shown(terminal, None)
     assert terminal.exit_code == 7
     async with await sandbox.pty(["sleep", "300"]):
         await _running(sandbox, "sleep 300")
     assert "sleep 300" not in [process.command for process in await sandbox.commands.processes()]
+
+
+async def _shown(terminal: Terminal, wanted: bytes | None) -> bytes:
+    """What the terminal shows until *wanted* is in it; until its end for None."""
+    shown = b""
+    try:
+        async with asyncio.timeout(60):
+            while wanted is None or wanted not in shown:
+                data = await terminal.read()
+                if not data:
+                    assert wanted is None, f"the terminal ended without {wanted!r}; it showed {shown!r}"
+                    break
+                shown += data
+    except TimeoutError:
+        pytest.fail(f"not within 60 s: {wanted or 'its end'!r}; the terminal showed {shown!r}")
+    return shown
 
 
 async def _running(sandbox: AsyncSandbox, command: str) -> None:

@@ -8,9 +8,7 @@ stream, taken up where it broke, or a version that is too old, upon which it lis
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import time
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -31,8 +29,6 @@ _log = logging.getLogger(__name__)
 _INACTIVITY_SECONDS: Final = 16.0
 # Python reads and copies nested objects by recursion, of which it bears a few hundred.
 _DEEPEST: Final = 100
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
-_BRACKET: Final = re.compile(r"[\[{\]}]")
 _LIST_AGAIN: Final = b'{"type":"ERROR","object":{"code":410}}\n'
 
 
@@ -63,9 +59,6 @@ class _ListMetadata(msgspec.Struct, frozen=True, rename="camel"):
 class _Page(msgspec.Struct, frozen=True):
     metadata: _ListMetadata
     items: list[msgspec.Raw] | None = None
-
-
-_OBJECT: Final = msgspec.json.Decoder(_Object)
 
 
 class Session:
@@ -114,7 +107,7 @@ class Session:
             raise aiohttp.ClientPayloadError(f"LIST {path}: {error}") from error
         metadata = {"resourceVersion": page.metadata.resource_version, "continue": page.metadata.continue_}
         items = [_sound(raw, path) for raw in page.items or ()]
-        return {"metadata": metadata, "items": [json.loads(text) for text in items if text is not None]}
+        return {"metadata": metadata, "items": [item for item in items if item is not None]}
 
     async def _watch(self, pace: Pace, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """The lines of a stream; the last one may say that kopf has to list again."""
@@ -196,8 +189,9 @@ def _line(event: watch.Event, path: str) -> bytes | None:
         return b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"%s"}}}\n' % _version(event)
     if event.type not in ("ADDED", "MODIFIED", "DELETED"):
         raise ValueError(f"an event of type {event.type!r}")
-    text = _sound(event.object, path)
-    return None if text is None else b'{"type":"%s","object":%s}\n' % (event.type.encode(), text.encode())
+    if _sound(event.object, path) is None:
+        return None
+    return b'{"type":"%s","object":%s}\n' % (event.type.encode(), bytes(event.object))
 
 
 def _version(event: watch.Event) -> bytes:
@@ -207,32 +201,31 @@ def _version(event: watch.Event) -> bytes:
     return version.encode()
 
 
-def _sound(raw: msgspec.Raw, path: str) -> str | None:
-    """The object as text that kopf can read; None, and a word in the log, if it cannot.
+def _sound(raw: msgspec.Raw, path: str) -> dict[str, Any] | None:
+    """The object, which kopf can read; None, and a word in the log, if it cannot.
 
     What is left out here is found by the sweep, which says on the object what is wrong with it.
     """
     try:
-        text = bytes(raw).decode()
-        _OBJECT.decode(raw)
-        json.loads(text)
-        if _too_deep(text):
+        # Whatever this decoder takes, Python's own takes too.
+        tree = msgspec.json.decode(raw)
+        msgspec.convert(tree, _Object)
+        if _too_deep(tree):
             raise ValueError(f"more than {_DEEPEST} objects or lists within each other")
     except watch.SENSELESS as error:
         _log.error("object left out", extra={"path": path, "error": str(error)})
         return None
-    return text
+    return tree
 
 
-def _too_deep(text: str) -> bool:
-    if text.count("{") + text.count("[") <= _DEEPEST:
-        return False
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > _DEEPEST:
-            return True
-    return False
+def _too_deep(tree: object) -> bool:
+    level = [tree]
+    for _ in range(_DEEPEST):
+        inner = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [child for children in inner for child in children if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _can_be_resumed(error: Exception) -> bool:
