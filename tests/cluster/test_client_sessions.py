@@ -150,11 +150,11 @@ async def test_a_terminal_is_one(sandbox: AsyncSandbox) -> None:
         await terminal.write(b"until stty size | grep '33 101'; do sleep 0.1; done; test -t 0 && echo is-a-tty\n")
         await terminal.write(b"echo [$TERM]\n")
         shown = await _shown(terminal, b"[xterm")
-        assert b"\n33 101" in shown
+        assert b"33 101\r\n" in shown
         assert b"\nis-a-tty" in shown
         await terminal.resize(77, 22)
         await terminal.write(b"until stty size | grep '^22 77'; do sleep 0.1; done; sleep 300\n")
-        await _shown(terminal, b"\n22 77")
+        await _shown(terminal, b"22 77\r\n")
         # Before the shell has given it the terminal, the signal would go to the shell.
         await _running(sandbox, "sleep 300")
         await terminal.write(b"\x03")

@@ -208,7 +208,7 @@ def _sound(raw: msgspec.Raw, path: str) -> dict[str, Any] | None:
     """
     try:
         # Whatever this decoder takes, Python's own takes too.
-        tree = msgspec.json.decode(raw)
+        tree: dict[str, Any] = msgspec.json.decode(raw)
         msgspec.convert(tree, _Object)
         if _too_deep(tree):
             raise ValueError(f"more than {_DEEPEST} objects or lists within each other")
@@ -218,7 +218,7 @@ def _sound(raw: msgspec.Raw, path: str) -> dict[str, Any] | None:
     return tree
 
 
-def _too_deep(tree: object) -> bool:
+def _too_deep(tree: Any) -> bool:
     level = [tree]
     for _ in range(_DEEPEST):
         inner = [node.values() if isinstance(node, dict) else node for node in level]

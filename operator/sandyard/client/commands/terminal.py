@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -36,7 +36,7 @@ class Terminal:
                        *script.variables(env), "--", *command]  # fmt: skip
         self._stack = contextlib.AsyncExitStack()
         self._process: remotecommand.Exec | None = None
-        self._output: AsyncIterator[bytes] | None = None
+        self._output: AsyncGenerator[bytes, None] | None = None
         self.exit_code: int | None = None
 
     async def __aenter__(self) -> Self:
@@ -56,6 +56,10 @@ class Terminal:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        if self._output is not None:
+            # Another task may be reading: it is told of the end by what it reads.
+            with contextlib.suppress(RuntimeError):
+                await self._output.aclose()
         if self.exit_code is None:
             with contextlib.suppress(errors.ApiError, errors.TransportError):
                 await terminate(self._session, self._id, "HUP", 2)
@@ -70,9 +74,7 @@ class Terminal:
 
     async def read(self) -> bytes:
         """Wait for output and return it; empty once the command has ended."""
-        if self._output is None:
-            self._output = aiter(self)
-        return await anext(self._output, b"")
+        return await anext(aiter(self), b"")
 
     async def resize(self, columns: int, rows: int) -> None:
         """Set the terminal's size, in characters."""
@@ -80,8 +82,8 @@ class Terminal:
         with contextlib.suppress(errors.TransportError):
             await self._process.resize(columns, rows)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The terminal's output, until the command has ended.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The terminal's output from where the last reader stopped, until the command has ended.
 
         Raises
         ------
@@ -90,6 +92,11 @@ class Terminal:
         ExecTransportError
             The stream broke off.
         """
+        if self._output is None:
+            self._output = self._read()
+        return self._output
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
         assert self._process is not None, "use the terminal as a context manager"
         shown: asyncio.Queue[bytes] = asyncio.Queue(64)
 
