@@ -137,7 +137,7 @@ class Process:
             connections=(),
             run_in_pod=self.connection.exec,
             clock=clock,
-            queue=lambda name, _workers, _group: SimQueue(name, clock),
+            queue=lambda name, *_: SimQueue(name, clock),
         )
         wanted = settings.Settings(leader_election=True, probe_image="operator:1", scrubbing=True, **given)
         self.metrics = Metrics()

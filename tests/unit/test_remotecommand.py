@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -94,25 +95,29 @@ async def test_input_arrives_whole_and_its_end_too() -> None:
     assert done.exit.code == 0
 
 
-async def test_output_beyond_the_limit_is_dropped_and_said() -> None:
+@pytest.mark.parametrize("channel", [remotecommand.STDOUT, remotecommand.STDERR])
+async def test_one_that_writes_without_end_is_left_at_the_limit(channel: int) -> None:
     async def script(socket: web.WebSocketResponse) -> None:
-        for _ in range(100):
-            await socket.send_bytes(b"\x01" + b"y" * 1000)
-        await socket.send_bytes(SUCCESS)
+        with contextlib.suppress(ConnectionError):
+            while not socket.closed:
+                await socket.send_bytes(bytes((channel,)) + b"y" * 1000)
+                await asyncio.sleep(0)
 
     async with served(script) as client:
-        done = await run(client, limit=2500)
-    assert (len(done.stdout), done.truncated) == (2500, True)
+        async with asyncio.timeout(3):
+            done = await run(client, limit=2500, seconds=60)
+    assert (len(done.stdout) + len(done.stderr), done.truncated) == (2500, True)
+    assert done.exit == remotecommand.Exit(None, "more than 2500 bytes of output")
 
 
-async def test_output_that_was_dropped_is_said_though_little_follows_on_the_other_stream() -> None:
+async def test_output_up_to_the_limit_of_each_stream_is_whole() -> None:
     async def script(socket: web.WebSocketResponse) -> None:
-        for frame in (b"\x01" + b"y" * 1000, b"\x02end", SUCCESS):
+        for frame in (b"\x01" + b"y" * 1000, b"\x02" + b"n" * 1000, SUCCESS):
             await socket.send_bytes(frame)
 
     async with served(script) as client:
-        assert (await run(client, limit=500)).truncated
-        assert not (await run(client, limit=1000)).truncated
+        done = await run(client, limit=1000)
+    assert (len(done.stdout), len(done.stderr), done.truncated, done.exit.code) == (1000, 1000, False, 0)
 
 
 async def test_one_that_ends_without_reading_its_input_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

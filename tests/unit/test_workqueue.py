@@ -129,3 +129,48 @@ async def test_who_was_cut_off_is_tried_as_soon_as_anybody_is_answered() -> None
     assert all(timer.when() - asyncio.get_running_loop().time() < 8 for timer in queue._timers.values())
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_nobody_has_more_than_a_share_of_the_workers() -> None:
+    """Sixty who wait for one who does not answer leave room for others, and have their turn one day."""
+    queue, let_go = WorkQueue("test", 8, lambda key: key[0], 3), asyncio.Event()
+    queue.active = True
+    begun: list[str] = []
+
+    async def handle(key: str) -> None:
+        begun.append(key)
+        await let_go.wait()
+
+    async with running(queue, handle):
+        for group in "ab":
+            for number in range(30):
+                queue.add(f"{group}{number}")
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert sorted(key[0] for key in begun) == [*"aaabbb"]
+        let_go.set()
+        while not queue.idle:
+            await asyncio.sleep(0)
+        assert len(set(begun)) == len(begun) == 60
+        queue.add("a0")
+        while len(begun) < 61:
+            await asyncio.sleep(0)
+
+
+async def test_one_that_comes_late_need_not_wait_for_those_who_have_their_share() -> None:
+    queue, let_go, late = WorkQueue("test", 8, lambda key: key[0], 2), asyncio.Event(), asyncio.Event()
+    queue.active = True
+
+    async def handle(key: str) -> None:
+        if key == "b0":
+            late.set()
+            return
+        await let_go.wait()
+
+    async with running(queue, handle):
+        for number in range(60):
+            queue.add(f"a{number}")
+        for _ in range(200):
+            await asyncio.sleep(0)
+        queue.add("b0")
+        await late.wait()

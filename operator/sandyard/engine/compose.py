@@ -40,6 +40,7 @@ from sandyard.engine.process.settings import Settings
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.adopt import Adoption
+from sandyard.engine.sandboxes.errands import Errands
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.freeze import Freezing
 from sandyard.engine.sandboxes.network import Networks
@@ -135,9 +136,10 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     teardown = Teardown(
         store, queues.sandboxes, clock, sandbox_writer, reporting, reuse, own_pods, workspaces
     )  # fmt: skip
+    errands = Errands(store.sandboxes, queues)
     execute = Execute(
         queues.sandboxes, sandbox_writer, reporting, own_pods, acquire, networks, Freezing(pods),
-        Adoption(workspaces, sandbox_writer), teardown,
+        errands, Adoption(workspaces, sandbox_writer), teardown,
     )  # fmt: skip
     views = Views(store, claims, settings, clock)
     sandboxes = Sandboxes(store, queues, timers, views, execute, claims, acquire)
@@ -151,6 +153,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         (queues.pools, pools.reconcile),
         (queues.pool_status, pool_writer.report),
         (queues.policies, policies.reconcile),
+        (queues.errands, errands.run),
     )
     work = Work(store, queues, handlers, timers, recorder, policies, sweep)
     health = Health(caches, store, queues, recorder, metrics, clock)

@@ -7,6 +7,7 @@ watches have connection pools of their own, so that a slow stream never delays a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import socket
@@ -243,10 +244,15 @@ class Client:
             raise errors.ApiError(error.status, {"message": f"{path}: {error.message}"}) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.TransportError(f"{path}: {error!r}") from error
-        async with stream:
+        try:
             if stream.protocol != protocol:
                 raise errors.ApiError(501, {"message": f"the server does not speak {protocol}: Kubernetes >= 1.30"})
             yield stream
+        finally:
+            # aiohttp waits so long for each further message, and the other side may have no end of them.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await stream.close()
 
     async def request(
         self,

@@ -76,7 +76,7 @@ class Completed:
     Attributes
     ----------
     truncated
-        Whether output beyond the limit was dropped.
+        Whether it wrote more than the limit: nobody has read on, so how it ended is not known.
     """
 
     exit: Exit
@@ -186,7 +186,7 @@ async def run(
     limit_bytes: int = 1024 * 1024,
     protocol: str = V5,
 ) -> Completed:
-    """Run *command* to its end and keep up to *limit_bytes* of each stream.
+    """Run *command* to its end, or until it has written more than *limit_bytes* to one of its streams.
 
     Raises
     ------
@@ -206,7 +206,10 @@ async def run(
                     async for channel, data in process:
                         room = limit_bytes - len(kept[channel])
                         kept[channel] += data[:room]
-                        truncated = truncated or len(data) > room
+                        if len(data) > room:
+                            # Whoever writes without end would have us read for as long as we have patience.
+                            truncated = True
+                            process.exit = Exit(None, f"more than {limit_bytes} bytes of output")
                 finally:
                     feeding.cancel()
     except TimeoutError as error:

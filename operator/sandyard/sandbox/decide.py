@@ -222,6 +222,8 @@ def _busy(view: SandboxView, due_at: float) -> Step | None:
     answers, status = view.answers, view.status
     if not view.pods or not status.running or status.phase is not Phase.READY:
         return None
+    if answers.asked:
+        return Step("its CPU use is asked for")
     if not answers.cpu_asked:
         return Step("idle by its stamps", actions=(steps.AskCpuUse(view.pods[0]),), again=True)
     if answers.cpu_unknown:

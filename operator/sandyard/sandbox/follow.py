@@ -133,6 +133,8 @@ def paused(view: SandboxView, pod: Pod) -> Step | None:
         return None
     if status.phase is Phase.PAUSED:
         return kept(view)
+    if view.answers.asked:
+        return Step("pausing")
     if view.answers.frozen is not True:
         message = "stopping its processes"
         pausing = phase.pausing(view.facts(), pod, Reason.PAUSING, message)
@@ -150,6 +152,8 @@ def resumed(view: SandboxView, pod: Pod) -> Step | None:
     refused = view.spec.desired_state == "Paused" and not view.pausing
     if not status.running or not status.held or refused:
         return None
+    if view.answers.asked:
+        return Step("resuming")
     if view.answers.frozen is not False:
         message = "continuing its processes"
         resuming = phase.pausing(view.facts(), pod, Reason.RESUMING, message)

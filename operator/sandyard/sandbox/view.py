@@ -52,6 +52,8 @@ class Answers:
 
     Attributes
     ----------
+    asked
+        Somebody is asked and has not answered yet: a queue brings the Sandbox back.
     cpu_asked, cpu
         Whether the metrics API was asked, and what it said.
     cpu_unknown
@@ -81,6 +83,7 @@ class Answers:
         It has tried to start a pod of its own; *start_refused* says why there is none.
     """
 
+    asked: bool = False
     cpu_asked: bool = False
     cpu: Usage | None = None
     cpu_unknown: bool = False

@@ -12,6 +12,9 @@ Handler = Callable[[str], Awaitable[None]]
 _CLAIM_WORKERS = 48
 _POOL_WORKERS = 16
 _OTHER_WORKERS = 4
+# They wait for others all the time; nobody's waiting takes more than a share.
+_ERRAND_WORKERS = 64
+_ERRANDS_OF_A_NAMESPACE = 8
 
 
 class Queue(Protocol):
@@ -41,8 +44,11 @@ class Queue(Protocol):
         """Hand keys to *handler* until cancelled."""
 
 
-# The queue's name, its number of workers, and the group of a key.
-QueueFactory = Callable[[str, int, Callable[[str], str]], Queue]
+class QueueFactory(Protocol):
+    """Makes a queue."""
+
+    def __call__(self, name: str, workers: int, group: Callable[[str], str], most_of_a_group: int, /) -> Queue:
+        """Of that *name*; *group* says whose a key is, and at most so many of a group are handled at once."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +63,30 @@ class Queues:
         UIDs of pools whose status may have to be written.
     policies
         Namespaces whose NetworkPolicies may have to change.
+    errands
+        UIDs of Sandboxes on whose behalf somebody is asked.
     """
 
     sandboxes: Queue
     pools: Queue
     pool_status: Queue
     policies: Queue
+    errands: Queue
 
     @property
     def all(self) -> tuple[Queue, ...]:
         """All of them."""
-        return (self.sandboxes, self.pools, self.pool_status, self.policies)
+        return (self.sandboxes, self.pools, self.pool_status, self.policies, self.errands)
 
     @classmethod
     def make(cls, queue: QueueFactory, namespace_of: Callable[[str], str]) -> Queues:
         """Queues of the kind that *queue* makes; Sandboxes take turns by their namespace."""
         return cls(
-            sandboxes=queue("sandboxes", _CLAIM_WORKERS, namespace_of),
-            pools=queue("pools", _POOL_WORKERS, _one_group),
-            pool_status=queue("pool-status", _OTHER_WORKERS, _one_group),
-            policies=queue("policies", _OTHER_WORKERS, _one_group),
+            sandboxes=queue("sandboxes", _CLAIM_WORKERS, namespace_of, _CLAIM_WORKERS),
+            pools=queue("pools", _POOL_WORKERS, _one_group, _POOL_WORKERS),
+            pool_status=queue("pool-status", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
+            policies=queue("policies", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
+            errands=queue("errands", _ERRAND_WORKERS, namespace_of, _ERRANDS_OF_A_NAMESPACE),
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 from sandyard.kube import backoff, errors
@@ -31,16 +31,24 @@ def _one_group(_key: str) -> str:
 class WorkQueue:
     """Hands keys to the handler that runs it, at most *workers* at once.
 
+    Of one group at most *most_of_a_group* keys are handled at once; None: as many as there are workers.
+
     While `active` is False keys are dropped: a standby does no work, and a new leader adds
     every key anyway.
     """
 
-    def __init__(self, name: str, workers: int, group: Callable[[str], str] = _one_group) -> None:
+    def __init__(
+        self, name: str, workers: int, group: Callable[[str], str] = _one_group, most_of_a_group: int | None = None
+    ) -> None:  # fmt: skip
         self.name = name
         self.active = False
         self.failures_total = 0
         self._workers = workers
         self._group = group
+        self._most_of_a_group = most_of_a_group or workers
+        self._busy: Counter[str] = Counter()
+        # Workers that found only keys of groups that have their share.
+        self._held_back = 0
         # Groups in the order of their turns; oldest key first within each.
         self._waiting: dict[str, deque[str]] = {}
         self._queued: set[str] = set()
@@ -98,7 +106,12 @@ class WorkQueue:
     async def _work(self, handler: Callable[[str], Awaitable[None]]) -> None:
         while True:
             await self._ready.acquire()
-            key = self._next()
+            group = self._next_group()
+            if group is None:
+                self._held_back += 1
+                continue
+            key = self._next(group)
+            self._busy[group] += 1
             self._queued.discard(key)
             self._running.add(key)
             try:
@@ -109,12 +122,25 @@ class WorkQueue:
                 self._retry(key, error)
             finally:
                 self._running.discard(key)
+                self._leave(group)
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
 
-    def _next(self) -> str:
-        group = next(iter(self._waiting))
+    def _next_group(self) -> str | None:
+        """Whose turn it is; None if all that wait have their share."""
+        return next((group for group in self._waiting if self._busy[group] < self._most_of_a_group), None)
+
+    def _leave(self, group: str) -> None:
+        """A key of *group* has been handled: the next of it may have its turn."""
+        self._busy[group] -= 1
+        if not self._busy[group]:
+            del self._busy[group]
+        if self._held_back:
+            self._held_back -= 1
+            self._ready.release()
+
+    def _next(self, group: str) -> str:
         keys = self._waiting.pop(group)
         key = keys.popleft()
         if keys:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.adopt import Adoption
+from sandyard.engine.sandboxes.errands import Errands
 from sandyard.engine.sandboxes.freeze import Freezing
 from sandyard.engine.sandboxes.network import Networks
 from sandyard.engine.sandboxes.pods import OwnPods
@@ -25,7 +28,7 @@ class Execute:
 
     def __init__(
         self, queue: Queue, writer: SandboxWriter, reporting: Reporting, own_pods: OwnPods, acquire: Acquire,
-        networks: Networks, freezing: Freezing, adoption: Adoption, teardown: Teardown,
+        networks: Networks, freezing: Freezing, errands: Errands, adoption: Adoption, teardown: Teardown,
     ) -> None:  # fmt: skip
         self._queue = queue
         self._writer = writer
@@ -34,6 +37,7 @@ class Execute:
         self._acquire = acquire
         self._networks = networks
         self._freezing = freezing
+        self._errands = errands
         self._adoption = adoption
         self._teardown = teardown
 
@@ -76,7 +80,9 @@ class Execute:
             case steps.AdoptWorkspace():
                 await self._adoption.adopt(run, action)
             case steps.Freeze():
-                await self._freezing.freeze(run, action)
+                self._errands.go(
+                    run, ("freeze", action.pod.metadata.uid, action.stopped), partial(self._freezing.freeze, action)
+                )  # fmt: skip
             case steps.SwitchNetwork():
                 await self._networks.switch(run, action)
             case steps.PutLabelsRight():
@@ -86,7 +92,7 @@ class Execute:
             case steps.ResyncKubelet():
                 await self._own_pods.resync_kubelet(run, action)
             case steps.AskCpuUse():
-                await self._own_pods.ask_cpu_use(run, action)
+                self._errands.go(run, ("cpu use", action.pod.metadata.uid), partial(self._own_pods.cpu_use, action))
             case steps.NoteStamp():
                 run.entry.noted_stamp = action.stamp
             case steps.RestartClock():

@@ -7,9 +7,9 @@ between leaves no sandbox stopped that nobody knows of.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from sandyard.engine.cluster.pods import Pods
-from sandyard.engine.sandboxes.run import Run
 from sandyard.kube import errors
 from sandyard.sandbox import freeze
 from sandyard.sandbox.steps import Freeze
@@ -26,8 +26,8 @@ class Freezing:
     def __init__(self, pods: Pods) -> None:
         self._pods = pods
 
-    async def freeze(self, run: Run, action: Freeze) -> None:
-        """Stop or continue all processes, and find out whether all are."""
+    async def freeze(self, action: Freeze) -> dict[str, Any]:
+        """Stop or continue all processes; answers whether all are."""
         script = freeze.script(stopped=action.stopped)
         try:
             done = await self._pods.exec(action.pod, freeze.COMMAND, script, _TIMEOUT_SECONDS)
@@ -36,4 +36,4 @@ class Freezing:
             extra = {"pod": action.pod.metadata.name, "error": str(error)}
             _log.info("pausing or resuming was cut off", extra=extra)
             report = freeze.Report(False, why=f"exec: {error}")
-        run.learn(frozen=action.stopped, report=report)
+        return {"frozen": action.stopped, "report": report}

@@ -64,14 +64,13 @@ class OwnPods:
         if wait is not None:
             self._queue.add_after(run.sandbox.uid, max(0.1, wait))
 
-    async def ask_cpu_use(self, run: Run, action: steps.AskCpuUse) -> None:
+    async def cpu_use(self, action: steps.AskCpuUse) -> dict[str, Any]:
         """Ask the metrics API how much the pod works."""
         try:
             used = usage.read(await self._pods.metrics(action.pod))
         except (errors.ApiError, errors.TransportError):
-            run.learn(cpu_asked=True, cpu_unknown=True)
-            return
-        run.learn(cpu_asked=True, cpu=used)
+            return {"cpu_asked": True, "cpu_unknown": True}
+        return {"cpu_asked": True, "cpu": used}
 
     async def is_there(self, sandbox: SandboxRecord, pod_name: str) -> bool:
         """Whether the pod of that name is the Sandbox's."""

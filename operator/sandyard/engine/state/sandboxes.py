@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sandyard.api.reasons import Phase, Reason
 from sandyard.engine.state.records import AnySandbox, SandboxRecord, changed_by_others
 
-__all__ = ["SandboxEntry", "SandboxTable"]
+__all__ = ["Errand", "SandboxEntry", "SandboxTable"]
 
 _PoolName = tuple[str, str]
+
+
+@dataclass
+class Errand:
+    """What is asked of others than the API server on behalf of a Sandbox.
+
+    Attributes
+    ----------
+    what
+        Which errand it is.
+    answers
+        What came of it; None while it is under way.
+    """
+
+    what: tuple[str | bool, ...]
+    answers: Mapping[str, Any] | None = field(default=None, init=False)
 
 
 @dataclass
@@ -36,6 +53,8 @@ class SandboxEntry:
         Whether it waits for its pool to appear or be continued.
     waits_for_room
         UID of the pool in which it waits until maxSandboxes leaves room for a pod of its own; empty if in none.
+    errand
+        What somebody is asked on its behalf, or has answered.
     """
 
     record: AnySandbox
@@ -46,6 +65,7 @@ class SandboxEntry:
     stuck: bool = False
     waits_for_pool: bool = False
     waits_for_room: str = ""
+    errand: Errand | None = None
 
 
 @dataclass
