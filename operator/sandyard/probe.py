@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import os
 import pathlib
 import socket
 import sys
@@ -27,6 +28,8 @@ _PAUSE_SECONDS = 0.08
 # Where nothing that was open has ever answered, silence is believed only after this long.
 _SILENCE_SECONDS = 3.0
 _RESOLV_CONF = pathlib.Path("/etc/resolv.conf")
+# What `node` stands for in a destination: the pod's own node, by the kubelet's word.
+_NODE = "SANDYARD_NODE_ADDRESS"
 # A DNS query for the name servers of the root: 17 octets that every server answers somehow.
 _DNS_QUERY = b"\x53\x59\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
 
@@ -60,10 +63,15 @@ def name_servers(text: str) -> list[str]:
 
 
 def reachable(destination: str) -> bool:
-    """Whether a TCP connection to ``host:port`` succeeds, or ``dns:ADDRESS`` answers, within a second."""
+    """Whether a TCP connection to ``host:port`` succeeds, or ``dns:ADDRESS`` answers, within a second.
+
+    ``node:PORT`` is the node that the pod runs on.
+    """
     if destination.startswith("dns:"):
         return _answers(destination.removeprefix("dns:"))
     host, _, port = destination.rpartition(":")
+    if host == "node":
+        host = os.environ[_NODE]
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS):
             return True
@@ -122,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runtime", choices=("Required", "BestEffort"), default="Required")
     parser.add_argument("--network", choices=("Required", "BestEffort"), default="Required")
     parser.add_argument("--timeout-seconds", type=float, default=20.0)
-    parser.add_argument("--forbidden", action="append", default=[], metavar="HOST:PORT")
+    parser.add_argument("--forbidden", action="append", default=[], metavar="HOST:PORT|node:PORT")
     parser.add_argument("--after-setup", action="store_true", help="wait until what the setup could reach is closed")
     parser.add_argument("--closed-again", action="append", default=[], metavar="dns|HOST:PORT")
     options = parser.parse_args(arguments)

@@ -25,7 +25,7 @@ from tests.support import chart
         ("isolation.runtime", "BestEffort", "isolation_runtime", "BestEffort"),
         ("isolation.network", "BestEffort", "isolation_network", "BestEffort"),
         ("isolation.probeTimeoutSeconds", 7, "probe_timeout_seconds", 7),
-        ("isolation.forbidden", ["10.0.0.1:443", "x:1"], "forbidden", ("10.0.0.1:443", "x:1")),
+        ("isolation.forbidden", ["10.0.0.1:443", "node:1"], "forbidden", ("10.0.0.1:443", "node:1")),
         ("network.excludedCidrs", ["192.0.2.0/24", "2001:db8::/32"], "excluded_cidrs",
          ("192.0.2.0/24", "2001:db8::/32")),
         ("policy.allowRoot", True, "policy", Policy(Bounds(allow_root=True))),

@@ -43,6 +43,7 @@ def best_effort(kube: Kube) -> Kube:
 def test_without_enforced_policies_nothing_is_handed_out(kube: Kube) -> None:
     message = kube.wait_reason("sandboxpool", "python", "NetworkEnforced", ["NetworkNotEnforced"], 60)
     assert "10.96.0.1:443" in message
+    assert "node:10250" in message, "the kubelet of its own node"
     kube.create(manifests.sandbox("victim", "python", waitSeconds=6))
     until("it failed", lambda: kube.status("sandbox", "victim").get("phase") == "Failed", 30)
     assert kube.condition("sandbox", "victim", "Ready")["reason"] == "NetworkNotEnforced"  # type: ignore[index]

@@ -182,7 +182,9 @@ class Arena:
             for seen in fields(Eyes)
             if getattr(before, seen.name) != getattr(after, seen.name)
         }
-        assert not changed
+        if shows.get("knocks"):
+            assert changed.pop("node", None), "no packet arrives at the node any more: SECURITY.md says that they do"
+        assert not changed, f"what is seen from outside has changed: {changed}"
 
     def _start(self, name: str, attack: Attack) -> None:
         do = attack.do
@@ -249,6 +251,11 @@ class Arena:
             most = quantity.parse(shows["memory"])
             used = self._memory(self.kube.status("sandbox", name).get("podUID", ""))
             assert used <= most, f"{used >> 20} MiB"
+        if "devices" in shows:
+            held = self._devices(self.kube.status("sandbox", name)["podUID"])
+            print(f"devices of the node that the sandbox holds: {sorted(held)}")
+            assert held, "its processes were not found"
+            assert held <= set(shows["devices"])
 
     def _ended(self, name: str) -> dict[str, Any] | None:
         status = self.kube.status("sandbox", name)
@@ -271,7 +278,11 @@ class Arena:
         return sum(step["counter"]["packets"] for step in steps if isinstance(step, dict) and "counter" in step)
 
     def _operator(self) -> dict[str, int]:
-        pods = self.kube.within("sandyard-system").list("pods", _OPERATOR)
+        # Of a cluster that was kept, the operator of before may still be on its way out.
+        pods = [
+            pod for pod in self.kube.within("sandyard-system").list("pods", _OPERATOR)
+            if "deletionTimestamp" not in pod["metadata"]
+        ]  # fmt: skip
         return {
             item["containerID"]: item["restartCount"] for pod in pods for item in pod["status"]["containerStatuses"]
         }
@@ -297,8 +308,24 @@ class Arena:
                 return int(path.read_text())
         return 0
 
+    def _devices(self, pod_uid: str) -> set[str]:
+        """Devices of the machine that processes of a pod hold open; they are those in its cgroups."""
+        held = set[str]()
+        for spelt in (pod_uid, pod_uid.replace("-", "_")):
+            for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{spelt}*/**/cgroup.procs"):
+                held.update(one for pid in path.read_text().split() for one in _open_files(pid))
+        return {one for one in held if one.startswith("/dev/")}
+
     def _nft(self, *words: str, stdin: str | None = None) -> str:
         return network.run_in(self._installed.cluster.netns, ["nft", *words], stdin=stdin)
+
+
+def _open_files(pid: str) -> list[str]:
+    """What a process of the machine holds open; nothing, if it has ended."""
+    try:
+        return [str(one.readlink()) for one in pathlib.Path("/proc", pid, "fd").iterdir()]
+    except OSError:
+        return []
 
 
 def _fact(name: str) -> str:

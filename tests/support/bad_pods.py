@@ -243,6 +243,12 @@ _OF_THE_MAIN_ONE: Final[dict[str, tuple[Change, str]]] = {
         _set(readinessProbe={"tcpSocket": {"host": "10.0.0.1", "port": 80}}), "readinessProbe.exec"
     ),
 }  # fmt: skip
+
+
+def _node_address(field: str) -> dict[str, Any]:
+    return {"name": "SANDYARD_NODE_ADDRESS", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": field}}}
+
+
 _OF_THE_PROOF: Final[dict[str, tuple[Change, str]]] = {
     "another-image": (_set(image="evil.example.com/probe:1"), "image"),
     "image-that-looks-alike": (lambda c: c.update(image=c["image"].replace(":", "-evil:")), "image"),
@@ -254,6 +260,11 @@ _OF_THE_PROOF: Final[dict[str, tuple[Change, str]]] = {
     ),
     "less-required-at-the-end": (lambda c: c["command"].append("--network=BestEffort"), "command"),
     "variable": (_set(env=[{"name": "LD_PRELOAD", "value": "/workspace/x.so"}]), "env"),
+    "node-of-its-choice": (_set(env=[{"name": "SANDYARD_NODE_ADDRESS", "value": "192.0.2.77"}]), "env"),
+    "node-by-an-annotation": (_set(env=[_node_address("metadata.annotations['example.com/a']")]), "env"),
+    "node-and-more": (
+        _set(env=[_node_address("status.hostIP"), {"name": "LD_PRELOAD", "value": "/workspace/x.so"}]), "env"
+    ),
     "directory": (_set(workingDir="/workspace"), "workingDir"),
     "volume": (_set(volumeMounts=[{"name": names.WORKSPACE_VOLUME, "mountPath": "/opt/sandyard"}]), "volumeMounts"),
     "writable": (_set("securityContext", readOnlyRootFilesystem=False), "securityContext.readOnlyRootFilesystem"),

@@ -89,6 +89,15 @@ def test_the_hash_follows_the_template_and_what_must_be_proven() -> None:
     assert podspec.template_hash(objects.template(), lax) != base
 
 
+def test_a_proof_that_tries_its_node_is_told_where_it_is_and_others_have_no_variable() -> None:
+    asking = podspec.Probe(image="operator:1", pull_policy="Always", forbidden=("10.96.0.1:443", "node:10250"))
+    for probe, expected in ((objects.PROBE, []), (asking, ["status.hostIP"])):
+        made = build(objects.template(), probe=probe)
+        (proof,) = made["spec"]["initContainers"]
+        assert [one["valueFrom"]["fieldRef"]["fieldPath"] for one in proof.get("env", [])] == expected
+        assert rules.violations(made, objects.installation()) == []
+
+
 @given(st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", fullmatch=True))
 def test_pod_names_are_host_names_whatever_the_owner_is_called(owner: str) -> None:
     name = podspec.pod_name(owner, "12345678")

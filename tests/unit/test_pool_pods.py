@@ -119,6 +119,22 @@ def test_the_second_proof_counts_as_much_as_the_first() -> None:
     assert found.reason is Reason.NETWORK_NOT_ENFORCED
 
 
+@pytest.mark.parametrize(
+    ("reached", "remedy"),
+    [
+        (["node:10250"], "the node's firewall"),
+        (["node:10250", "node:31000"], "the node's firewall"),
+        (["10.96.0.1:443", "node:10250"], "a network plugin that enforces NetworkPolicy"),
+        ([], "a network plugin that enforces NetworkPolicy"),
+    ],
+)
+def test_a_node_that_answers_is_told_with_its_own_remedy(reached: list[str], remedy: str) -> None:
+    found = observe.trouble(objects.pod(phase="Failed", message=objects.proof(network="Open", reached=reached)))
+    assert found is not None
+    assert remedy in found.message
+    assert all(destination in found.message for destination in reached)
+
+
 @pytest.mark.parametrize("reason", ["CreateContainerConfigError", "RunContainerError", "CrashLoopBackOff"])
 def test_a_container_that_cannot_start_is_trouble_before_the_pod_fails(reason: str) -> None:
     found = observe.trouble(objects.pod(ready=False, containers=main(waiting={"reason": reason, "message": "x"})))

@@ -132,3 +132,25 @@ def test_a_name_server_that_refuses_or_is_silent_is_not_reached(monkeypatch: pyt
 def test_an_address_in_brackets_is_ipv6() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as made:
         assert probe.reachable(f"[::1]:{made.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(("address", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+def test_the_node_is_where_the_kubelet_says(
+    monkeypatch: pytest.MonkeyPatch, address: str, family: socket.AddressFamily
+) -> None:
+    monkeypatch.setenv("SANDYARD_NODE_ADDRESS", address)
+    with socket.create_server((address, 0), family=family) as made:
+        destination = f"node:{made.getsockname()[1]}"
+        assert probe.watch_network([destination], 0.3)["reached"] == [destination]
+    assert not probe.reachable("node:9")
+
+
+def test_a_node_that_answers_keeps_a_sandbox_from_starting(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, listener: str
+) -> None:
+    monkeypatch.setenv("SANDYARD_NODE_ADDRESS", "127.0.0.1")
+    destination = f"node:{listener.rpartition(':')[2]}"
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", f"--forbidden={destination}") == 1
+    seen = proof.parse(message.read_text())
+    assert seen is not None
+    assert seen.reached == (destination,)

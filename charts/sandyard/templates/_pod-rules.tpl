@@ -131,8 +131,8 @@
 - expression: >-
     variables.settled || ('initContainers' in variables.spec && variables.spec['initContainers'].all(a,
     (a['name'] == 'sandyard-probe' && a.all(b, b in ["name", "image", "resources", "securityContext",
-    "command", "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"]) && 'name' in a &&
-    'image' in a && 'resources' in a && 'securityContext' in a && 'command' in a &&
+    "command", "imagePullPolicy", "terminationMessagePath", "env", "terminationMessagePolicy"]) && 'name' in a
+    && 'image' in a && 'resources' in a && 'securityContext' in a && 'command' in a &&
     ((a['image'].startsWith("{{ .Values.image.repository }}:")) || (a['image'].startsWith("{{
     .Values.image.repository }}@"))) && 'readOnlyRootFilesystem' in a['securityContext'] &&
     a['securityContext']['readOnlyRootFilesystem'] == true && a['command'].size() >= 6 && a['command'][0] ==
@@ -140,26 +140,37 @@
     "sandyard.probe" && a['command'][4] == "--runtime={{ .Values.isolation.runtime }}" && a['command'][5] ==
     "--network={{ .Values.isolation.network }}" && a['command'].filter(b,
     !b.matches("^(?:--timeout-seconds=\\d+|--forbidden=\\S+)$")).size() == 6 && (!('terminationMessagePath' in
-    a) || a['terminationMessagePath'] == "/dev/termination-log") && (!('terminationMessagePolicy' in a) ||
-    a['terminationMessagePolicy'] == "File")) || (a['name'] == 'sandyard-setup' && a.all(b, b in ["name",
-    "image", "resources", "securityContext", "command", "volumeMounts", "imagePullPolicy",
-    "terminationMessagePath", "workingDir", "env", "terminationMessagePolicy"]) && 'name' in a && 'image' in a
-    && 'resources' in a && 'securityContext' in a && 'command' in a && 'volumeMounts' in a &&
-    a['volumeMounts'] == [{"name": "workspace", "mountPath": "/workspace"}, {"name": "tmp", "mountPath":
-    "/tmp"}] && (!('terminationMessagePath' in a) || a['terminationMessagePath'] == "/dev/termination-log") &&
-    (!('env' in a) || (a['env'].all(b, b.all(c, c in ["name", "value"]) && 'name' in b))) &&
-    (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "FallbackToLogsOnError")) ||
-    (a['name'] == 'sandyard-closed' && a.all(b, b in ["name", "image", "resources", "securityContext",
-    "command", "imagePullPolicy", "terminationMessagePath", "terminationMessagePolicy"]) && 'name' in a &&
-    'image' in a && 'resources' in a && 'securityContext' in a && 'command' in a &&
-    ((a['image'].startsWith("{{ .Values.image.repository }}:")) || (a['image'].startsWith("{{
-    .Values.image.repository }}@"))) && 'readOnlyRootFilesystem' in a['securityContext'] &&
-    a['securityContext']['readOnlyRootFilesystem'] == true && a['command'].size() >= 6 && a['command'][0] ==
-    "/opt/sandyard/bin/python" && a['command'][1] == "-I" && a['command'][2] == "-m" && a['command'][3] ==
-    "sandyard.probe" && a['command'][4] == "--runtime={{ .Values.isolation.runtime }}" && a['command'][5] ==
-    "--network={{ .Values.isolation.network }}" && a['command'].filter(b,
+    a) || a['terminationMessagePath'] == "/dev/termination-log") && (!('env' in a) || (a['env'].all(b,
+    b.all(c, c in ["name", "valueFrom"]) && 'name' in b && 'valueFrom' in b && b['name'] ==
+    "SANDYARD_NODE_ADDRESS" && b['valueFrom'].all(c, c in ["fieldRef"]) && 'fieldRef' in b['valueFrom'] &&
+    b['valueFrom']['fieldRef'].all(c, c in ["apiVersion", "fieldPath"]) && 'apiVersion' in
+    b['valueFrom']['fieldRef'] && 'fieldPath' in b['valueFrom']['fieldRef'] &&
+    b['valueFrom']['fieldRef']['apiVersion'] == "v1" && b['valueFrom']['fieldRef']['fieldPath'] ==
+    "status.hostIP"))) && (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "File")) ||
+    (a['name'] == 'sandyard-setup' && a.all(b, b in ["name", "image", "resources", "securityContext",
+    "command", "volumeMounts", "imagePullPolicy", "terminationMessagePath", "workingDir", "env",
+    "terminationMessagePolicy"]) && 'name' in a && 'image' in a && 'resources' in a && 'securityContext' in a
+    && 'command' in a && 'volumeMounts' in a && a['volumeMounts'] == [{"name": "workspace", "mountPath":
+    "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}] && (!('terminationMessagePath' in a) ||
+    a['terminationMessagePath'] == "/dev/termination-log") && (!('env' in a) || (a['env'].all(b, b.all(c, c in
+    ["name", "value"]) && 'name' in b))) && (!('terminationMessagePolicy' in a) ||
+    a['terminationMessagePolicy'] == "FallbackToLogsOnError")) || (a['name'] == 'sandyard-closed' && a.all(b,
+    b in ["name", "image", "resources", "securityContext", "command", "imagePullPolicy",
+    "terminationMessagePath", "env", "terminationMessagePolicy"]) && 'name' in a && 'image' in a &&
+    'resources' in a && 'securityContext' in a && 'command' in a && ((a['image'].startsWith("{{
+    .Values.image.repository }}:")) || (a['image'].startsWith("{{ .Values.image.repository }}@"))) &&
+    'readOnlyRootFilesystem' in a['securityContext'] && a['securityContext']['readOnlyRootFilesystem'] == true
+    && a['command'].size() >= 6 && a['command'][0] == "/opt/sandyard/bin/python" && a['command'][1] == "-I" &&
+    a['command'][2] == "-m" && a['command'][3] == "sandyard.probe" && a['command'][4] == "--runtime={{
+    .Values.isolation.runtime }}" && a['command'][5] == "--network={{ .Values.isolation.network }}" &&
+    a['command'].filter(b,
     !b.matches("^(?:--timeout-seconds=\\d+|--forbidden=\\S+|--after-setup|--closed-again=\\S+)$")).size() == 6
-    && (!('terminationMessagePath' in a) || a['terminationMessagePath'] == "/dev/termination-log") &&
-    (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "File"))))
+    && (!('terminationMessagePath' in a) || a['terminationMessagePath'] == "/dev/termination-log") && (!('env'
+    in a) || (a['env'].all(b, b.all(c, c in ["name", "valueFrom"]) && 'name' in b && 'valueFrom' in b &&
+    b['name'] == "SANDYARD_NODE_ADDRESS" && b['valueFrom'].all(c, c in ["fieldRef"]) && 'fieldRef' in
+    b['valueFrom'] && b['valueFrom']['fieldRef'].all(c, c in ["apiVersion", "fieldPath"]) && 'apiVersion' in
+    b['valueFrom']['fieldRef'] && 'fieldPath' in b['valueFrom']['fieldRef'] &&
+    b['valueFrom']['fieldRef']['apiVersion'] == "v1" && b['valueFrom']['fieldRef']['fieldPath'] ==
+    "status.hostIP"))) && (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "File"))))
   message: "before a sandbox runs nothing but the operator's proof, exactly as the operator has it, and the template's setup"
 {{- end }}

@@ -189,10 +189,12 @@ def isolation_failure(pod: Pod) -> Trouble | None:
             "handler on the nodes",
         )
     where = ", ".join(seen.reached) or "the API server"
+    remedy = "install a network plugin that enforces NetworkPolicy"
+    if seen.reached and all(destination.startswith("node:") for destination in seen.reached):
+        # The policies hold but for the pod's own node, which several plugins leave open.
+        remedy = "close it to pods in the node's firewall, or take it out of isolation.forbidden (SECURITY.md)"
     return Trouble(
-        Reason.NETWORK_NOT_ENFORCED,
-        f"a sandbox with no network allowed could still reach {where}: install a network plugin that enforces "
-        "NetworkPolicy",
+        Reason.NETWORK_NOT_ENFORCED, f"a sandbox with no network allowed could still reach {where}: {remedy}"
     )
 
 

@@ -12,7 +12,7 @@ from sandyard.api import names, quantity
 from sandyard.api.network import Network
 from sandyard.api.pool import WarmProbe
 from sandyard.api.template import EnvVar, Resources, Template
-from sandyard.podspec import network
+from sandyard.podspec import network, shape
 from sandyard.podspec.network import Reach
 
 __all__ = ["KEEPER", "Probe", "closing", "main", "opened_for_setup", "probing", "reaches", "resources",
@@ -38,7 +38,8 @@ class Probe:
     image
         The operator's own image.
     forbidden
-        ``host:port`` of destinations that must be out of reach, the API server's first.
+        ``host:port`` of destinations that must be out of reach, the API server's first; ``node:port`` is the
+        node that the pod comes to run on.
     runtime, network
         ``Required`` or ``BestEffort``.
     """
@@ -158,6 +159,7 @@ def _environment(template: Template, env: Sequence[EnvVar]) -> list[dict[str, st
 
 def _probe_container(name: str, template: Template, probe: Probe, further: Sequence[str]) -> dict[str, Any]:
     arguments = [f"--forbidden={destination}" for destination in probe.forbidden]
+    asks_for_the_node = any(destination.startswith("node:") for destination in probe.forbidden)
     return {
         "name": name,
         "image": probe.image,
@@ -167,6 +169,7 @@ def _probe_container(name: str, template: Template, probe: Probe, further: Seque
             f"--runtime={probe.runtime}", f"--network={probe.network}",
             f"--timeout-seconds={probe.timeout_seconds}", *arguments, *further,
         ],
+        **({"env": [shape.NODE_ADDRESS]} if asks_for_the_node else {}),
         "resources": {
             "limits": {"cpu": template.resources.cpu, "memory": _PROBE_MEMORY, "ephemeral-storage": "16Mi"},
             "requests": {

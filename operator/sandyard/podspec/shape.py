@@ -16,7 +16,13 @@ from sandyard.api import names
 from sandyard.podspec import schema
 from sandyard.podspec.schema import ANYTHING, AnyOf, Each, Fields, Is, Named, OneOf, Range, Rule, Words
 
-__all__ = ["CLOSED_ORDER", "Installation", "Row", "rows"]
+__all__ = ["CLOSED_ORDER", "NODE_ADDRESS", "Installation", "Row", "rows"]
+
+# The one variable that a proof may have; the kubelet fills it in. As the API server completes it.
+NODE_ADDRESS: Final = {
+    "name": "SANDYARD_NODE_ADDRESS",
+    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}},
+}
 
 # What runs before the main process, in this order.
 _PLAIN_ORDER: Final = (names.PROBE_CONTAINER,)
@@ -152,6 +158,12 @@ _MOUNTS: Final = Is([
     {"name": names.TMP_VOLUME, "mountPath": "/tmp"},
 ])  # fmt: skip
 _ENVIRONMENT: Final = Each(Fields({"name": ANYTHING}, {"value": ANYTHING}))
+_NODE_ADDRESS: Final = Each(
+    Fields({
+        "name": Is(NODE_ADDRESS["name"]),
+        "valueFrom": Fields({"fieldRef": Fields({"apiVersion": Is("v1"), "fieldPath": Is("status.hostIP")})}),
+    })
+)  # fmt: skip
 _HEALTH: Final = Fields(
     {"exec": Fields({"command": ANYTHING})},
     {
@@ -295,5 +307,5 @@ def _proof(installation: Installation, further: str) -> Fields:
             "image": schema.StartsWith([f"{installation.image_repository}{sign}" for sign in ":@"]),
             "command": Words(command, rf"--timeout-seconds=\d+|{further}"),
         },
-        {**_DEFAULTED, "terminationMessagePolicy": Is("File")},
+        {**_DEFAULTED, "env": _NODE_ADDRESS, "terminationMessagePolicy": Is("File")},
     )

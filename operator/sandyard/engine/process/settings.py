@@ -33,7 +33,7 @@ class Settings:
     probe_image, probe_pull_policy
         The operator's own image, for the init container.
     forbidden
-        Further ``host:port`` that the probe must find closed.
+        Further ``host:port`` that the probe must find closed; ``node:port`` is the pod's own node.
     excluded_cidrs
         Further ranges that the profile Internet must not reach.
     isolation_runtime, isolation_network
