@@ -1,4 +1,4 @@
-"""A release that serves one namespace, with Roles alone: each feature works, no right is missing and none idle.
+"""A release that serves some namespaces, with Roles alone: each feature works, no right is missing and none idle.
 
 What the operator asks for is taken from the API server's audit log, over one scenario that uses every feature.
 """
@@ -20,7 +20,7 @@ from tests.support.kube import Kube, Refused, until, wait_for_api
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
-SERVED, ELSEWHERE = "team", "others"
+SERVED, LEAVING, ELSEWHERE = "team", "leaving", "others"
 PERSISTENT = {**TEMPLATE, "workspace": {"persistent": {"size": "1Gi"}}}
 # Rights that the scenario does not provoke, and what for.
 RARE = {
@@ -56,9 +56,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     kubelet = Kubelet(plane.kubeconfig)
     try:
         kube = plane.start()
-        objects = [item for item in chart.render({"namespaces": [SERVED]})
+        objects = [item for item in chart.render({"namespaces": [SERVED, LEAVING]})
                    if item["kind"] not in ("Deployment", "Service", "Job", "Pod")]  # fmt: skip
-        for namespace in ("sandyard-system", SERVED, ELSEWHERE):
+        for namespace in ("sandyard-system", SERVED, LEAVING, ELSEWHERE):
             kube.make_namespace(namespace)
         establish(kube, *[item for item in objects if item["kind"] == "CustomResourceDefinition"])
         kube.apply_as_is(*[item for item in objects if item["kind"] != "CustomResourceDefinition"])
@@ -67,7 +67,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
         audit = Audit(plane.audit_log, OPERATOR_USER)
         operator = OperatorProcess(
             service_account_kubeconfig(kube, folder / "operator"), folder / "operator.log",
-            SANDYARD_WATCH_NAMESPACES=SERVED, SANDYARD_LEADER_ELECTION="true",
+            SANDYARD_WATCH_NAMESPACES=f"{SERVED},{LEAVING}", SANDYARD_LEADER_ELECTION="true",
         )  # fmt: skip
         operator.start()
         rights = {
@@ -145,3 +145,37 @@ def test_who_serves_one_namespace_sees_no_other(release: Release) -> None:
     assert "observedGeneration" not in elsewhere.status("sandbox", "unserved") or (
         elsewhere.status("sandbox", "unserved")["observedGeneration"] == -1
     )
+
+
+def test_a_namespace_whose_rights_go_costs_no_other_anything(release: Release) -> None:
+    """So it is while a namespace is deleted: the RoleBinding goes first."""
+    kube, leaving, operator = release.kube, release.kube.within(LEAVING), release.operator
+    pool(kube, 1)
+    pool(leaving, 1)
+    there = claim(leaving, "there")
+    binding = leaving.get("rolebinding", "sandyard")
+    assert binding is not None
+    leaving.delete("rolebinding", "sandyard")
+    until("it is refused", lambda: not leaving.may(OPERATOR_USER, "list", "pods"))
+    claim(kube, "one")
+    stray = kube.list("pods", f"{names.LABEL_STATE}=warm")[0]
+    operator.stop()
+    kube.as_user(OPERATOR_USER).patch("sandboxpool", "python", {"metadata": {"finalizers": None}})
+    kube.delete("sandboxpool", "python")
+    operator.start()
+    until("the sweep goes on", lambda: (kube.get("pod", stray["metadata"]["name"]) is None), 90)
+    pool(kube, 1)
+    claim(kube, "two")
+    assert "Traceback" not in operator.log
+    # Nothing was decided meanwhile where nothing could be seen; and it is served again.
+    kept = leaving.get("pod", there["podName"])
+    assert kept is not None
+    assert "deletionTimestamp" not in kept["metadata"]
+    leaving.create({key: binding[key] for key in ("apiVersion", "kind", "roleRef", "subjects")}
+                   | {"metadata": {"name": "sandyard", "namespace": LEAVING}})  # fmt: skip
+    claim(leaving, "again")
+    assert leaving.status("sandbox", "there")["phase"] == "Ready"
+    assert len(leaving.list("pods")) <= 3
+    for each in (kube, leaving):
+        each.delete("sandboxes,sandboxpools", "--all")
+        until("nothing is left", lambda each=each: not each.list("pods"))

@@ -9,6 +9,7 @@ import pytest
 
 from sandyard.engine.cluster.resources import PODS
 from sandyard.engine.cluster.writer import NotLeader, Writer
+from sandyard.kube import errors
 from sandyard.kube.client import Client
 
 
@@ -56,5 +57,34 @@ async def test_a_process_that_is_not_the_active_one_sends_nothing(verb: str) -> 
 
 async def test_all_of_several_namespaces_are_listed() -> None:
     it = writer(Sends(), leads=False)
-    assert [item["path"] for item in await it.items(PODS, ["a", "b"])] == [PODS.path("a"), PODS.path("b")]
-    assert [item["path"] for item in await it.items(PODS, [])] == [PODS.path()]
+    assert [item["path"] for item in (await it.items(PODS, ["a", "b"])).items] == [PODS.path("a"), PODS.path("b")]
+    assert [item["path"] for item in (await it.items(PODS, [])).items] == [PODS.path()]
+
+
+class Refuses(Sends):
+    """Refuses what is asked of some namespaces."""
+
+    def __init__(self, **refused: int) -> None:
+        super().__init__()
+        self.refused = refused
+
+    async def items(self, path: str, params: Any = None) -> list[dict[str, Any]]:
+        for namespace, status in self.refused.items():
+            if f"/{namespace}/" in path:
+                raise errors.ApiError(status, {"reason": "Forbidden"})
+        return await super().items(path, params)
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_namespace_that_is_refused_costs_no_other(status: int) -> None:
+    listed = await writer(Refuses(b=status), leads=False).items(PODS, ["a", "b", "c"])
+    assert [item["path"] for item in listed.items] == [PODS.path("a"), PODS.path("c")]
+    assert listed.refused == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("refused", "namespaces"), [({"a": 403, "b": 403}, ["a", "b"]), ({"b": 500}, ["a", "b"]), ({"a": 403}, ["a"])]
+)
+async def test_what_is_wrong_with_all_of_them_is_told(refused: dict[str, int], namespaces: list[str]) -> None:
+    with pytest.raises(errors.ApiError):
+        await writer(Refuses(**refused), leads=False).items(PODS, namespaces)

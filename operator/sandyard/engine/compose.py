@@ -105,7 +105,8 @@ def engine(config: ClusterConfig, settings: Settings, lease_lost: Callable[[], N
 def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: Callable[[], None]) -> Engine:
     """All parts of one engine, each made once."""
     clock = SteadyClock(outside.clock)
-    store = Store(clock, Exposures(settings.policy.labels, withholds=settings.isolation_network == "Required"))
+    exposures = Exposures(settings.policy.labels, withholds=settings.isolation_network == "Required")
+    store = Store(clock, exposures, settings.namespaces)
     queues = Queues.make(outside.queue, store.sandboxes.namespace_of)
     timers = Timers(queues.sandboxes.add, clock)
     leadership = Leadership(outside.lease)

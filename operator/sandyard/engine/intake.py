@@ -101,6 +101,11 @@ class Intake:
         self._routing.pool_gone(entry.record.namespace, uid)
         self._pools.forget(entry.record)
 
+    def namespace_seen(self, namespace: str) -> None:
+        """The watches have shown all that is in *namespace*."""
+        self._store.unseen.discard(namespace)
+        self._routing.namespace_seen(namespace)
+
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Follow the informer of pods."""
         before, after = self._store.pod_seen(before, after)

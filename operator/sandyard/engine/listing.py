@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sandyard.engine.cluster.objects import Objects
@@ -14,13 +15,30 @@ from sandyard.engine.state.records import AnyPool, AnySandbox
 from sandyard.engine.state.store import Store
 from sandyard.kube import backoff, errors
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "Living"]
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 # Objects that are read before others have their turn: a few milliseconds.
 _AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Living:
+    """What a list has found.
+
+    Attributes
+    ----------
+    sandboxes, pools
+        UIDs of all that live.
+    unread
+        Namespaces of which that is not known: they may not be read, or are on their way out.
+    """
+
+    sandboxes: set[str]
+    pools: set[str]
+    unread: set[str]
 
 
 class Listing:
@@ -51,22 +69,27 @@ class Listing:
             await self._clock.sleep(backoff.pause_seconds(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
             failures += 1
 
-    async def take_in(self) -> tuple[set[str], set[str]]:
-        """Take in all Sandboxes and pools as they are; returns the UIDs of both."""
+    async def take_in(self) -> Living:
+        """Take in all Sandboxes and pools as they are.
+
+        What was known in a namespace that may not be read at present stays as it was.
+        """
         known_sandboxes = [entry.record for entry in self._store.sandboxes.values()]
         known_pools = [entry.record for entry in self._store.pools.values()]
         pools = await self._objects.pools(self._namespaces)
         sandboxes = await self._objects.sandboxes(self._namespaces)
-        living_pools = await self._read(pools, self._intake.pool_shown)
-        living_sandboxes = await self._read(sandboxes, self._intake.sandbox_shown)
+        living_pools = await self._read(pools.items, self._intake.pool_shown)
+        living_sandboxes = await self._read(sandboxes.items, self._intake.sandbox_shown)
         # Only what was known before the list was asked for can be missing from it.
         for sandbox in known_sandboxes:
-            if sandbox.uid not in living_sandboxes and await self._is_gone(sandbox):
+            known = sandbox.uid in living_sandboxes or sandbox.namespace in sandboxes.refused
+            if not known and await self._is_gone(sandbox):
                 self._intake.sandbox_gone(sandbox.uid)
         for pool in known_pools:
-            if pool.uid not in living_pools and await self._is_gone(pool):
+            known = pool.uid in living_pools or pool.namespace in pools.refused
+            if not known and await self._is_gone(pool):
                 self._intake.pool_gone(pool.uid)
-        return living_sandboxes, living_pools
+        return Living(living_sandboxes, living_pools, sandboxes.refused | pools.refused)
 
     async def _read(self, bodies: Sequence[dict[str, Any]], shown: Callable[[dict[str, Any]], None]) -> set[str]:
         """Hand on each object, and let others go first now and then; returns the UIDs."""

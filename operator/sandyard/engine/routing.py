@@ -83,6 +83,16 @@ class Routing:
         for pool in self._store.pools.values():
             if pool.record.namespace == namespace:
                 pool.memory.forgive_network()
+        self._all_of(namespace)
+
+    def namespace_seen(self, namespace: str) -> None:
+        """What is in *namespace* is known now."""
+        self._queues.policies.add(namespace)
+        self._all_of(namespace)
+
+    def _all_of(self, namespace: str) -> None:
+        for pool in self._store.pools.values():
+            if pool.record.namespace == namespace:
                 self._queues.pools.add(pool.uid)
         for sandbox in self._store.sandboxes.values():
             if sandbox.record.namespace == namespace:

@@ -8,6 +8,8 @@ delete it takes a fresh look, and it never goes by a name.
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
@@ -60,29 +62,45 @@ class Sweep:
     async def run_once(self) -> None:
         """List Sandboxes and pools anew, put the store right, and delete what is left over."""
         pods_before = [entry.pod for entry in self._store.pods.values()]
-        sandboxes, pools = await self.listing.take_in()
+        living = await self.listing.take_in()
         for pod in pods_before:
-            await self._check(pod, sandboxes, pools)
-        await self._check_workspaces(sandboxes)
-        for namespace in self._policies.namespaces():
-            if not self._policies.needed(namespace):
-                await self._policies.reconcile(namespace)
-                self._metrics.sweep_removed.labels("policies").inc()
-
-    async def _check_workspaces(self, sandboxes: set[str]) -> None:
-        """Workspaces whose Sandbox is gone, and no pod of theirs left either."""
+            if pod.metadata.namespace not in living.unread:
+                await self._within(pod.metadata.namespace, self._check(pod, living.sandboxes, living.pools))
         for workspace in await self._workspaces.adopted(self._settings.namespaces):
-            metadata = workspace["metadata"]
-            owner = metadata["labels"][names.LABEL_SANDBOX_UID]
-            young = self._clock.now() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
-            if young or "deletionTimestamp" in metadata or owner in sandboxes or owner in self._store.sandboxes:
-                continue
-            current = await self._workspaces.read(metadata["namespace"], metadata["name"])
-            if current is None or current["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) != owner:
-                continue
-            _log.warning("removing a workspace that belongs to nobody", extra={"workspace": metadata["name"]})
-            await self._workspaces.delete(current)
-            self._metrics.sweep_removed.labels("workspaces").inc()
+            if workspace["metadata"]["namespace"] not in living.unread:
+                where = workspace["metadata"]["namespace"]
+                await self._within(where, self._check_workspace(workspace, living.sandboxes))
+        for namespace in self._policies.namespaces():
+            if namespace not in living.unread:
+                await self._within(namespace, self._check_policies(namespace))
+
+    async def _within(self, namespace: str, check: Coroutine[Any, Any, None]) -> None:
+        """One check; what is refused in its namespace keeps nobody from the others."""
+        try:
+            await check
+        except errors.ApiError as error:
+            if not error.forbidden:
+                raise
+            _log.warning("not swept", extra={"namespace": namespace, "error": str(error)})
+
+    async def _check_policies(self, namespace: str) -> None:
+        if not self._policies.needed(namespace):
+            await self._policies.reconcile(namespace)
+            self._metrics.sweep_removed.labels("policies").inc()
+
+    async def _check_workspace(self, workspace: dict[str, Any], sandboxes: set[str]) -> None:
+        """Workspaces whose Sandbox is gone, and no pod of theirs left either."""
+        metadata = workspace["metadata"]
+        owner = metadata["labels"][names.LABEL_SANDBOX_UID]
+        young = self._clock.now() - model.seconds(metadata["creationTimestamp"]) < _MINIMUM_AGE_SECONDS
+        if young or "deletionTimestamp" in metadata or owner in sandboxes or owner in self._store.sandboxes:
+            return
+        current = await self._workspaces.read(metadata["namespace"], metadata["name"])
+        if current is None or current["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) != owner:
+            return
+        _log.warning("removing a workspace that belongs to nobody", extra={"workspace": metadata["name"]})
+        await self._workspaces.delete(current)
+        self._metrics.sweep_removed.labels("workspaces").inc()
 
     async def _check(self, pod: Pod, sandboxes: set[str], pools: set[str]) -> None:
         labels = pod.metadata.labels

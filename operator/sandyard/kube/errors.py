@@ -57,6 +57,11 @@ class ApiError(Exception):
         return self.status == 409 and self.reason == "AlreadyExists"
 
     @property
+    def forbidden(self) -> bool:
+        """Who asks has no right to it, or there is none: asked of a namespace, it may be on its way out."""
+        return self.status in (403, 404)
+
+    @property
     def refused(self) -> bool:
         """What was sent is not taken, by its form or by admission: the same will be refused again."""
         return self.status in (400, 403, 413, 422)

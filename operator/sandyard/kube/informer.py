@@ -95,6 +95,8 @@ class Informer(Generic[T]):
         self._listed = False
         self._old_lists = 0
         self.synced = asyncio.Event()
+        # Listed, or refused at least once.
+        self.answered = asyncio.Event()
         self.relists = 0
         self.last_event_at = time.monotonic()
 
@@ -125,6 +127,7 @@ class Informer(Generic[T]):
                 problem = error
                 if watch.lost(error):
                     self._listed = False
+                self._refused(error)
             pace.ended(time.monotonic() - started, problem)
             if problem is not None:
                 pace.tell(_log, self._path, problem)
@@ -150,8 +153,16 @@ class Informer(Generic[T]):
         self.last_event_at = time.monotonic()
         if not self.synced.is_set():
             self.synced.set()
+            self.answered.set()
             if self._on_synced is not None:
                 self._on_synced()
+
+    def _refused(self, error: Exception) -> None:
+        """Whoever refuses is not silent."""
+        if isinstance(error, errors.ApiError):
+            self.last_event_at = time.monotonic()
+            if error.forbidden:
+                self.answered.set()
 
     def _refuse_old(self, version: str) -> None:
         """Take no list from before what is known, unless all are.

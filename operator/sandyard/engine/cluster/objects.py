@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sandyard.api import names
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.cluster.resources import POOLS, SANDBOXES
-from sandyard.engine.cluster.writer import Writer
+from sandyard.engine.cluster.writer import Listed, Writer
 from sandyard.engine.state import records
 from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
 from sandyard.kube import errors
@@ -34,11 +34,11 @@ class Objects:
         served = {resource["name"] for resource in found["resources"]} if found is not None else set()
         return {names.SANDBOXES, names.POOLS} <= served
 
-    async def sandboxes(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+    async def sandboxes(self, namespaces: Sequence[str]) -> Listed:
         """All Sandboxes in *namespaces*, or everywhere when that is empty, as they were sent."""
         return await self._writer.items(SANDBOXES, namespaces)
 
-    async def pools(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
+    async def pools(self, namespaces: Sequence[str]) -> Listed:
         """All pools in *namespaces*, or everywhere when that is empty, as they were sent."""
         return await self._writer.items(POOLS, namespaces)
 

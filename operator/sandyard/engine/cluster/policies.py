@@ -109,6 +109,8 @@ class Policies:
 
     async def reconcile(self, namespace: str) -> None:
         """Make the policies of *namespace* what they should be."""
+        if namespace in self._store.unseen:
+            return
         lock = self._locks.setdefault(namespace, asyncio.Lock())
         async with lock:
             lingers = self._store.lingers_for(namespace)

@@ -37,7 +37,7 @@ class Workspaces:
 
     async def adopted(self, namespaces: Sequence[str]) -> list[dict[str, Any]]:
         """Workspaces that some Sandbox has adopted, in *namespaces*, or everywhere when that is empty."""
-        return await self._writer.items(WORKSPACES, namespaces, {"labelSelector": names.LABEL_SANDBOX_UID})
+        return (await self._writer.items(WORKSPACES, namespaces, {"labelSelector": names.LABEL_SANDBOX_UID})).items
 
     async def adopt(self, workspace: Mapping[str, Any], sandbox: AnySandbox) -> None:
         """Make *workspace* the Sandbox's beside its pod's: Kubernetes collects it when both are gone.

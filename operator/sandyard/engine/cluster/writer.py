@@ -7,15 +7,30 @@ stopped and continued must find out before it writes, not after.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client, Resource
 
-__all__ = ["NotLeader", "RunInPod", "Writer"]
+__all__ = ["Listed", "NotLeader", "RunInPod", "Writer"]
 
 # What `sandyard.kube.remotecommand.run` is.
 RunInPod = Callable[..., Awaitable[remotecommand.Completed]]
+
+
+@dataclass
+class Listed:
+    """Objects of a kind, as far as they could be read.
+
+    Attributes
+    ----------
+    refused
+        Namespaces that are left out: nothing may be read in them, or they are gone.
+    """
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
 
 class NotLeader(Exception):
@@ -41,12 +56,25 @@ class Writer:
 
     async def items(
         self, resource: Resource, namespaces: Sequence[str], params: Mapping[str, str] | None = None
-    ) -> list[dict[str, Any]]:
-        """All objects of a kind in *namespaces*, or everywhere when that is empty."""
-        found = []
+    ) -> Listed:
+        """All objects of a kind in *namespaces*, or everywhere when that is empty.
+
+        A namespace that is refused costs nobody else anything.
+
+        Raises
+        ------
+        ApiError
+            All of them are refused, or something else is wrong.
+        """
+        listed = Listed()
         for namespace in namespaces or (None,):
-            found += await self._client.items(resource.path(namespace), params)
-        return found
+            try:
+                listed.items += await self._client.items(resource.path(namespace), params)
+            except errors.ApiError as error:
+                if namespace is None or not error.forbidden or len(listed.refused) == len(namespaces) - 1:
+                    raise
+                listed.refused.add(namespace)
+        return listed
 
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST an object to the collection at *path*."""

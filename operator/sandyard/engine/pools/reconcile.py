@@ -62,7 +62,7 @@ class Pools:
     async def reconcile(self, pool_uid: str) -> None:
         """Bring one pool a step closer to what it should be."""
         entry = self._store.pools.get(pool_uid)
-        if entry is None:
+        if entry is None or entry.record.namespace in self._store.unseen:
             return
         if not entry.record.deleting and names.FINALIZER not in entry.record.finalizers:
             await self._writer.add_finalizer(entry.record)

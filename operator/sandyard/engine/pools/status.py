@@ -49,7 +49,7 @@ class PoolWriter:
     async def report(self, pool_uid: str) -> None:
         """Write the pool's status if it has changed."""
         entry = self._store.pools.get(pool_uid)
-        if entry is None:
+        if entry is None or entry.record.namespace in self._store.unseen:
             return
         pool = entry.record
         exposure = self._store.exposures.of(pool.namespace)

@@ -55,7 +55,7 @@ class Sandboxes:
     async def reconcile(self, uid: str) -> None:
         """Do what is to be done for one Sandbox."""
         entry = self._store.sandboxes.get(uid)
-        if entry is None:
+        if entry is None or entry.record.namespace in self._store.unseen:
             return
         run = Run(entry)
         before = _mark(run)

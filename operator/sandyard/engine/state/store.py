@@ -7,7 +7,7 @@ claim is written, so that no other claim of this process can choose it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from sandyard.api import names
@@ -38,10 +38,17 @@ _NOTHING: Mapping[str, str | None] = MappingProxyType({})
 
 
 class Store:
-    """One entry for each object, and what the three kinds have to do with each other."""
+    """One entry for each object, and what the three kinds have to do with each other.
 
-    def __init__(self, clock: Clock, exposures: Exposures | None = None) -> None:
+    Attributes
+    ----------
+    unseen
+        Namespaces whose pods and policies no watch has shown yet: nothing is decided there.
+    """
+
+    def __init__(self, clock: Clock, exposures: Exposures | None = None, unseen: Iterable[str] = ()) -> None:
         self._clock = clock
+        self.unseen = set(unseen)
         self.exposures = exposures or Exposures()
         self.sandboxes = SandboxTable()
         self.pools = PoolTable()
