@@ -1,10 +1,13 @@
 """Proves, from inside a new sandbox, that it is isolated: ``python -m sandyard.probe``.
 
 It runs as the pod's init container, so the tenant's process starts only after this has ended
-well.  It (a) reads facts about the kernel that only gVisor gives, (b) tries destinations that
-must be out of reach until all of them are refused several times in a row, because a network
-policy takes effect some time *after* a pod has its address, and (c) leaves what it saw in the
-termination message, where the operator reads it without any right to look inside.
+well.  It (a) reads facts about the kernel that only gVisor gives, (b) looks whether any process
+but its own is in the pod, which matters when the pod has been restarted, (c) tries destinations
+that must be out of reach until all of them are refused several times in a row, because a network
+policy takes effect some time *after* a pod has its address, and (d) leaves what it saw in the
+termination message, where the operator reads it without any right to look inside.  Where the pod
+may be restarted for somebody else that is also the limits of resources: gVisor has one set of them
+for the whole pod, which any process in it can lower, and which outlives a restart.
 
 Standard library only: it runs in every sandbox.
 """
@@ -16,12 +19,15 @@ import ctypes
 import json
 import os
 import pathlib
+import resource
 import socket
 import sys
 import time
 
 _MESSAGE_FILE = pathlib.Path("/dev/termination-log")
 _SYSLOG_READ_ALL = 3
+# RLIM_NLIMITS of <asm-generic/resource.h>.
+_LIMITS = 16
 _REFUSALS_IN_A_ROW = 3
 _CONNECT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.08
@@ -54,6 +60,20 @@ def _crypto_sockets() -> bool:
     except OSError:
         return False
     return True
+
+
+def other_processes() -> int:
+    """Number of processes in the pod besides the pause container's and this one.
+
+    One whose first thread has ended shows as a zombie and may be alive: each entry counts.
+    """
+    mine = {1, os.getpid()}
+    return sum(name.isdigit() and int(name) not in mine for name in os.listdir("/proc"))
+
+
+def limits() -> list[int]:
+    """Each limit of resources, soft and hard, by its number; -1 for none."""
+    return [limit for number in range(_LIMITS) for limit in resource.getrlimit(number)]
 
 
 def name_servers(text: str) -> list[str]:
@@ -129,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sandyard.probe", description=__doc__)
     parser.add_argument("--runtime", choices=("Required", "BestEffort"), default="Required")
     parser.add_argument("--network", choices=("Required", "BestEffort"), default="Required")
+    parser.add_argument("--alone", action="store_true", help="demand that no other process is in the pod")
     parser.add_argument("--timeout-seconds", type=float, default=20.0)
     parser.add_argument("--forbidden", action="append", default=[], metavar="HOST:PORT|node:PORT")
     parser.add_argument("--after-setup", action="store_true", help="wait until what the setup could reach is closed")
@@ -141,7 +162,12 @@ def main(arguments: list[str] | None = None) -> int:
         "isolated": isolated,
         "kernel": kernel[:200],
     }
-    if isolated or options.runtime == "BestEffort":
+    if options.alone:
+        report["limits"] = limits()
+    others = other_processes() if options.alone else 0
+    if others:
+        report["others"] = others
+    if not others and (isolated or options.runtime == "BestEffort"):
         again = [item for item in options.closed_again if item != "dns"]
         if "dns" in options.closed_again:
             again += name_servers(_RESOLV_CONF.read_text())
@@ -155,8 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"cannot write {_MESSAGE_FILE}: {error}", file=sys.stderr)
     print(text, flush=True)
-    proven = (isolated or options.runtime == "BestEffort") and (
-        report["network"] == "Enforced" or options.network == "BestEffort"
+    proven = (
+        not others
+        and (isolated or options.runtime == "BestEffort")
+        and (report["network"] == "Enforced" or options.network == "BestEffort")
     )
     return 0 if proven else 1
 

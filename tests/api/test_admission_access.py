@@ -200,6 +200,16 @@ def test_who_may_create_sandboxes_exec_enters(world: World, how: str) -> None:
     assert "sandboxes/exec" not in enter(world.admin.as_user(SOMEBODY), how)
 
 
+@pytest.mark.parametrize("how", ["exec", "attach"])
+@pytest.mark.parametrize("container", [names.RESTART_CONTAINER, names.PROBE_CONTAINER])
+def test_nobody_but_the_operator_enters_a_container_of_ours(world: World, how: str, container: str) -> None:
+    """Mallory may enter the sandbox itself."""
+    with pytest.raises(Refused, match="belong to the operator"):
+        world.admin.as_user(SOMEBODY).request(
+            "POST", world.admin.path("pod", "ours", how), params={"command": "id", "container": container}
+        )
+
+
 @pytest.fixture(scope="module")
 def closed(world: World) -> Iterator[World]:
     """With ``admission.enteringWarm: Refuse``."""

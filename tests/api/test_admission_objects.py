@@ -175,7 +175,7 @@ def strict(admin: Kube) -> Iterator[Kube]:
     namespace = f"strict-{uuid.uuid4().hex[:8]}"
     admin.make_namespace(namespace)
     objects = chart.render(
-        {"pausing.enabled": False, "scrubbing.enabled": False},
+        {"pausing.enabled": False, "restarting.enabled": False},
         release=namespace,
     )  # fmt: skip
     rules = chart.one(objects, "ValidatingAdmissionPolicy", f"{namespace}-objects")
@@ -208,9 +208,9 @@ def own(**template: Any) -> dict[str, Any]:
     ("made", "says"),
     [
         (manifests.sandbox("another", "p", desiredState="Paused"), "pausing.enabled"),
-        (manifests.pool("another", 1, {"image": "a"}, recycle="Scrub"), "scrubbing.enabled"),
+        (manifests.pool("another", 1, {"image": "a"}, recycle="Restart"), "restarting.enabled"),
     ],
-    ids=["paused", "scrub"],
+    ids=["paused", "restart"],
 )  # fmt: skip
 def test_what_an_installation_switches_off_is_refused(strict: Kube, made: dict[str, Any], says: str) -> None:
     assert says in strict.refused(made)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from sandyard.api import names
+from sandyard.podspec.containers import RESTART_COMMAND
+from sandyard.sandbox import freeze
 from tests.support import admission, bad_pods
 from tests.support.admission import COLLECTOR, CONTROL_PLANE, OPERATOR, SOMEBODY, STRANGERS, World, built
 from tests.support.kube import Kube, Refused
@@ -27,8 +29,19 @@ def test_pods_as_the_operator_makes_them_are_taken(world: World) -> None:
         workspace={"persistent": {"size": "1Gi"}}, tmp={"medium": "Memory"}, env=[{"name": "A", "value": "1"}],
         setup={"command": ["true"], "network": {"egress": "Internet"}}, readOnlyRootFilesystem=True,
     )  # fmt: skip
-    everything["metadata"]["name"] = "another"
-    world.create(OPERATOR, everything)
+    for made in (everything, built(restart=True), built(restart=True, setup={"command": ["true"]})):
+        made["metadata"]["name"] = "another"
+        world.create(OPERATOR, made)
+
+
+@pytest.mark.parametrize("name", bad_pods.RESTARTED)
+def test_not_even_the_operator_makes_a_pod_that_others_can_restart(world: World, name: str) -> None:
+    case = bad_pods.RESTARTED[name]
+    made = built(restart=True)
+    made["metadata"]["name"] = "another"
+    case.change(made)
+    with pytest.raises(Refused, match=case.says):
+        world.create(OPERATOR, made)
 
 
 @pytest.mark.parametrize("name", bad_pods.CASES)
@@ -143,10 +156,13 @@ OWN_SCRIPTS = "nothing but its own scripts"
         ("sandbox", ["/usr/bin/python3", "-"], False),
         ("sandbox", ["/tmp/python3", "-I", "-S", "-"], False),
         (names.PROBE_CONTAINER, ["/bin/sh", "-s"], False),
+        (names.RESTART_CONTAINER, ["/bin/sh", "-s"], False),
+        (names.RESTART_CONTAINER, ["/bin/sh", "-c", "kill -KILL -1"], False),
+        ("sandbox", list(RESTART_COMMAND), False),
         (None, ["/bin/sh", "-s"], False),
     ],
     ids=["program", "shell", "shell-c", "more", "terminal", "by-path", "less-isolated", "of-the-tenant", "container",
-         "any-container"],
+         "restart-by-a-script", "restart-otherwise", "restart-of-a-tenant", "any-container"],
 )  # fmt: skip
 def test_the_operator_runs_nothing_but_its_own_scripts(
     world: World, container: str | None, command: list[str], tty: bool
@@ -155,7 +171,6 @@ def test_the_operator_runs_nothing_but_its_own_scripts(
 
 
 def test_the_operator_runs_its_own_scripts_and_others_what_they_may(world: World) -> None:
-    for command in (["/bin/sh", "-s"], ["/usr/local/bin/python3", "-I", "-S", "-"],
-                    ["/usr/bin/python3", "-I", "-S", "-"]):  # fmt: skip
-        assert OWN_SCRIPTS not in said(world, "sandbox", *command)
+    assert OWN_SCRIPTS not in said(world, names.CONTAINER, *freeze.COMMAND)
+    assert OWN_SCRIPTS not in said(world, names.RESTART_CONTAINER, *RESTART_COMMAND)
     assert OWN_SCRIPTS not in said(world, "sandbox", "cat", user=SOMEBODY)

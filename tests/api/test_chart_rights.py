@@ -46,13 +46,13 @@ def test_the_operator_has_the_rights_that_it_uses_and_no_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pausing", "scrubbing", "right"),
+    ("pausing", "restarting", "right"),
     [(True, True, True), (True, False, True), (False, True, True), (False, False, False)],
 )
 def test_the_right_to_exec_is_there_for_those_who_need_it_and_narrowed_then(
-    pausing: bool, scrubbing: bool, right: bool
+    pausing: bool, restarting: bool, right: bool
 ) -> None:
-    objects = chart.render({"pausing.enabled": pausing, "scrubbing.enabled": scrubbing})
+    objects = chart.render({"pausing.enabled": pausing, "restarting.enabled": restarting})
     assert chart.rules(chart.one(objects, "ClusterRole", "sandyard")) == (OPERATOR | EXEC if right else OPERATOR)
     narrowed = bool(chart.selected(objects, "ValidatingAdmissionPolicy", "sandyard-exec"))
     assert narrowed is right

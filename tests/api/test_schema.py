@@ -92,14 +92,16 @@ T = "spec.template"
         (OWN, f"{T}.workspace", {"persistent": {"size": "none"}}, "size"),
         (OWN, f"{T}.workspace", {"persistent": {"size": "1Gi"}, "medium": "Memory"}, "cannot be a RAM disk"),
         (POOL, "spec.recycle", "Wash", "spec.recycle"),
-        (POOL, "spec.scrub", {"timeoutSeconds": 0}, "spec.scrub.timeoutSeconds"),
+        (POOL, "spec.restart", {"timeoutSeconds": 0}, "spec.restart.timeoutSeconds"),
+        (POOL, "spec.restart", {"maxUses": 0}, "spec.restart.maxUses"),
         (POOL, "spec.scrub", {"maxUses": 0}, "spec.scrub.maxUses"),
-        *[(POOL, "spec", {"recycle": "Scrub", "template": {"image": "a", **fields}}, f"recycle Scrub needs {told}")
-          for told, fields in {"a main process that idles": {"command": ["serve"]},
-                               "a template without setup": {"setup": {"command": ["a"]}},
+        *[(POOL, "spec", {"recycle": word, "template": {"image": "a", **fields}}, f"recycle Restart needs {told}")
+          for word in ("Restart", "Scrub")
+          for told, fields in {"a template whose setup": {"setup": {"command": ["a"], "network": {"egress": "DNS"}}},
                                "a template without workspace": {"workspace": {"persistent": {"size": "1Gi"}}},
                                "a template whose user": {"user": {"uid": 0}}}.items()],
-        (POOL, "spec", {"recycle": "Scrub", "template": {"image": "a", "args": ["x"]}}, "a main process that idles"),
+        (OWN, f"{T}.user", {"uid": 64042}, "Sandyard's own"),
+        (OWN, f"{T}.user", {"gid": 64042}, "Sandyard's own"),
         (POOL, "spec.replicas", -1, "spec.replicas"),
         (POOL, "spec.replicas", 10**6, "spec.replicas"),
         (POOL, "spec.maxSandboxes", 0, "spec.maxSandboxes"),

@@ -58,10 +58,10 @@ class World:
         self.admin.as_user(user).request("DELETE", self.admin.path(kind, name), params={"dryRun": "All"})
 
 
-def built(**fields: Any) -> dict[str, Any]:
+def built(*, restart: bool = False, **fields: Any) -> dict[str, Any]:
     """A pod as the operator makes it, but for its owner, whom garbage collection would miss."""
     made = podspec.build(Template.model_validate({"image": "a", **fields}), name="ours", namespace="", probe=PROBE,
-                         owner=POOL, pool=POOL)  # fmt: skip
+                         owner=POOL, pool=POOL, restart=restart)  # fmt: skip
     del made["metadata"]["ownerReferences"]
     copied: dict[str, Any] = json.loads(json.dumps(made))
     return copied

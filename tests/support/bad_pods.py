@@ -70,6 +70,11 @@ def _user(**fields: Any) -> Case:
     return Case(_set("spec", "securityContext", **fields), where, USER)
 
 
+def _tenant(**fields: Any) -> Case:
+    where = f"securityContext.{next(iter(fields))}"
+    return Case(_set("spec", "containers", 0, "securityContext", **fields), where, PRIVILEGES)
+
+
 def _volume(where: str, **volume: Any) -> Case:
     return Case(lambda pod: pod["spec"]["volumes"].append(volume), where, VOLUMES)
 
@@ -119,6 +124,11 @@ _OF_THE_POD: Final = {
     "maybe-root": _user(runAsNonRoot=False),
     "root-by-silence": _user(runAsNonRoot=None),
     "no-user": _user(runAsUser=None),
+    "pause-as-the-tenant": _user(runAsUser=1000),
+    "pause-in-the-tenants-group": _user(runAsGroup=1000),
+    "tenant-as-ours": _tenant(runAsUser=names.GUARD_UID),
+    "tenant-as-the-pod": _tenant(runAsUser=None),
+    "tenant-in-the-pods-group": _tenant(runAsGroup=None),
     "no-seccomp": _user(seccompProfile={"type": "Unconfined"}),
     "own-seccomp": _user(seccompProfile={"type": "Localhost", "localhostProfile": "x.json"}),
     "seccomp-by-silence": _user(seccompProfile=None),
@@ -146,7 +156,7 @@ _OF_THE_POD: Final = {
     "workspace-as-a-device": _workspace(_claim(volumeMode="Block")),
     "no-proof": Case(_set("spec", initContainers=None), "spec.initContainers", FIELDS),
     "setup-alone": Case(
-        _set("spec", "initContainers", 0, name=names.SETUP_CONTAINER), "spec.initContainers", ORDER
+        _set("spec", "initContainers", 0, name=names.SETUP_CONTAINER), "spec.initContainers", PRIVILEGES
     ),
     "another-before": Case(
         lambda pod: pod["spec"]["initContainers"].insert(0, {**pod["spec"]["containers"][0], "name": "first"}),
@@ -192,7 +202,7 @@ _OF_EACH: Final[dict[str, tuple[Change, str, str]]] = {
         _context(capabilities={"drop": ["NET_RAW"]}), "securityContext.capabilities", PRIVILEGES
     ),
     "runs-as-root": (_context(runAsUser=0), "securityContext.runAsUser", PRIVILEGES),
-    "runs-as-group": (_context(runAsGroup=0), "securityContext.runAsGroup", PRIVILEGES),
+    "runs-as-group": (_context(runAsGroup=names.GUARD_UID), "securityContext.runAsGroup", PRIVILEGES),
     "may-run-as-root": (_context(runAsNonRoot=False), "securityContext.runAsNonRoot", PRIVILEGES),
     "its-own-seccomp": (
         _context(seccompProfile={"type": "Unconfined"}), "securityContext.seccompProfile", PRIVILEGES
@@ -258,6 +268,7 @@ _OF_THE_PROOF: Final[dict[str, tuple[Change, str]]] = {
     "less-required": (
         lambda c: c["command"].__setitem__(4, "--runtime=BestEffort"), "command"
     ),
+    "among-others": (lambda c: c["command"].remove("--alone"), "command"),
     "less-required-at-the-end": (lambda c: c["command"].append("--network=BestEffort"), "command"),
     "variable": (_set(env=[{"name": "LD_PRELOAD", "value": "/workspace/x.so"}]), "env"),
     "node-of-its-choice": (_set(env=[{"name": "SANDYARD_NODE_ADDRESS", "value": "192.0.2.77"}]), "env"),
@@ -290,3 +301,52 @@ def _all() -> dict[str, Case]:
 
 
 CASES: Final = _all()
+
+
+def _before(name: str, change: Change) -> Change:
+    return lambda pod: change(next(item for item in pod["spec"]["initContainers"] if item["name"] == name))
+
+
+def _rules(action: str = "RestartAllContainers", operator: str = "In", value: int = 138) -> Change:
+    rule = {"action": action, "exitCodes": {"operator": operator, "values": [value]}}
+    return _set(restartPolicyRules=[rule])
+
+
+_OF_WHAT_RESTARTS: Final[dict[str, tuple[Change, str]]] = {
+    "another-image": (_set(image="evil.example.com/x:1"), "image"),
+    "another-command": (_set(command=["sh", "-c", "exit 138"]), "command"),
+    "arguments": (_set(args=["1"]), "args"),
+    "another-exit-code": (_rules(value=137), "restartPolicyRules"),
+    "any-exit-code": (_rules(operator="NotIn", value=0), "restartPolicyRules"),
+    "alone": (_rules(action="Restart"), "restartPolicyRules"),
+    "no-rule": (_set(restartPolicyRules=None), "restartPolicyRules"),
+    "once": (_set(restartPolicy="Never"), "restartPolicy"),
+    "variable": (_set(env=[{"name": "A", "value": "1"}]), "env"),
+    "volume": (_set(volumeMounts=[{"name": names.TMP_VOLUME, "mountPath": "/tmp"}]), "volumeMounts"),
+    "writable": (_set("securityContext", readOnlyRootFilesystem=False), "securityContext.readOnlyRootFilesystem"),
+}  # fmt: skip
+_OF_THE_CLEANER: Final[dict[str, tuple[Change, str]]] = {
+    "another-image": (_set(image="evil.example.com/x:1"), "image"),
+    "another-command": (_set(command=["true"]), "command"),
+    "one-volume": (lambda c: c["volumeMounts"].pop(), "volumeMounts"),
+    "that-lives-on": (_set(restartPolicy="Always"), "restartPolicy"),
+    "rule": (lambda c: c.update(restartPolicy="Never") or _rules()(c), "restartPolicyRules"),
+}  # fmt: skip
+_TENANTS_RULE: Final = lambda c: c.update(restartPolicy="Never") or _rules()(c)  # noqa: E731
+# Of pods that are restarted for their next Sandbox.
+RESTARTED: Final = {
+    **{f"restart-{name}": Case(_before(names.RESTART_CONTAINER, change), where, PROOF)
+       for name, (change, where) in _OF_WHAT_RESTARTS.items()},
+    "restart-as-the-tenant": Case(
+        _before(names.RESTART_CONTAINER, _set("securityContext", runAsUser=1000, runAsGroup=1000)),
+        "containers[", PRIVILEGES,
+    ),
+    **{f"cleaner-{name}": Case(_before(names.CLEAN_CONTAINER, change), where, PROOF)
+       for name, (change, where) in _OF_THE_CLEANER.items()},
+    "tenant-that-restarts-the-pod": Case(_within("containers", _TENANTS_RULE), "restartPolicyRules", MAIN),
+    "nothing-is-emptied": Case(lambda pod: pod["spec"]["initContainers"].pop(1), "spec.initContainers", ORDER),
+    "emptied-before-the-proof": Case(
+        lambda pod: pod["spec"]["initContainers"].insert(0, pod["spec"]["initContainers"].pop(1)),
+        "spec.initContainers", ORDER,
+    ),
+}  # fmt: skip

@@ -24,7 +24,8 @@ from sandyard.kube.informer import Informer
 __all__ = ["Kubelet"]
 
 _PODS = Resource("v1", "pods")
-_PROOF = {"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "simulated", "network": "Enforced"}
+_PROOF = {"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "simulated", "network": "Enforced",
+          "limits": [20000, 20000]}  # fmt: skip
 
 
 class Kubelet:
@@ -156,17 +157,20 @@ class Kubelet:
         if image in self.failing:
             proof = {**_PROOF, "network": "Open", "reached": ["10.96.0.1:443"]}
             phase, ready, state = "Failed", False, {"waiting": {"reason": "PodInitializing"}}
-        ended = {"exitCode": int(image in self.failing), "message": json.dumps(proof), "reason": "Completed"}
+        ended = {"exitCode": int(image in self.failing), "message": json.dumps(proof), "reason": "Completed",
+                 "startedAt": now, "finishedAt": now}  # fmt: skip
         common = {"image": image, "imageID": "", "restartCount": 0}
         before = [
-            {**common, "name": item["name"], "ready": True, "state": {"terminated": ended}}
+            {**common, "name": item["name"], "containerID": f"simulated://{item['name']}-0", "ready": True,
+             "state": state if item.get("restartPolicy") == "Always" else {"terminated": ended}}
             for item in pod["spec"]["initContainers"]
-        ]
+        ]  # fmt: skip
+        main = {**common, "name": names.CONTAINER, "containerID": f"simulated://{names.CONTAINER}-0", "ready": ready}
         return {
             "phase": phase,
             "podIP": "10.0.0.1",
             "podIPs": [{"ip": "10.0.0.1"}],
             "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": now[:19] + "Z"}],
             "initContainerStatuses": before,
-            "containerStatuses": [{**common, "name": names.CONTAINER, "ready": ready, "state": state}],
+            "containerStatuses": [{**main, "state": state}],
         }

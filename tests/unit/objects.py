@@ -28,9 +28,13 @@ def template(**fields: Any) -> Template:
     return Template.model_validate({"image": "python:3.11", **fields})
 
 
+# Soft and hard, of two kinds.
+LIMITS = [20000, 20000, -1, -1]
+
+
 def proof(**fields: Any) -> str:
     content = {"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "4.4.0", "network": "Enforced"}
-    return json.dumps({**content, **fields})
+    return json.dumps({**content, "limits": LIMITS, **fields})
 
 
 def pod(uid: str = "p1", **changes: Any) -> Pod:

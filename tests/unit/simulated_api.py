@@ -57,6 +57,8 @@ class ApiServer:
         self.faults: deque[str] = deque()
         self.targeted: dict[str, deque[str]] = defaultdict(deque)
         self.frozen: set[str] = set()
+        # Kubelets that know no rule for restarts.
+        self.deaf_nodes = False
         self.going = False
         self.dice = random.Random(0)
         self._version = 100

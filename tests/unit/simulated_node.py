@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandyard.api import model, names
 from tests.unit import objects
-from tests.unit.simulated_api import ApiServer
 
-__all__ = ["end_pod", "heal_pod", "report", "sicken_pod", "start_pod", "starting"]
+if TYPE_CHECKING:
+    from tests.unit.simulated_api import ApiServer
+
+__all__ = ["end_pod", "heal_pod", "report", "restart_pod", "sicken_pod", "start_pod", "starting"]
 
 
 def starting(api: ApiServer) -> list[str]:
@@ -18,7 +20,7 @@ def starting(api: ApiServer) -> list[str]:
         for pod in api.all("pods")
         if "deletionTimestamp" not in pod["metadata"]
         and pod["status"].get("phase", "Pending") == "Pending"
-        and not (pod["status"].get("initContainerStatuses") and not _closed(pod))
+        and not (_waits_for_closing(pod) and not _closed(pod))
     )
 
 
@@ -33,14 +35,32 @@ def start_pod(api: ApiServer, name: str, *, well: bool = True) -> None:
         return
     moment = model.timestamp(api.now())[:19] + "Z"
     message = objects.proof() if well else objects.proof(network="Open", reached=["x"])
-    ended = [{"name": part, "state": {"terminated": {"exitCode": int(not well), "message": message}}} for part in order]
-    running = [{"name": names.CONTAINER, "ready": True, "state": {"running": {"startedAt": moment}}}]
+    over = {"terminated": {"exitCode": int(not well), "message": message, "startedAt": moment}}
+    lasts = {"running": {"startedAt": moment}}
+    ended = [_anew(pod, part, lasts if part == names.RESTART_CONTAINER else over) for part in order]
+    running = [{**_anew(pod, names.CONTAINER, lasts), "ready": True}]
     api.change("pods", name, {"status": {
         "phase": "Running" if well else "Failed",
         "conditions": [{"type": "Ready", "status": str(well), "lastTransitionTime": moment}],
         "initContainerStatuses": ended,
         "containerStatuses": running if well else [],
     }})  # fmt: skip
+
+
+def restart_pod(api: ApiServer, name: str) -> None:
+    """The container that restarts a pod has ended in its own way: all are removed, and start anew in their order."""
+    status = api.objects["pods", name]["status"]
+    gone = {"waiting": {"reason": "RestartingAllContainers", "message": "The container is removed"}}
+    each = {
+        kind: [
+            {"name": item["name"], "restartCount": item.get("restartCount", 0) + 1, "ready": False, "state": gone}
+            for item in status.get(kind, ())
+        ]
+        for kind in ("initContainerStatuses", "containerStatuses")
+    }
+    moment = model.timestamp(api.now())[:19] + "Z"
+    conditions = [{"type": "Ready", "status": "False", "lastTransitionTime": moment}]
+    api.change("pods", name, {"status": {**each, "phase": "Pending", "conditions": conditions}})
 
 
 def end_pod(api: ApiServer, name: str, exit_code: int) -> None:
@@ -83,6 +103,19 @@ def _turn(api: ApiServer, name: str, *, ready: bool) -> None:
     containers = [{**item, "ready": ready} for item in status["containerStatuses"]]
     conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": moment}]
     api.change("pods", name, {"status": {"conditions": conditions, "containerStatuses": containers}})
+
+
+def _anew(pod: dict[str, Any], part: str, state: dict[str, Any]) -> dict[str, Any]:
+    """The status of a container that has been started, for the first time or again."""
+    known = [*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ())]
+    count = next((item.get("restartCount", 0) for item in known if item["name"] == part), 0)
+    return {"name": part, "containerID": f"{part}-{count}", "restartCount": count, "state": state}
+
+
+def _waits_for_closing(pod: dict[str, Any]) -> bool:
+    """Whether its setup has ended, and its last proof has yet to run."""
+    shown = bool(pod["status"].get("initContainerStatuses"))
+    return shown and any(item["name"] == names.CLOSED_CONTAINER for item in pod["spec"].get("initContainers", ()))
 
 
 def _closed(pod: dict[str, Any]) -> bool:

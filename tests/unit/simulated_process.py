@@ -139,7 +139,7 @@ class Process:
             clock=clock,
             queue=lambda name, *_: SimQueue(name, clock),
         )
-        wanted = settings.Settings(leader_election=True, probe_image="operator:1", scrubbing=True, **given)
+        wanted = settings.Settings(leader_election=True, probe_image="operator:1", restarting=True, **given)
         self.metrics = Metrics()
         self.operator = compose.compose(outside, wanted, self.metrics, _lease_lost)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from sandyard import scrub
 from sandyard.api import names
 from sandyard.kube import errors, remotecommand
+from tests.unit import simulated_node as node
 
 if TYPE_CHECKING:
     from tests.unit.simulated_api import ApiServer, Key
@@ -34,7 +33,7 @@ FAULTS = (*_REFUSALS, "unconnected", "lost", "unanswered", "late")
 # What the operator writes, by what it means.
 WRITES = (
     "claim", "ready", "status", "pool status", "create", "delete", "network", "return", "finalizer", "workspace",
-    "policy", "exec", "expire",
+    "policy", "exec", "expire", "request", "restart",
 )  # fmt: skip
 
 
@@ -109,20 +108,22 @@ class Connection:
     async def exec(
         self, _client: Any, path: str, _command: Any, *, stdin: bytes, **_options: Any
     ) -> remotecommand.Completed:
-        """Stop or continue the processes of a pod, or clean it."""
-        stop, go = b"signal=STOP" in stdin, b"signal=CONT" in stdin
-        key = _key(path)
+        """Stop or continue the processes of a pod, or have it restarted."""
+        stop, key = b"signal=STOP" in stdin, _key(path)
 
         def act() -> dict[str, Any]:
             uid = self._server.find(key)["metadata"]["uid"]
-            # Cleaning continues what is stopped, before it ends it.
+            # A restart ends what was stopped.
             (self._server.frozen.add if stop else self._server.frozen.discard)(uid)
+            if not stdin and not self._server.deaf_nodes:
+                node.restart_pod(self._server, key[1])
             return {}
 
-        await self._write("exec", key, {}, act)
+        await self._write("exec" if stdin else "restart", key, {}, act)
+        if not stdin:
+            # The container in which it runs is ended by it.
+            raise errors.TransportError("the connection broke")
         text = f"sandyard: {'stopped' if stop else 'running'} 3"
-        if not stop and not go:
-            text = scrub.MARK + json.dumps({"version": 1, "left": [], "seconds": 0.1})
         return remotecommand.Completed(remotecommand.Exit(0), f"{text}\n".encode(), b"", False)
 
     async def _write(self, what: str, key: Key, body: Any, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -176,6 +177,8 @@ def _meaning(key: Key, body: dict[str, Any]) -> str:
     """Which of `WRITES` a merge patch is."""
     if key[0] == "pods":
         labels = body["metadata"].get("labels") or {}
+        if names.ANNOTATION_RESTART in (body["metadata"].get("annotations") or {}) and not labels:
+            return "request"
         if names.LABEL_SANDBOX_UID not in labels:
             return "network"
         return "claim" if labels[names.LABEL_SANDBOX_UID] else "return"

@@ -33,7 +33,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "open": {"template": {"network": {"egress": "Internet"}}},
     "persistent": {"template": {"workspace": {"persistent": {"size": "1Gi"}}}},
     "setup": {"template": {"setup": {"command": ["make"], "network": {"egress": "Internet"}}}},
-    "scrub": {"recycle": "Scrub", "scrub": {"maxUses": 3}},
+    "restart": {"recycle": "Restart", "restart": {"maxUses": 3}},
 }
 
 

@@ -11,7 +11,7 @@ from localcluster import paths
 
 ARCHITECTURE = paths.REPOSITORY / "docs" / "architecture.md"
 PACKAGE = paths.REPOSITORY / "operator" / "sandyard"
-JOURNEYS = ("A claim", "A refill", "A teardown", "`commands.run`")
+JOURNEYS = ("A claim", "A refill", "A teardown", "A restart for the next Sandbox", "`commands.run`")
 
 
 def journeys() -> dict[str, list[tuple[str, str]]]:

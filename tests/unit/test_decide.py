@@ -37,8 +37,8 @@ def test_the_order_of_the_rules_is_this() -> None:
         "stands_with_pod", "ended", "pod_lost", "needs_pod",
     ]  # fmt: skip
     assert [rule.__name__ for rule in follow.RULES] == [
-        "labels_changed", "ended", "main_process_ended", "deleted_by_others", "still_starting", "withheld",
-        "network_to_switch", "workspace_to_adopt", "paused", "resumed", "not_ready", "ready",
+        "restarted", "labels_changed", "ended", "main_process_ended", "deleted_by_others", "still_starting",
+        "withheld", "network_to_switch", "workspace_to_adopt", "paused", "resumed", "not_ready", "ready",
     ]  # fmt: skip
 
 

@@ -80,11 +80,11 @@ async def test_the_same_event_is_posted_once_a_minute() -> None:
 
 
 async def test_under_load_what_went_well_is_left_out_and_warnings_are_not() -> None:
-    assert (Event.SCRUBBED.type, Event.START_FAILED.type) == ("Normal", "Warning")
+    assert (Event.RESTARTED.type, Event.START_FAILED.type) == ("Normal", "Warning")
     posted = Posted()
     made = recorder(posted)
     for number in range(300):
-        made.record(POOL, Event.SCRUBBED, f"well {number}")
+        made.record(POOL, Event.RESTARTED, f"well {number}")
     made.record(POOL, Event.START_FAILED, "ill")
     await post(made)
     assert len(posted.events) == 201

@@ -102,12 +102,12 @@ def test_it_is_paused_only_when_every_process_was_seen_to_stand_still() -> None:
     assert step.status is not None
     assert step.status.phase is Phase.PAUSED
     step = decide.decide(answered(wants, frozen=True, report=freeze.Report(False, why="left 7")))
-    assert (reason(step), step.requeue_after) == ("PauseFailed", 5.0)
+    assert (reason(step), step.requeue_after) == ("NotPaused", 5.0)
 
 
 def test_what_was_stopped_is_continued_before_it_is_ready() -> None:
     before = running()
-    for kind in (Reason.PAUSING, Reason.PAUSE_FAILED, Reason.RESUMING):
+    for kind in (Reason.PAUSING, Reason.NOT_PAUSED, Reason.PAUSE_FAILED, Reason.RESUMING):
         held = dataclasses.replace(before, status=phase.pausing(before.facts(), POD, kind, "x"))
         step = decide.decide(held)
         assert [type(action) for action in step.actions] == [steps.Freeze]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from sandyard.api import names
 from sandyard.sandbox import freeze
 
 # Two busy processes and a sleeper; a counter shows whether time goes on for them.
@@ -53,16 +54,16 @@ def test_everything_stops_and_goes_on(shell: str) -> None:
     said = namespace(f"look; {shell} -s <stop; look; {shell} -s <go; look", shell)
     first, stopped, second, running, third = said.split("\n")[:5]
     assert (first, second, third) == ("moving", "still", "moving")
-    report = freeze.read(0, (stopped + "\n").encode(), "")
+    report = freeze.read(0, (stopped + "\n").encode(), "", stopped=True)
     assert report.done
     assert report.count >= 3
-    assert freeze.read(0, (running + "\n").encode(), "").done
+    assert freeze.read(0, (running + "\n").encode(), "", stopped=False).done
 
 
 def test_a_process_that_forks_as_fast_as_it_can_is_stopped_too() -> None:
     forks = "(while :; do (exit 0) & wait; done) & (while :; do (sleep 0.001 &); done) &\n"
     said = namespace(forks + "sh -s <stop; look")
-    assert freeze.read(0, said.encode(), "").done
+    assert freeze.read(0, said.splitlines(keepends=True)[0].encode(), "", stopped=True).done
     assert "still" in said
 
 
@@ -85,15 +86,44 @@ def test_one_whose_child_is_stopped_before_it_begins_counts_as_stopped(shell: st
     half = _HALF_STARTED.format(python=sys.executable)
     go_on = f"{shell} -s <go; : >pipe; look\n"
     said = namespace(f"{half}{shell} -s <stop; look; {go_on}wait $! && echo ended", shell).split("\n")
-    report = freeze.read(0, f"{said[0]}\n".encode(), "")
+    report = freeze.read(0, f"{said[0]}\n".encode(), "", stopped=True)
     assert report.done, said
     assert report.count >= 5
     assert (said[1], said[3], said[4]) == ("still", "moving", "ended")
 
 
-def test_what_was_not_said_is_not_believed() -> None:
-    assert not freeze.read(None, b"sandyard: stopped 3", "").done
-    assert not freeze.read(0, b"", "").done
-    assert "12, 13" in freeze.read(3, b"sandyard: left 12 13\n", "").why
-    assert "no /bin/sh" in freeze.read(127, b"", "").why
-    assert "no /bin/sh" in freeze.read(None, b"", 'exec: "/bin/sh": stat /bin/sh: no such file or directory').why
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_a_process_of_another_user_is_none_of_the_sandboxs(shell: str) -> None:
+    """What restarts the pod lies beside it, as a user of its own."""
+    beside = f"setpriv --reuid {names.GUARD_UID} --clear-groups sleep 100 & sleep 0.3"
+    inside = f"{beside}; setpriv --reuid 65533 --clear-groups {shell} -s"
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", inside],
+        input=freeze.script(stopped=True), capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == b"sandyard: stopped 0\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (None, b"sandyard: stopped 3\n"), (0, b""), (0, b"sandyard: stopped 3"), (1, b"sandyard: stopped 3\n"),
+        (0, b"sandyard: running 3\n"), (0, b"sandyard: stopped 0\n"), (0, b"sandyard: stopped -1\n"),
+        (0, b"x\nsandyard: stopped 3\n"), (0, b"sandyard: stopped 3\nmore\n"), (0, b"sandyard: stopped 3 \n"),
+        (0, b"sandyard: stopped\t3\n"), (0, b"sandyard: stopped 99999999999\n"), (0, b"[" * 60000), (0, b"\xff\x00\n"),
+        (0, b"sandyard: " + b"9" * 10**6),
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_not_just_the_scripts_own_is_not_believed(code: int | None, said: bytes) -> None:
+    found = freeze.read(code, said, "", stopped=True)
+    assert not found.done
+    assert found.why
+    assert len(found.why) < 500
+
+
+def test_what_keeps_it_from_standing_still_is_told() -> None:
+    assert "12, 13" in freeze.read(3, b"sandyard: left 12 13\n", "", stopped=True).why
+    assert "\x1b" not in freeze.read(3, b"sandyard: left \x1b[2J 13\n", "", stopped=True).why
+    assert "no /bin/sh" in freeze.read(127, b"", "", stopped=True).why
+    missing = 'exec: "/bin/sh": stat /bin/sh: no such file or directory'
+    assert "no /bin/sh" in freeze.read(None, b"", missing, stopped=True).why

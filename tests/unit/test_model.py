@@ -59,7 +59,9 @@ def missing(seen: Counter[str]) -> list[str]:
     enough = {f"{what} {fault}": 2 for what in ("claim", "ready") for fault in FAULTS}
     del enough["ready late"]
     enough |= {f"{what} ok": 40 for what in ("claim", "ready", "status", "create", "delete", "finalizer")}
-    enough |= {f"{what} ok": 3 for what in ("network", "return", "exec", "workspace", "expire", "policy")}
+    enough |= {
+        f"{what} ok": 3 for what in ("network", "request", "restart", "return", "exec", "workspace", "expire", "policy")
+    }
     enough |= {"namespace deleted": 1, "pool made anew": 1, "leader replaced": 5, "refused to an old leader": 5}
     enough |= {"ended Failed PoolExhausted": 3, "ended Expired Expired": 3, "ended Failed PodLost": 3}
     short = [f"{name}: {seen[name]} of {count}" for name, count in enough.items() if seen[name] < count]

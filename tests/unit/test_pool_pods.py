@@ -215,13 +215,14 @@ def test_the_first_failure_costs_seconds_and_the_waits_of_two_pools_differ() -> 
 
 def spec(**fields: Any) -> PoolSpec:
     return PoolSpec.model_validate(
-        {"recycle": "Scrub", "scrub": {"maxUses": 3}, "template": {"image": "a"}, **fields}
+        {"recycle": "Restart", "restart": {"maxUses": 3}, "template": {"image": "a"}, **fields}
     )  # fmt: skip
 
 
 def used(**labels: str) -> Pod:
     mine = {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: "s", **labels}
-    return objects.pod(labels=mine, containers=main(ready=True))
+    before = [{"name": names.PROBE_CONTAINER}, {"name": names.RESTART_CONTAINER}]
+    return objects.pod(labels=mine, containers=main(ready=True), init=before)
 
 
 def test_a_pod_whose_ingress_was_opened_is_not_used_again() -> None:

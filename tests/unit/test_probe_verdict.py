@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import socket
 import threading
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from sandyard import probe
-from sandyard.pod import proof
+from sandyard.pod import observe, proof
+from tests.unit import objects
 
 CLOSED = "127.0.0.1:9"
 
@@ -154,3 +156,22 @@ def test_a_node_that_answers_keeps_a_sandbox_from_starting(
     seen = proof.parse(message.read_text())
     assert seen is not None
     assert seen.reached == (destination,)
+
+
+@pytest.mark.parametrize("words", [(), ("--runtime=BestEffort", "--network=BestEffort")])
+def test_a_sandbox_starts_only_alone(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Process 1 is the pause container's. A process whose first thread has ended is an entry too."""
+    entries = ["1", str(os.getpid()), "self", "version"]
+    monkeypatch.setattr(os, "listdir", lambda _path: entries)
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--alone", *words) == 0
+    entries.append("17")
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--alone", *words) == 1
+    seen = proof.parse(message.read_text())
+    assert seen is not None
+    assert seen.others == 1
+    failed = objects.pod(phase="Failed", message=message.read_text())
+    why = observe.trouble(failed)
+    assert why is not None
+    assert (why.reason.value, "1 other processes" in why.message) == ("ProbeFailed", True)

@@ -112,10 +112,10 @@ def test_a_pools_status_is_read_as_it_was_written_and_one_that_makes_no_sense_co
 
 
 def test_what_a_pool_no_longer_says_is_removed() -> None:
-    before = made(scrubbed=3)
+    before = made(reused=3)
     after = made(before)
-    assert after.dump(before)["scrubbed"] is None, "what is left out of a merge patch stays"
-    assert "scrubbed" not in after.dump(after)
+    assert after.dump(before)["reused"] is None, "what is left out of a merge patch stays"
+    assert "reused" not in after.dump(after)
 
 
 def test_a_pool_that_cannot_be_read_keeps_what_was_said_and_says_why_it_stands_still() -> None:

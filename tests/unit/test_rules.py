@@ -19,9 +19,9 @@ from tests.unit import objects
 POOL = podspec.Owner("SandboxPool", "python", "pool-uid")
 
 
-def build(**fields: Any) -> dict[str, Any]:
+def build(*, restart: bool = False, **fields: Any) -> dict[str, Any]:
     made = podspec.build(objects.template(**fields), name="p", namespace="ns", owner=POOL, pool=POOL,
-                         probe=objects.PROBE)  # fmt: skip
+                         probe=objects.PROBE, restart=restart)  # fmt: skip
     copied: dict[str, Any] = json.loads(json.dumps(made))
     return copied
 
@@ -34,6 +34,15 @@ def violations(pod: dict[str, Any], **installation: Any) -> list[str]:
 def test_each_bad_pod_is_refused_by_its_field(name: str) -> None:
     case = bad_pods.CASES[name]
     made = build()
+    assert violations(made) == []
+    case.change(made)
+    assert any(case.where in violation for violation in violations(made)), violations(made)
+
+
+@pytest.mark.parametrize("name", bad_pods.RESTARTED)
+def test_what_restarts_a_pod_is_exactly_ours(name: str) -> None:
+    case = bad_pods.RESTARTED[name]
+    made = build(restart=True)
     assert violations(made) == []
     case.change(made)
     assert any(case.where in violation for violation in violations(made)), violations(made)

@@ -30,7 +30,7 @@ from sandyard.podspec.bounds import Bounds, Policy
             Policy(Bounds(allow_root=True), {"n": Bounds(allow_root=True, max_cpu="1")}),
         ),
         ("PAUSING", "false", "pausing", False),
-        ("SCRUBBING", "false", "scrubbing", False),
+        ("RESTARTING", "false", "restarting", False),
         ("IDLE_CPU", "250m", "idle_cpu_cores", 0.25),
         ("LEADER_ELECTION", "false", "leader_election", False),
         ("LEASE_DURATION_SECONDS", "15", "lease_duration_seconds", 15),

@@ -143,9 +143,9 @@ seccompProfile:
 - apiGroups: [metrics.k8s.io]
   resources: [pods]
   verbs: [get]
-{{- if or .Values.pausing.enabled .Values.scrubbing.enabled }}
-# Stopping and continuing the processes of a paused sandbox, cleaning a used one. Over a websocket an exec is a GET,
-# and since Kubernetes 1.35 it needs create as well.
+{{- if or .Values.pausing.enabled .Values.restarting.enabled }}
+# Stopping and continuing the processes of a paused sandbox, having a used one restarted. Over a websocket an exec is a
+# GET, and since Kubernetes 1.35 it needs create as well.
 - apiGroups: [""]
   resources: [pods/exec]
   verbs: [get, create]

@@ -43,20 +43,19 @@
     variables.spec['securityContext'] && 'runAsGroup' in variables.spec['securityContext'] && 'fsGroup' in
     variables.spec['securityContext'] && 'seccompProfile' in variables.spec['securityContext'] &&
     variables.spec['securityContext']['runAsNonRoot'] == false &&
-    variables.spec['securityContext']['runAsUser'] == 0 && variables.spec['securityContext']['runAsGroup'] >=
-    0 && variables.spec['securityContext']['runAsGroup'] <= 2147483647 &&
-    variables.spec['securityContext']['fsGroup'] >= 0 && variables.spec['securityContext']['fsGroup'] <=
-    2147483647 && variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"}) :
-    ('securityContext' in variables.spec && variables.spec['securityContext'].all(a, a in ["runAsNonRoot",
-    "runAsUser", "runAsGroup", "fsGroup", "seccompProfile"]) && 'runAsNonRoot' in
-    variables.spec['securityContext'] && 'runAsUser' in variables.spec['securityContext'] && 'runAsGroup' in
-    variables.spec['securityContext'] && 'fsGroup' in variables.spec['securityContext'] && 'seccompProfile' in
-    variables.spec['securityContext'] && variables.spec['securityContext']['runAsNonRoot'] == true &&
-    variables.spec['securityContext']['runAsUser'] >= 1 && variables.spec['securityContext']['runAsUser'] <=
-    2147483647 && variables.spec['securityContext']['runAsGroup'] >= 0 &&
-    variables.spec['securityContext']['runAsGroup'] <= 2147483647 &&
-    variables.spec['securityContext']['fsGroup'] >= 0 && variables.spec['securityContext']['fsGroup'] <=
-    2147483647 && variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"}))
+    variables.spec['securityContext']['runAsUser'] == 64042 && variables.spec['securityContext']['runAsGroup']
+    == 64042 && variables.spec['securityContext']['fsGroup'] >= 0 &&
+    variables.spec['securityContext']['fsGroup'] <= 2147483647 &&
+    variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"}) : ('securityContext' in
+    variables.spec && variables.spec['securityContext'].all(a, a in ["runAsNonRoot", "runAsUser",
+    "runAsGroup", "fsGroup", "seccompProfile"]) && 'runAsNonRoot' in variables.spec['securityContext'] &&
+    'runAsUser' in variables.spec['securityContext'] && 'runAsGroup' in variables.spec['securityContext'] &&
+    'fsGroup' in variables.spec['securityContext'] && 'seccompProfile' in variables.spec['securityContext'] &&
+    variables.spec['securityContext']['runAsNonRoot'] == true &&
+    variables.spec['securityContext']['runAsUser'] == 64042 && variables.spec['securityContext']['runAsGroup']
+    == 64042 && variables.spec['securityContext']['fsGroup'] >= 0 &&
+    variables.spec['securityContext']['fsGroup'] <= 2147483647 &&
+    variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"}))
   message: "a sandbox runs as non-root (or as root where policy.allowRoot of the chart is on) with the default seccomp profile, and asks for nothing more of the kernel"
 - expression: >-
     variables.settled || ('volumes' in variables.spec && variables.spec['volumes'].all(a, (a['name'] ==
@@ -85,21 +84,45 @@
     a['emptyDir'] && (!('medium' in a['emptyDir']) || a['emptyDir']['medium'] in ["", "Memory"]))))
   message: "a sandbox has only its own workspace and /tmp, with a size limit, which live and die with it"
 - expression: >-
-    variables.settled || (variables.root ? (variables.containers.all(a, 'securityContext' in a &&
-    a['securityContext'].all(b, b in ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "privileged",
-    "capabilities"]) && 'allowPrivilegeEscalation' in a['securityContext'] && 'readOnlyRootFilesystem' in
+    variables.settled || (variables.root ? (variables.containers.all(a, (('name' in a && 'securityContext' in
+    a && !(a['name'] in ["sandyard-probe", "sandyard-closed", "sandyard-restart"]) &&
+    a['securityContext'].all(b, b in ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "runAsUser",
+    "runAsGroup", "privileged", "capabilities"]) && 'allowPrivilegeEscalation' in a['securityContext'] &&
+    'readOnlyRootFilesystem' in a['securityContext'] && 'runAsUser' in a['securityContext'] && 'runAsGroup' in
     a['securityContext'] && a['securityContext']['allowPrivilegeEscalation'] == false &&
-    a['securityContext']['readOnlyRootFilesystem'] in [true, false] && (!('privileged' in
-    a['securityContext']) || a['securityContext']['privileged'] == false) && (!('capabilities' in
-    a['securityContext']) || a['securityContext']['capabilities'] == {"drop": ["ALL"]}))) :
-    (variables.containers.all(a, 'securityContext' in a && a['securityContext'].all(b, b in
+    a['securityContext']['readOnlyRootFilesystem'] in [true, false] && a['securityContext']['runAsUser'] == 0
+    && ((a['securityContext']['runAsGroup'] == 0) || (((a['securityContext']['runAsGroup'] >= 1 &&
+    a['securityContext']['runAsGroup'] <= 64041) || (a['securityContext']['runAsGroup'] >= 64043 &&
+    a['securityContext']['runAsGroup'] <= 2147483647)))) && (!('privileged' in a['securityContext']) ||
+    a['securityContext']['privileged'] == false) && (!('capabilities' in a['securityContext']) ||
+    a['securityContext']['capabilities'] == {"drop": ["ALL"]})) || ('name' in a && 'securityContext' in a &&
+    a['name'] in ["sandyard-probe", "sandyard-closed", "sandyard-restart"] && a['securityContext'].all(b, b in
     ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities", "privileged"]) &&
     'allowPrivilegeEscalation' in a['securityContext'] && 'readOnlyRootFilesystem' in a['securityContext'] &&
     'capabilities' in a['securityContext'] && a['securityContext']['allowPrivilegeEscalation'] == false &&
     a['securityContext']['readOnlyRootFilesystem'] in [true, false] && a['securityContext']['capabilities'] ==
     {"drop": ["ALL"]} && (!('privileged' in a['securityContext']) || a['securityContext']['privileged'] ==
-    false))))
-  message: "a sandbox's containers have no privileges and no capabilities, and override nothing of what their pod says"
+    false))))) : (variables.containers.all(a, (('name' in a && 'securityContext' in a && !(a['name'] in
+    ["sandyard-probe", "sandyard-closed", "sandyard-restart"]) && a['securityContext'].all(b, b in
+    ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "runAsUser", "runAsGroup", "capabilities",
+    "privileged"]) && 'allowPrivilegeEscalation' in a['securityContext'] && 'readOnlyRootFilesystem' in
+    a['securityContext'] && 'runAsUser' in a['securityContext'] && 'runAsGroup' in a['securityContext'] &&
+    'capabilities' in a['securityContext'] && a['securityContext']['allowPrivilegeEscalation'] == false &&
+    a['securityContext']['readOnlyRootFilesystem'] in [true, false] && ((a['securityContext']['runAsUser'] >=
+    1 && a['securityContext']['runAsUser'] <= 64041) || (a['securityContext']['runAsUser'] >= 64043 &&
+    a['securityContext']['runAsUser'] <= 2147483647)) && ((a['securityContext']['runAsGroup'] == 0) ||
+    (((a['securityContext']['runAsGroup'] >= 1 && a['securityContext']['runAsGroup'] <= 64041) ||
+    (a['securityContext']['runAsGroup'] >= 64043 && a['securityContext']['runAsGroup'] <= 2147483647)))) &&
+    a['securityContext']['capabilities'] == {"drop": ["ALL"]} && (!('privileged' in a['securityContext']) ||
+    a['securityContext']['privileged'] == false)) || ('name' in a && 'securityContext' in a && a['name'] in
+    ["sandyard-probe", "sandyard-closed", "sandyard-restart"] && a['securityContext'].all(b, b in
+    ["allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities", "privileged"]) &&
+    'allowPrivilegeEscalation' in a['securityContext'] && 'readOnlyRootFilesystem' in a['securityContext'] &&
+    'capabilities' in a['securityContext'] && a['securityContext']['allowPrivilegeEscalation'] == false &&
+    a['securityContext']['readOnlyRootFilesystem'] in [true, false] && a['securityContext']['capabilities'] ==
+    {"drop": ["ALL"]} && (!('privileged' in a['securityContext']) || a['securityContext']['privileged'] ==
+    false))))))
+  message: "a sandbox's containers have no privileges and no capabilities; the tenant's run as the template's user, the operator's as one of their own"
 - expression: >-
     variables.settled || (variables.containers.all(a, 'resources' in a && a['resources'].all(b, b in
     ["limits", "requests"]) && 'limits' in a['resources'] && 'requests' in a['resources'] &&
@@ -126,8 +149,9 @@
     variables.settled || ('containers' in variables.spec && 'initContainers' in variables.spec &&
     variables.spec['containers'].map(a, a['name']) in [["sandbox"]] && variables.spec['initContainers'].map(a,
     a['name']) in [["sandyard-probe"], ["sandyard-probe", "sandyard-setup"], ["sandyard-probe",
-    "sandyard-setup", "sandyard-closed"]])
-  message: "the proof runs first, then a setup, and after one that opened the network the proof that it is closed"
+    "sandyard-setup", "sandyard-closed"], ["sandyard-probe", "sandyard-clean", "sandyard-restart"],
+    ["sandyard-probe", "sandyard-clean", "sandyard-restart", "sandyard-setup"]])
+  message: "the proof runs first, then what empties a pod that is restarted and what restarts it, then a setup, and after one that opened the network the proof that it is closed"
 - expression: >-
     variables.settled || ('initContainers' in variables.spec && variables.spec['initContainers'].all(a,
     (a['name'] == 'sandyard-probe' && a.all(b, b in ["name", "image", "resources", "securityContext",
@@ -135,17 +159,49 @@
     && 'image' in a && 'resources' in a && 'securityContext' in a && 'command' in a &&
     ((a['image'].startsWith("{{ .Values.image.repository }}:")) || (a['image'].startsWith("{{
     .Values.image.repository }}@"))) && 'readOnlyRootFilesystem' in a['securityContext'] &&
-    a['securityContext']['readOnlyRootFilesystem'] == true && a['command'].size() >= 6 && a['command'][0] ==
+    a['securityContext']['readOnlyRootFilesystem'] == true && a['command'].size() >= 7 && a['command'][0] ==
     "/opt/sandyard/bin/python" && a['command'][1] == "-I" && a['command'][2] == "-m" && a['command'][3] ==
     "sandyard.probe" && a['command'][4] == "--runtime={{ .Values.isolation.runtime }}" && a['command'][5] ==
-    "--network={{ .Values.isolation.network }}" && a['command'].filter(b,
-    !b.matches("^(?:--timeout-seconds=\\d+|--forbidden=\\S+)$")).size() == 6 && (!('terminationMessagePath' in
+    "--network={{ .Values.isolation.network }}" && a['command'][6] == "--alone" && a['command'].filter(b,
+    !b.matches("^(?:--timeout-seconds=\\d+|--forbidden=\\S+)$")).size() == 7 && (!('terminationMessagePath' in
     a) || a['terminationMessagePath'] == "/dev/termination-log") && (!('env' in a) || (a['env'].all(b,
     b.all(c, c in ["name", "valueFrom"]) && 'name' in b && 'valueFrom' in b && b['name'] ==
     "SANDYARD_NODE_ADDRESS" && b['valueFrom'].all(c, c in ["fieldRef"]) && 'fieldRef' in b['valueFrom'] &&
     b['valueFrom']['fieldRef'].all(c, c in ["apiVersion", "fieldPath"]) && 'apiVersion' in
     b['valueFrom']['fieldRef'] && 'fieldPath' in b['valueFrom']['fieldRef'] &&
     b['valueFrom']['fieldRef']['apiVersion'] == "v1" && b['valueFrom']['fieldRef']['fieldPath'] ==
+    "status.hostIP"))) && (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "File")) ||
+    (a['name'] == 'sandyard-clean' && a.all(b, b in ["name", "image", "resources", "securityContext",
+    "command", "volumeMounts", "imagePullPolicy", "terminationMessagePath", "env",
+    "terminationMessagePolicy"]) && 'name' in a && 'image' in a && 'resources' in a && 'securityContext' in a
+    && 'command' in a && 'volumeMounts' in a && ((a['image'].startsWith("{{ .Values.image.repository }}:")) ||
+    (a['image'].startsWith("{{ .Values.image.repository }}@"))) && 'readOnlyRootFilesystem' in
+    a['securityContext'] && a['securityContext']['readOnlyRootFilesystem'] == true && a['command'] ==
+    ["/opt/sandyard/bin/python", "-I", "-m", "sandyard.clean"] && a['volumeMounts'] == [{"name": "workspace",
+    "mountPath": "/workspace"}, {"name": "tmp", "mountPath": "/tmp"}] && (!('terminationMessagePath' in a) ||
+    a['terminationMessagePath'] == "/dev/termination-log") && (!('env' in a) || (a['env'].all(b, b.all(c, c in
+    ["name", "valueFrom"]) && 'name' in b && 'valueFrom' in b && b['name'] == "SANDYARD_NODE_ADDRESS" &&
+    b['valueFrom'].all(c, c in ["fieldRef"]) && 'fieldRef' in b['valueFrom'] &&
+    b['valueFrom']['fieldRef'].all(c, c in ["apiVersion", "fieldPath"]) && 'apiVersion' in
+    b['valueFrom']['fieldRef'] && 'fieldPath' in b['valueFrom']['fieldRef'] &&
+    b['valueFrom']['fieldRef']['apiVersion'] == "v1" && b['valueFrom']['fieldRef']['fieldPath'] ==
+    "status.hostIP"))) && (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "File")) ||
+    (a['name'] == 'sandyard-restart' && a.all(b, b in ["name", "image", "resources", "securityContext",
+    "command", "restartPolicy", "restartPolicyRules", "imagePullPolicy", "terminationMessagePath", "env",
+    "terminationMessagePolicy"]) && 'name' in a && 'image' in a && 'resources' in a && 'securityContext' in a
+    && 'command' in a && 'restartPolicy' in a && 'restartPolicyRules' in a && ((a['image'].startsWith("{{
+    .Values.image.repository }}:")) || (a['image'].startsWith("{{ .Values.image.repository }}@"))) &&
+    'readOnlyRootFilesystem' in a['securityContext'] && a['securityContext']['readOnlyRootFilesystem'] == true
+    && a['command'] == ["sleep", "2147483647"] && a['restartPolicy'] == "Always" &&
+    a['restartPolicyRules'].all(b, b.all(c, c in ["action", "exitCodes"]) && 'action' in b && 'exitCodes' in b
+    && b['action'] == "RestartAllContainers" && b['exitCodes'].all(c, c in ["operator", "values"]) &&
+    'operator' in b['exitCodes'] && 'values' in b['exitCodes'] && b['exitCodes']['operator'] == "In" &&
+    b['exitCodes']['values'] == [138]) && (!('terminationMessagePath' in a) || a['terminationMessagePath'] ==
+    "/dev/termination-log") && (!('env' in a) || (a['env'].all(b, b.all(c, c in ["name", "valueFrom"]) &&
+    'name' in b && 'valueFrom' in b && b['name'] == "SANDYARD_NODE_ADDRESS" && b['valueFrom'].all(c, c in
+    ["fieldRef"]) && 'fieldRef' in b['valueFrom'] && b['valueFrom']['fieldRef'].all(c, c in ["apiVersion",
+    "fieldPath"]) && 'apiVersion' in b['valueFrom']['fieldRef'] && 'fieldPath' in b['valueFrom']['fieldRef']
+    && b['valueFrom']['fieldRef']['apiVersion'] == "v1" && b['valueFrom']['fieldRef']['fieldPath'] ==
     "status.hostIP"))) && (!('terminationMessagePolicy' in a) || a['terminationMessagePolicy'] == "File")) ||
     (a['name'] == 'sandyard-setup' && a.all(b, b in ["name", "image", "resources", "securityContext",
     "command", "volumeMounts", "imagePullPolicy", "terminationMessagePath", "workingDir", "env",

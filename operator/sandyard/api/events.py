@@ -19,6 +19,12 @@ class Event(Enum):
     NOT_READY = ("NotReady", _WARNING, (_SANDBOX,), "It was Ready and is not: its probe fails, or its node is lost.")
     FINISHED = ("Finished", _NORMAL, (_SANDBOX,), "Its main process has ended: completed, error, OOM or eviction.")
     POD_LOST = ("PodLost", _WARNING, (_SANDBOX,), "Its pod was deleted by somebody else, or is gone with its node.")
+    POD_RESTARTED = (
+        "UnexpectedRestart",
+        _WARNING,
+        (_SANDBOX,),
+        "The containers of its pod were restarted, not by Sandyard.",
+    )
     PAUSED = ("Paused", _NORMAL, (_SANDBOX,), "Every process is stopped.")
     PAUSE_FAILED = ("PauseFailed", _WARNING, (_SANDBOX,), "Not every process could be stopped or continued.")
     SUSPENDED = ("Suspended", _NORMAL, (_SANDBOX,), "Its pod is gone, its workspace is kept.")
@@ -31,8 +37,8 @@ class Event(Enum):
     CLEANED = ("Cleaned", _NORMAL, (_SANDBOX,), "It was deleted, and nothing of it is left.")
     TEARDOWN_STUCK = ("TeardownStuck", _WARNING, (_SANDBOX,), "Something of it does not go; the message says what.")
     START_FAILED = ("StartFailed", _WARNING, (_POOL,), "A warm pod could not be started; the message begins with why.")
-    SCRUBBED = ("Scrubbed", _NORMAL, (_POOL,), "A used pod was cleaned and is warm again.")
-    SCRUB_FAILED = ("ScrubFailed", _WARNING, (_POOL,), "A used pod was not clean, and is deleted.")
+    RESTARTED = ("PodRestarted", _NORMAL, (_POOL,), "The containers of a used pod were restarted: it is warm again.")
+    RESTART_FAILED = ("RestartFailed", _WARNING, (_POOL,), "A restart of a used pod is not proven: it is deleted.")
 
     def __init__(self, reason: str, type_: str, kinds: tuple[str, ...], meaning: str) -> None:
         self.reason = reason

@@ -14,6 +14,7 @@ __all__ = [
     "CONTAINER",
     "FINALIZER",
     "GROUP",
+    "GUARD_UID",
     "LABEL_ALLOW",
     "LABEL_EGRESS",
     "LABEL_INGRESS",
@@ -71,8 +72,12 @@ SETUP_CLOSED: Final = "closed"
 SETUP_CLOSING: Final = "closing"
 # PersistentVolumeClaim of the pod's workspace.
 ANNOTATION_WORKSPACE: Final = f"{GROUP}/workspace"
-# How often a scrubbed pod has been handed out before.
+# How often a pod that was restarted for its next Sandbox has been handed out before.
 ANNOTATION_USES: Final = f"{GROUP}/uses"
+# A restart of its containers that was asked for: when, and which they were.
+ANNOTATION_RESTART: Final = f"{GROUP}/restart"
+# Restarts of its containers that were asked for and proven, as the kubelet counts them.
+ANNOTATION_RESTARTS: Final = f"{GROUP}/restarts"
 ANNOTATION_TOUCHED: Final = f"{GROUP}/touched"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
@@ -89,5 +94,12 @@ CONTAINER: Final = "sandbox"
 PROBE_CONTAINER: Final = "sandyard-probe"
 SETUP_CONTAINER: Final = "sandyard-setup"
 CLOSED_CONTAINER: Final = "sandyard-closed"
+CLEAN_CONTAINER: Final = "sandyard-clean"
+RESTART_CONTAINER: Final = "sandyard-restart"
+# User and group of what is ours in a pod: the pause container and the proof.  No template may have
+# it, so that nothing of a tenant's can signal, trace or renice them.
+GUARD_UID: Final = 64042
+# Containers that run as that user.
+OWN_CONTAINERS: Final = (PROBE_CONTAINER, CLOSED_CONTAINER, RESTART_CONTAINER)
 WORKSPACE_VOLUME: Final = "workspace"
 TMP_VOLUME: Final = "tmp"

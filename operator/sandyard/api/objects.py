@@ -54,6 +54,7 @@ class Terminated(msgspec.Struct, frozen=True, rename="camel", gc=False):
     signal: int | None = None
     reason: str = ""
     message: str = ""
+    started_at: str | None = None
     finished_at: str | None = None
 
 
@@ -84,6 +85,7 @@ class ContainerStatus(msgspec.Struct, frozen=True, rename="camel", gc=False):
     name: str
     ready: bool = False
     restart_count: int = 0
+    container_id: str = msgspec.field(name="containerID", default="")
     state: ContainerState = ContainerState()
 
 

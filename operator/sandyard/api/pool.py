@@ -18,10 +18,10 @@ __all__ = [
     "Failure",
     "PoolSpec",
     "PoolStatus",
+    "Restart",
     "Rollout",
     "SandboxLifetime",
     "SandboxPool",
-    "Scrub",
     "Startup",
     "Warm",
     "WarmProbe",
@@ -175,15 +175,29 @@ class Autoscale(ApiModel):
     max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most warm sandboxes.")]
 
 
-class Scrub(ApiModel):
-    """How used sandboxes are cleaned."""
+class Restart(ApiModel):
+    """How used sandboxes are restarted."""
 
     timeout_seconds: Annotated[
-        int, Field(ge=1, le=600, description="How long cleaning and looking may take; then the pod is deleted.")
-    ] = 10
+        int,
+        Field(
+            ge=1,
+            le=600,
+            description="How long it may take until a restarted pod is proven and warm, a setup included; then the pod "
+            "is deleted.",
+        ),
+    ] = 30
     max_uses: Annotated[
         int, Field(ge=1, le=10000, description="How often one pod is handed out before it is deleted.")
-    ] = 1
+    ] = 10
+
+
+def _now_called(word: Any) -> Any:
+    """Scrub is the former word for Restart."""
+    return "Restart" if word == "Scrub" else word
+
+
+_RESTARTS = "!has(self.recycle) || self.recycle == 'Delete'"
 
 
 class PoolSpec(ApiModel):
@@ -192,24 +206,18 @@ class PoolSpec(ApiModel):
     model_config = pydantic.ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.recycle) || self.recycle != 'Scrub' || (has(self.template.command) ? "
-                "self.template.command[0].matches('(^|/)(sleep|tail)$') : !has(self.template.args))",
-                "recycle Scrub needs a main process that idles, because it keeps its memory: leave command and args "
-                "out, or use sleep",
+                f"{_RESTARTS} || !has(self.template.setup) || !has(self.template.setup.network)",
+                "recycle Restart needs a template whose setup has no network of its own: leave setup.network out, or "
+                "use recycle Delete",
             ),
             (
-                "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.setup)",
-                "recycle Scrub needs a template without setup: what it leaves would be cleaned away",
+                f"{_RESTARTS} || !has(self.template.workspace) || !has(self.template.workspace.persistent)",
+                "recycle Restart needs a template without workspace.persistent, which belongs to its Sandbox",
             ),
             (
-                "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.workspace) || "
-                "!has(self.template.workspace.persistent)",
-                "recycle Scrub needs a template without workspace.persistent, which belongs to its Sandbox",
-            ),
-            (
-                "!has(self.recycle) || self.recycle != 'Scrub' || !has(self.template.user) || "
-                "!has(self.template.user.uid) || self.template.user.uid != 0",
-                "recycle Scrub needs a template whose user is not root: root can hide from it",
+                f"{_RESTARTS} || !has(self.template.user) || !has(self.template.user.uid) || "
+                "self.template.user.uid != 0",
+                "recycle Restart needs a template whose user is not root: root could end what restarts the pod",
             ),
         )
     )
@@ -226,14 +234,23 @@ class PoolSpec(ApiModel):
         WhenEmpty, Field(default_factory=WhenEmpty, description="What happens to a claim on an empty pool.")
     ]
     recycle: Annotated[
-        Literal["Delete", "Scrub"],
+        Literal["Delete", "Restart"],
+        pydantic.BeforeValidator(_now_called),
+        pydantic.WithJsonSchema({"type": "string", "enum": ["Delete", "Restart", "Scrub"]}),
         Field(
-            description="What becomes of a used pod. Delete: it is deleted, and a fresh one started. Scrub: every "
-            "process is ended, every writable place and IPC object cleaned, and the result looked at; a pod in which "
-            "anything is left is deleted. Sandboxes of one namespace then share pods, one after the other."
+            description="What becomes of a used pod. Delete: it is deleted, and a fresh one started. Restart: the "
+            "kubelet ends every process and starts all containers anew in the same pod, what they could leave is "
+            "emptied, and the proof runs again; what is not proven within restart.timeoutSeconds is deleted. It needs "
+            "Kubernetes 1.36. Scrub: the former word for Restart, read for one release more."
         ),
     ] = "Delete"
-    scrub: Annotated[Scrub, Field(default_factory=Scrub, description="How used sandboxes are cleaned.")]
+    restart: Annotated[
+        Restart | None, Field(description="How used sandboxes are restarted; default: 30 seconds, 10 uses.")
+    ] = None
+    scrub: Annotated[
+        Restart | None,
+        Field(description="Former name of restart, read for one release more where restart is not given."),
+    ] = None
     startup: Annotated[Startup, Field(default_factory=Startup, description="How pods are started.")]
     warm: Annotated[Warm, Field(default_factory=Warm, description="How warm sandboxes are kept well.")]
     rollout: Annotated[Rollout, Field(default_factory=Rollout, description="How a changed template is rolled out.")]
@@ -259,6 +276,11 @@ class PoolSpec(ApiModel):
         ),
     ] = None
     paused: Annotated[bool, Field(description="No new pods and no claims; nothing that runs is touched.")] = False
+
+    @property
+    def restarting(self) -> Restart:
+        """How used sandboxes are restarted, by whichever name it was given."""
+        return self.restart or self.scrub or Restart()
 
 
 class Failure(ApiModel):
@@ -301,7 +323,7 @@ class PoolStatus(ApiModel):
         int | None, Field(ge=0, description="Unclaimed pods of an earlier template, being replaced.")
     ] = None
     warm_hits: Annotated[int | None, Field(ge=0, description="Claims served by a warm sandbox so far.")] = None
-    scrubbed: Annotated[int | None, Field(ge=0, description="Used pods that were cleaned and given back so far.")] = (
+    reused: Annotated[int | None, Field(ge=0, description="Used pods that were restarted and given back so far.")] = (
         None
     )
     cold_starts: Annotated[int | None, Field(ge=0, description="Claims that had to wait for a start so far.")] = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from sandyard.api import quantity
+from sandyard.api import names, quantity
 from sandyard.api.model import (
     LABEL_KEY,
     LABEL_KEY_RULE,
@@ -134,6 +134,14 @@ class Resources(ApiModel):
 
 class User(ApiModel):
     """The user that the sandbox's processes run as."""
+
+    model_config = pydantic.ConfigDict(
+        json_schema_extra=rules(
+            *((f"!has(self.{field}) || self.{field} != {names.GUARD_UID}",
+               f"{field} must not be {names.GUARD_UID}: that is Sandyard's own in each pod")
+              for field in ("uid", "gid")),
+        )
+    )  # fmt: skip
 
     uid: Annotated[
         int,

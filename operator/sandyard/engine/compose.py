@@ -132,7 +132,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     reporting = Reporting(store.sandboxes, recorder, metrics, clock)
     own_pods = OwnPods(store, pods, kubelet_resync, queues.sandboxes)
     acquire = Acquire(store, claims, policies, starts, own_pods, workspaces, queues.pools, clock)
-    reuse = Reuse(store, pods, queues.pools, recorder, metrics, enabled=settings.scrubbing)
+    reuse = Reuse(store, pods, queues, recorder, metrics, clock)
     networks = Networks(store, pods, policies, setup_network, recorder)
     teardown = Teardown(
         store, queues.sandboxes, clock, sandbox_writer, reporting, reuse, own_pods, workspaces
@@ -155,6 +155,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         (queues.pool_status, pool_writer.report),
         (queues.policies, policies.reconcile),
         (queues.errands, errands.run),
+        (queues.restarts, reuse.trigger),
     )
     work = Work(store, queues, handlers, timers, recorder, policies, sweep)
     health = Health(caches, store, queues, recorder, metrics, clock)

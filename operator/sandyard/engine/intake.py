@@ -67,7 +67,9 @@ class Intake:
         """A pool is there, as an event or a list shows it; only what is news is read."""
         known = self._store.pools.get(body["metadata"]["uid"])
         if known is None or known.record.version < int(body["metadata"]["resourceVersion"]):
-            self.pool_found(records.pool(body, self._isolation.probe(), self._isolation.policy))
+            self.pool_found(
+                records.pool(body, self._isolation.probe(), self._isolation.policy, self._isolation.no_restart)
+            )
 
     def sandbox_found(self, record: records.AnySandbox) -> None:
         """A Sandbox is there, in this version or a newer one."""

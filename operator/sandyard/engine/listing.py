@@ -60,6 +60,8 @@ class Listing:
         while True:
             try:
                 if await self._objects.discoverable():
+                    # What a pool means depends on it.
+                    await self._objects.learn_server_version()
                     await self.take_in()
                     return
                 problem = "discovery does not name them yet"

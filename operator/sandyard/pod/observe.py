@@ -8,7 +8,7 @@ from enum import StrEnum
 from sandyard.api import model, names
 from sandyard.api.objects import Pod, Terminated
 from sandyard.api.reasons import Reason
-from sandyard.pod import proof
+from sandyard.pod import proof, restart
 
 __all__ = ["PodState", "Trouble", "classify", "isolation_failure", "outlives", "proof_ended", "proof_of", "ready_at",
            "setup_ended", "setup_open", "setup_overdue", "setup_seconds_left",
@@ -49,7 +49,8 @@ def classify(pod: Pod, egress: str) -> PodState:
 
     A pod that runs and has proven its isolation, but whose network is not opened yet, is
     PROVEN; it is WARM, and may be handed out, once its profile is the template's. One that
-    was ready and is no longer (its probe fails, its node is lost) is UNHEALTHY.
+    was ready and is no longer (its probe fails, its node is lost) is UNHEALTHY, and so is one
+    whose containers were restarted though nobody had asked for it.
     """
     labels = pod.metadata.labels
     if pod.metadata.deletion_timestamp is not None:
@@ -58,7 +59,7 @@ def classify(pod: Pod, egress: str) -> PodState:
         return PodState.CLAIMED
     if pod.status.phase in ("Failed", "Succeeded"):
         return PodState.FAILED
-    if not is_ready(pod) and was_ready(pod):
+    if restart.unasked(pod) or (not is_ready(pod) and was_ready(pod)):
         return PodState.UNHEALTHY
     if not is_ready(pod) or proof_of(pod) is None:
         return PodState.STARTING
@@ -96,7 +97,12 @@ def sickness(pod: Pod) -> Trouble:
 
 
 def ready_at(pod: Pod) -> float:
-    """When the pod turned ready, in seconds since the epoch; 0 if unknown."""
+    """When the pod turned ready, in seconds since the epoch; 0 if unknown.
+
+    One that was restarted for its next Sandbox is as old as it is.
+    """
+    if names.ANNOTATION_USES in pod.metadata.annotations:
+        return model.seconds(pod.metadata.creation_timestamp)
     for condition in pod.status.conditions:
         if condition.type == "Ready" and condition.last_transition_time:
             return model.moment(condition.last_transition_time) or 0.0
@@ -182,6 +188,12 @@ def isolation_failure(pod: Pod) -> Trouble | None:
     seen = next((item for item in proofs if item is not None and not (item.isolated and item.enforced)), None)
     if seen is None:
         return None
+    if seen.others:
+        return Trouble(
+            Reason.PROBE_FAILED,
+            f"{seen.others} other processes were in the pod when the proof ran, which runs before anything else: the "
+            "node's runtime has not ended those of a container before it",
+        )
     if not seen.isolated:
         return Trouble(
             Reason.RUNTIME_NOT_ISOLATED,
@@ -225,7 +237,7 @@ def _ended(pod: Pod) -> Trouble:
         return Trouble(Reason.EVICTED, pod.status.message)
     for status in pod.status.init_container_statuses:
         ended = status.state.terminated
-        if ended is not None and ended.exit_code != 0:
+        if ended is not None and ended.exit_code != 0 and status.name != names.RESTART_CONTAINER:
             text = ended.message or ended.reason
             if status.name == names.SETUP_CONTAINER:
                 message = f"template.setup.command ended with exit code {ended.exit_code}: {text}"

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from sandyard.api import untrusted
 
-__all__ = ["Proof", "parse"]
+__all__ = ["Proof", "limits", "parse"]
+
+_MOST_LIMITS = 64
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Proof:
         ``Enforced``, ``Open`` or ``Unknown`` (nothing to test against).
     reached
         Forbidden destinations that answered last.
+    others
+        Processes that were in the pod beside the proof; it looks no further then.
+    limits
+        Of resources, each soft and hard, where the pod may be restarted for somebody else.
     """
 
     runtime: str
@@ -37,6 +43,8 @@ class Proof:
     kernel: str = ""
     open_seconds: float = 0.0
     reached: tuple[str, ...] = ()
+    others: int = 0
+    limits: tuple[int, ...] = ()
 
     @property
     def enforced(self) -> bool:
@@ -52,7 +60,7 @@ def parse(message: str) -> Proof | None:
     version = content.get("version")
     if version is True or version != 1 or not isinstance(runtime, str) or not isinstance(network, str):
         return None
-    reached, opened = content.get("reached"), content.get("openSeconds")
+    reached, opened, others = content.get("reached"), content.get("openSeconds"), content.get("others")
     return Proof(
         runtime=runtime[:64],
         isolated=content.get("isolated") is True,
@@ -60,4 +68,14 @@ def parse(message: str) -> Proof | None:
         kernel=str(content.get("kernel", ""))[:256],
         open_seconds=opened if isinstance(opened, float) and 0 <= opened < math.inf else 0.0,
         reached=tuple(str(item)[:128] for item in reached[:16]) if isinstance(reached, list) else (),
+        others=others if isinstance(others, int) and 0 <= others < 2**31 else 0,
+        limits=limits(content.get("limits")),
     )
+
+
+def limits(found: object) -> tuple[int, ...]:
+    """Limits of resources in what somebody has written; empty if they are none."""
+    if not isinstance(found, list) or len(found) > _MOST_LIMITS:
+        return ()
+    known = [item for item in found if type(item) is int]
+    return tuple(known) if len(known) == len(found) else ()

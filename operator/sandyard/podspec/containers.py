@@ -12,15 +12,25 @@ from sandyard.api import names, quantity
 from sandyard.api.network import Network
 from sandyard.api.pool import WarmProbe
 from sandyard.api.template import EnvVar, Resources, Template
-from sandyard.podspec import network, shape
+from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 
-__all__ = ["KEEPER", "Probe", "closing", "main", "opened_for_setup", "probing", "reaches", "resources",
-           "setting_up"]  # fmt: skip
+__all__ = ["KEEPER", "NODE_ADDRESS", "RESTART_COMMAND", "RESTART_EXIT_CODE", "Probe", "cleaning", "closing", "main",
+           "opened_for_setup", "probing", "reaches", "resources", "restarting", "setting_up"]  # fmt: skip
 
 # An idle process that ends at once on TERM: it is not process 1 (the pause container is), so
 # the default action of the signal holds. Images whose own command would exit work with it.
 KEEPER: Final = ("sleep", "2147483647")
+# What the operator runs in the container that restarts a pod: SIGUSR1 to every process of that
+# container's user but the shell itself. The tenant is another user, and can neither send it nor
+# end that container in this way; the kubelet ends it by TERM or KILL, which exit otherwise.
+RESTART_COMMAND: Final = ("/bin/sh", "-c", "kill -USR1 -1")
+RESTART_EXIT_CODE: Final = 128 + 10
+# The one variable that a proof may have; the kubelet fills it in. As the API server completes it.
+NODE_ADDRESS: Final = {
+    "name": "SANDYARD_NODE_ADDRESS",
+    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}},
+}
 _PROBE_MEMORY: Final = "128Mi"
 _PROBE_REQUEST: Final = "32Mi"
 _MOUNTS: Final = [
@@ -72,7 +82,7 @@ def main(template: Template, env: Sequence[EnvVar], health: WarmProbe | None) ->
         "workingDir": template.working_dir,
         "env": _environment(template, env),
         "resources": resources(template.resources),
-        "securityContext": security(template, template.read_only_root_filesystem),
+        "securityContext": security(template),
         "volumeMounts": _MOUNTS,
     }
     if health is not None:
@@ -107,13 +117,40 @@ def reaches(template: Template) -> list[Reach]:
 
 def probing(template: Template, probe: Probe) -> dict[str, Any]:
     """The proof of isolation, before anything of the tenant's runs."""
-    return _probe_container(names.PROBE_CONTAINER, template, probe, [])
+    return _probe_container(names.PROBE_CONTAINER, template, probe, first=["--alone"])
 
 
 def closing(template: Template, probe: Probe, setup: Network) -> dict[str, Any]:
     """The proof that what *setup* had opened is closed again, before the main process starts."""
     known = {f"--closed-again={destination}" for destination in _examples(setup)}
-    return _probe_container(names.CLOSED_CONTAINER, template, probe, ["--after-setup", *sorted(known)])
+    return _probe_container(names.CLOSED_CONTAINER, template, probe, further=["--after-setup", *sorted(known)])
+
+
+def cleaning(template: Template, probe: Probe) -> dict[str, Any]:
+    """What empties the volumes and shared memory, by nature of a restart: at the first start they are empty."""
+    container = _own_container(names.CLEAN_CONTAINER, template, probe, ["sandyard.clean"])
+    user = {"runAsUser": template.user.uid, "runAsGroup": template.user.gid}
+    return {**container, "securityContext": {**_own_security(), **user}, "volumeMounts": _MOUNTS}
+
+
+def restarting(template: Template, probe: Probe) -> dict[str, Any]:
+    """What lies beside the sandbox and, when it ends in its own way, has the kubelet restart all containers."""
+    return {
+        "name": names.RESTART_CONTAINER,
+        "image": probe.image,
+        "imagePullPolicy": probe.pull_policy,
+        "command": list(KEEPER),
+        "restartPolicy": "Always",
+        "restartPolicyRules": [
+            {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [RESTART_EXIT_CODE]}}
+        ],
+        "resources": {
+            "limits": {"cpu": template.resources.cpu, "memory": "32Mi", "ephemeral-storage": "1Mi"},
+            "requests": {"cpu": "1m", "memory": "4Mi", "ephemeral-storage": "1Mi"},
+        },
+        "securityContext": _own_security(),
+        "terminationMessagePolicy": "File",
+    }
 
 
 def setting_up(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
@@ -126,7 +163,7 @@ def setting_up(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
         "workingDir": template.working_dir,
         "env": _environment(template, env),
         "resources": resources(template.resources),
-        "securityContext": security(template, template.read_only_root_filesystem),
+        "securityContext": security(template),
         "volumeMounts": _MOUNTS,
         # The end of its output is what tells a person what went wrong.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -157,19 +194,24 @@ def _environment(template: Template, env: Sequence[EnvVar]) -> list[dict[str, st
     return [{"name": name, "value": _literal(value)} for name, value in variables.items()]
 
 
-def _probe_container(name: str, template: Template, probe: Probe, further: Sequence[str]) -> dict[str, Any]:
+def _probe_container(
+    name: str, template: Template, probe: Probe, *, first: Sequence[str] = (), further: Sequence[str] = ()
+) -> dict[str, Any]:
     arguments = [f"--forbidden={destination}" for destination in probe.forbidden]
+    made = _own_container(name, template, probe, [
+        "sandyard.probe", f"--runtime={probe.runtime}", f"--network={probe.network}", *first,
+        f"--timeout-seconds={probe.timeout_seconds}", *arguments, *further,
+    ])  # fmt: skip
     asks_for_the_node = any(destination.startswith("node:") for destination in probe.forbidden)
+    return {**made, "env": [NODE_ADDRESS]} if asks_for_the_node else made
+
+
+def _own_container(name: str, template: Template, probe: Probe, module: Sequence[str]) -> dict[str, Any]:
     return {
         "name": name,
         "image": probe.image,
         "imagePullPolicy": probe.pull_policy,
-        "command": [
-            "/opt/sandyard/bin/python", "-I", "-m", "sandyard.probe",
-            f"--runtime={probe.runtime}", f"--network={probe.network}",
-            f"--timeout-seconds={probe.timeout_seconds}", *arguments, *further,
-        ],
-        **({"env": [shape.NODE_ADDRESS]} if asks_for_the_node else {}),
+        "command": ["/opt/sandyard/bin/python", "-I", "-m", *module],
         "resources": {
             "limits": {"cpu": template.resources.cpu, "memory": _PROBE_MEMORY, "ephemeral-storage": "16Mi"},
             "requests": {
@@ -178,20 +220,32 @@ def _probe_container(name: str, template: Template, probe: Probe, further: Seque
                 "ephemeral-storage": "16Mi",
             },
         },
-        "securityContext": security(template, read_only=True),
+        "securityContext": _own_security(),
         "terminationMessagePolicy": "File",
-    }  # fmt: skip
+    }
 
 
-def security(template: Template, read_only: bool) -> dict[str, Any]:
-    context: dict[str, Any] = {
+def security(template: Template) -> dict[str, Any]:
+    """What runs as the template's user: the pod's own is ours."""
+    context = {
+        **_own_security(),
+        "readOnlyRootFilesystem": template.read_only_root_filesystem,
+        "runAsUser": template.user.uid,
+        "runAsGroup": template.user.gid,
+    }
+    if template.user.uid == 0:
+        # Without the runtime's default set, root could not even change a file's owner.
+        del context["capabilities"]
+    return context
+
+
+def _own_security() -> dict[str, Any]:
+    return {
         "allowPrivilegeEscalation": False,
         "privileged": False,
-        "readOnlyRootFilesystem": read_only,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
     }
-    if template.user.uid != 0:
-        context["capabilities"] = {"drop": ["ALL"]}
-    return context
 
 
 def resources(wanted: Resources) -> dict[str, Any]:

@@ -22,7 +22,7 @@ __all__ = ["Owner", "Probe", "build", "cold_pod_name", "pod_name", "template_has
 
 # Raised when the pod of an unchanged template must change, for example for a safety fix:
 # warm pods of an older format are then replaced.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Owner:
         }
 
 
-def template_hash(template: Template, probe: Probe, health: WarmProbe | None = None) -> str:
+def template_hash(template: Template, probe: Probe, health: WarmProbe | None = None, *, restart: bool = False) -> str:
     """Hash of everything that a pod is made from; fits a label value.
 
     What the probe requires is part of it: pods that were let through by a laxer setting must
@@ -59,6 +59,8 @@ def template_hash(template: Template, probe: Probe, health: WarmProbe | None = N
     }
     if health is not None:
         content["health"] = health.model_dump(mode="json", by_alias=True)
+    if restart:
+        content["restart"] = True
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -89,6 +91,7 @@ def build(
     health: WarmProbe | None = None,
     terms: str = "",
     workspace: str = "",
+    restart: bool = False,
 ) -> dict[str, Any]:
     """The pod of one sandbox.
 
@@ -108,6 +111,8 @@ def build(
         The pool's terms for a Sandbox that gets the pod at once.
     workspace
         Name of the PersistentVolumeClaim that the Sandbox had before.
+    restart
+        Whether it may be restarted for another Sandbox.
 
     Returns
     -------
@@ -121,7 +126,7 @@ def build(
         names.LABEL_STATE: names.STATE_COLD if sandbox else names.STATE_WARM,
         **network.labels(network.Reach(template.network, template.dns)),
         **_open_at_first(template),
-        names.LABEL_TEMPLATE_HASH: template_hash(template, probe, health),
+        names.LABEL_TEMPLATE_HASH: template_hash(template, probe, health, restart=restart),
     }
     annotations = {**(template.annotations or {}), names.ANNOTATION_SAFE_TO_EVICT: "false" if sandbox else "true"}
     if pool is not None:
@@ -146,12 +151,15 @@ def build(
             "annotations": annotations,
             "ownerReferences": [owner.reference()],
         },
-        "spec": _spec(template, probe, env, health, _workspace(template, labels, workspace)),
+        "spec": {
+            **_spec(template, env, health, _workspace(template, labels, workspace)),
+            "initContainers": _before(template, probe, env, restart=restart),
+        },
     }
 
 
 def _spec(
-    template: Template, probe: Probe, env: Sequence[EnvVar], health: WarmProbe | None, workspace: dict[str, Any]
+    template: Template, env: Sequence[EnvVar], health: WarmProbe | None, workspace: dict[str, Any]
 ) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "runtimeClassName": template.runtime_class_name,
@@ -163,7 +171,6 @@ def _spec(
         "shareProcessNamespace": True,
         "terminationGracePeriodSeconds": template.termination_grace_period_seconds,
         "securityContext": _pod_security(template),
-        "initContainers": _before(template, probe, env),
         "containers": [containers.main(template, env, health)],
         "volumes": [workspace, {"name": names.TMP_VOLUME, "emptyDir": _empty_dir(template.tmp)}],
         **_dns(template),
@@ -189,8 +196,10 @@ def _open_at_first(template: Template) -> dict[str, str]:
     return {names.LABEL_EGRESS: names.EGRESS_NONE} if opened is None else network.labels(opened)
 
 
-def _before(template: Template, probe: Probe, env: Sequence[EnvVar]) -> list[dict[str, Any]]:
+def _before(template: Template, probe: Probe, env: Sequence[EnvVar], *, restart: bool) -> list[dict[str, Any]]:
     found = [containers.probing(template, probe)]
+    if restart:
+        found += [containers.cleaning(template, probe), containers.restarting(template, probe)]
     if template.setup is not None:
         found.append(containers.setting_up(template, env))
     opened = containers.opened_for_setup(template)
@@ -221,8 +230,10 @@ def _workspace(template: Template, labels: Mapping[str, str], kept: str) -> dict
 def _pod_security(template: Template) -> dict[str, Any]:
     return {
         "runAsNonRoot": template.user.uid != 0,
-        "runAsUser": template.user.uid,
-        "runAsGroup": template.user.gid,
+        # Of the pause container too, which lives as long as the pod: its limits and priorities are
+        # nothing that a tenant can change.
+        "runAsUser": names.GUARD_UID,
+        "runAsGroup": names.GUARD_UID,
         "fsGroup": template.user.gid,
         "seccompProfile": {"type": "RuntimeDefault"},
     }

@@ -17,11 +17,17 @@ __all__ = ["violations"]
 
 def violations(pod: Mapping[str, Any], installation: Installation) -> list[str]:
     """What is wrong with *pod*; empty when it may be created in *installation*."""
-    root = pod["spec"].get("securityContext", {}).get("runAsUser") == 0
+    root = _as_root(pod["spec"])
     if root and not installation.allow_root:
         return ["user.uid 0 needs policy.allowRoot in the operator's chart"]
     found = [wrong for row in rows(installation, root=root) for wrong in row.rule.check(row.of(pod), row.part)]
     return list(dict.fromkeys([*found, *_opened(pod)]))
+
+
+def _as_root(spec: Mapping[str, Any]) -> bool:
+    main = (container.get("securityContext") or {} for container in spec["containers"])
+    said = (spec.get("securityContext") or {}).get("runAsNonRoot") is False
+    return said and any(context.get("runAsUser") == 0 for context in main)
 
 
 def _opened(pod: Mapping[str, Any]) -> list[str]:

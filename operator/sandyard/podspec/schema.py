@@ -59,16 +59,18 @@ class Is:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of these values."""
+    """One of these values; or any other, when *none*."""
 
     expected: Sequence[str | bool]
+    none: bool = False
 
     def check(self, value: Any, path: str) -> Iterator[str]:
-        if value not in self.expected:
-            yield f"{path} must be one of {', '.join(map(json.dumps, self.expected))}"
+        if (value in self.expected) is self.none:
+            yield f"{path} must {'not ' if self.none else ''}be one of {', '.join(map(json.dumps, self.expected))}"
 
     def cel(self, value: str) -> str:
-        return f"{value} in {json.dumps(list(self.expected))}"
+        found = f"{value} in {json.dumps(list(self.expected))}"
+        return f"!({found})" if self.none else found
 
 
 @dataclass(frozen=True)

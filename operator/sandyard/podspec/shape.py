@@ -10,23 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from sandyard.api import names
 from sandyard.podspec import schema
+from sandyard.podspec.containers import KEEPER, NODE_ADDRESS, RESTART_EXIT_CODE
 from sandyard.podspec.schema import ANYTHING, AnyOf, Each, Fields, Is, Named, OneOf, Range, Rule, Words
 
-__all__ = ["CLOSED_ORDER", "NODE_ADDRESS", "Installation", "Row", "rows"]
-
-# The one variable that a proof may have; the kubelet fills it in. As the API server completes it.
-NODE_ADDRESS: Final = {
-    "name": "SANDYARD_NODE_ADDRESS",
-    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}},
-}
+__all__ = ["CLOSED_ORDER", "Installation", "Row", "rows"]
 
 # What runs before the main process, in this order.
 _PLAIN_ORDER: Final = (names.PROBE_CONTAINER,)
 _SETUP_ORDER: Final = (*_PLAIN_ORDER, names.SETUP_CONTAINER)
+_RESTART_ORDER: Final = (*_PLAIN_ORDER, names.CLEAN_CONTAINER, names.RESTART_CONTAINER)
 CLOSED_ORDER: Final = (*_SETUP_ORDER, names.CLOSED_CONTAINER)
 
 
@@ -134,7 +131,9 @@ _POSSIBLE: Final[dict[str, Rule]] = {
     "preemptionPolicy": ANYTHING,
     "overhead": ANYTHING,
 }
-_ORDERS: Final = (_PLAIN_ORDER, _SETUP_ORDER, CLOSED_ORDER)
+_ORDERS: Final = (
+    _PLAIN_ORDER, _SETUP_ORDER, CLOSED_ORDER, _RESTART_ORDER, (*_RESTART_ORDER, names.SETUP_CONTAINER)
+)  # fmt: skip
 _LIMITS: Final = Fields({"cpu": ANYTHING, "memory": ANYTHING, "ephemeral-storage": ANYTHING})
 _DIRECTORY: Final = Fields({"sizeLimit": ANYTHING}, {"medium": OneOf(["", "Memory"])})
 _CLAIM_METADATA: Final = Fields(optional={"labels": ANYTHING, "creationTimestamp": ANYTHING})
@@ -173,6 +172,11 @@ _HEALTH: Final = Fields(
         "successThreshold": ANYTHING,
     },
 )
+_UNPRIVILEGED: Final[dict[str, Rule]] = {
+    "allowPrivilegeEscalation": Is(False), "readOnlyRootFilesystem": OneOf([True, False])
+}  # fmt: skip
+_MAYBE: Final[dict[str, Rule]] = {"privileged": Is(False)}
+_DROPPED: Final[dict[str, Rule]] = {"capabilities": Is({"drop": ["ALL"]})}
 # What each container has: a name, an image, and fields that other rows look at.
 _COMMON: Final[dict[str, Rule]] = {
     "name": ANYTHING,
@@ -182,6 +186,15 @@ _COMMON: Final[dict[str, Rule]] = {
 }
 _DEFAULTED: Final[dict[str, Rule]] = {"imagePullPolicy": ANYTHING, "terminationMessagePath": Is("/dev/termination-log")}
 _OF_THE_TENANT: Final[dict[str, Rule]] = {"workingDir": ANYTHING, "env": _ENVIRONMENT}
+_PYTHON: Final = ("/opt/sandyard/bin/python", "-I", "-m")
+# Its own end, in its own way alone, restarts the pod; a tenant's process has no rule.
+_RESTARTS: Final[dict[str, Rule]] = {
+    "restartPolicy": Is("Always"),
+    "restartPolicyRules": Each(Fields({
+        "action": Is("RestartAllContainers"),
+        "exitCodes": Fields({"operator": Is("In"), "values": Is([RESTART_EXIT_CODE])}),
+    })),
+}  # fmt: skip
 _PROOF_FURTHER: Final = r"--forbidden=\S+"
 _CLOSED_FURTHER: Final = r"--forbidden=\S+|--after-setup|--closed-again=\S+"
 
@@ -220,9 +233,9 @@ def rows(installation: Installation, *, root: bool = False) -> list[Row]:
         ),
         Row(
             "containers",
-            Each(Fields({"securityContext": _context(root)}, closed=False)),
-            "a sandbox's containers have no privileges and no capabilities, and override nothing of what their pod "
-            "says",
+            Each(AnyOf([_secured(_tenants(root), ours=False), _secured(_ours(), ours=True)])),
+            "a sandbox's containers have no privileges and no capabilities; the tenant's run as the template's user, "
+            "the operator's as one of their own",
         ),
         Row(
             "containers",
@@ -241,7 +254,8 @@ def rows(installation: Installation, *, root: bool = False) -> list[Row]:
                 {"containers": schema.NamesAre([[names.CONTAINER]]), "initContainers": schema.NamesAre(_ORDERS)},
                 closed=False,
             ),
-            "the proof runs first, then a setup, and after one that opened the network the proof that it is closed",
+            "the proof runs first, then what empties a pod that is restarted and what restarts it, then a setup, and "
+            "after one that opened the network the proof that it is closed",
         ),
         Row(
             "spec",
@@ -255,19 +269,26 @@ def rows(installation: Installation, *, root: bool = False) -> list[Row]:
 def _pod_context(root: bool) -> Fields:
     return Fields({
         "runAsNonRoot": Is(not root),
-        "runAsUser": Is(0) if root else Range(1),
-        "runAsGroup": Range(0),
+        "runAsUser": Is(names.GUARD_UID),
+        "runAsGroup": Is(names.GUARD_UID),
         "fsGroup": Range(0),
         "seccompProfile": Is({"type": "RuntimeDefault"}),
     })  # fmt: skip
 
 
-def _context(root: bool) -> Fields:
-    dropped: dict[str, Rule] = {"capabilities": Is({"drop": ["ALL"]})}
-    given: dict[str, Rule] = {"allowPrivilegeEscalation": Is(False), "readOnlyRootFilesystem": OneOf([True, False])}
-    possible: dict[str, Rule] = {"privileged": Is(False)}
+def _secured(context: Fields, *, ours: bool) -> Fields:
+    return Fields({"name": OneOf(names.OWN_CONTAINERS, none=not ours), "securityContext": context}, closed=False)
+
+
+def _tenants(root: bool) -> Fields:
+    another = AnyOf([Range(1, names.GUARD_UID - 1), Range(names.GUARD_UID + 1)])
+    user: dict[str, Rule] = {"runAsUser": Is(0) if root else another, "runAsGroup": AnyOf([Is(0), another])}
     # Root keeps the runtime's default set: without it, it could not even change a file's owner.
-    return Fields(given, {**possible, **dropped}) if root else Fields({**given, **dropped}, possible)
+    return Fields({**_UNPRIVILEGED, **user, **({} if root else _DROPPED)}, {**_MAYBE, **(_DROPPED if root else {})})
+
+
+def _ours() -> Fields:
+    return Fields({**_UNPRIVILEGED, **_DROPPED}, _MAYBE)
 
 
 def _main() -> Fields:
@@ -290,22 +311,30 @@ def _before(installation: Installation) -> dict[str, Rule]:
         {**_DEFAULTED, **_OF_THE_TENANT, "terminationMessagePolicy": Is("FallbackToLogsOnError")},
     )
     return {
-        names.PROBE_CONTAINER: _proof(installation, _PROOF_FURTHER),
+        names.PROBE_CONTAINER: _proof(installation, _PROOF_FURTHER, "--alone"),
+        names.CLEAN_CONTAINER: _own(installation, Is([*_PYTHON, "sandyard.clean"]), {"volumeMounts": _MOUNTS}),
+        names.RESTART_CONTAINER: _own(installation, Is(list(KEEPER)), _RESTARTS),
         names.SETUP_CONTAINER: setup,
         names.CLOSED_CONTAINER: _proof(installation, _CLOSED_FURTHER),
     }
 
 
-def _proof(installation: Installation, further: str) -> Fields:
+def _proof(installation: Installation, further: str, *first: str) -> Fields:
     """No volume, no variable and no word of the tenant's comes near it."""
-    command = ["/opt/sandyard/bin/python", "-I", "-m", "sandyard.probe", f"--runtime={installation.runtime}",
-               f"--network={installation.network}"]  # fmt: skip
+    command = [*_PYTHON, "sandyard.probe", f"--runtime={installation.runtime}", f"--network={installation.network}",
+               *first]  # fmt: skip
+    return _own(installation, Words(command, rf"--timeout-seconds=\d+|{further}"))
+
+
+def _own(installation: Installation, command: Rule, further: Mapping[str, Rule] = MappingProxyType({})) -> Fields:
+    """A container in the operator's image."""
     return Fields(
         {
             **_COMMON,
             "securityContext": Fields({"readOnlyRootFilesystem": Is(True)}, closed=False),
             "image": schema.StartsWith([f"{installation.image_repository}{sign}" for sign in ":@"]),
-            "command": Words(command, rf"--timeout-seconds=\d+|{further}"),
+            "command": command,
+            **further,
         },
         {**_DEFAULTED, "env": _NODE_ADDRESS, "terminationMessagePolicy": Is("File")},
     )

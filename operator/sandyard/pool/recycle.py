@@ -1,50 +1,40 @@
-"""Whether a used pod may be handed out again, what is run in it before, and what is believed of the answer.
+"""Whether a used pod may be handed out again once it has been restarted, and what is believed of the restart.
 
-The default answer is no: everything that is not as the pool's template has it, or not seen to
-be clean, means that the pod is deleted.
+The default answer is no: everything that is not as the pool's template has it, or not shown by
+the kubelet to be fresh, means that the pod is deleted.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 from dataclasses import dataclass
-from typing import Final
 
-from sandyard import scrub
-from sandyard.api import model, names, untrusted
+from sandyard.api import names, untrusted
 from sandyard.api.objects import Pod
 from sandyard.api.pool import PoolSpec
-from sandyard.pod import observe
+from sandyard.pod import observe, restart
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 
-__all__ = ["COMMANDS", "Report", "obstacle", "read", "script", "uses"]
+__all__ = ["Progress", "changed", "obstacle", "progress", "uses"]
 
-# Absolute: a template's PATH may name places that a tenant can write to.
-COMMANDS: Final = (
-    ("/usr/local/bin/python3", "-I", "-S", "-"),
-    ("/usr/bin/python3", "-I", "-S", "-"),
-)
+
+_SLACK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was found.
+class Progress:
+    """How a restart goes.
 
     Attributes
     ----------
-    clean
-        Whether everything was cleaned and looked at, and nothing is left.
+    wait_seconds
+        How long to wait for more; None: it is over.
     why
-        What is left, or what kept it from looking.
-    leftovers
-        Number of things that are left.
+        What keeps the pod from being used again; empty once it is proven to be fresh.
     """
 
-    clean: bool
+    wait_seconds: float | None = None
     why: str = ""
-    leftovers: int = 0
 
 
 def uses(pod: Pod) -> int:
@@ -54,54 +44,49 @@ def uses(pod: Pod) -> int:
 
 
 def obstacle(pod: Pod, was_ready: bool, pool: PoolSpec, template_hash: str) -> str:
-    """Why *pod*, whose Sandbox was Ready or not, is not to be used again; empty if it may be cleaned."""
-    if pool.recycle != "Scrub":
-        return "the pool does not recycle"
-    if pod.metadata.labels.get(names.LABEL_STATE) != names.STATE_CLAIMED:
-        return "it was started for its Sandbox alone"
-    if pod.metadata.labels.get(names.LABEL_TEMPLATE_HASH) != template_hash:
-        return "its template has changed"
-    wanted = network.labels(Reach(pool.template.network, pool.template.dns))
-    labels = pod.metadata.labels
-    if any(labels.get(key) != wanted.get(key) for key in (names.LABEL_EGRESS, names.LABEL_ALLOW, names.LABEL_INGRESS)):
-        return "its network was widened, and cannot be proven closed in time"
-    if uses(pod) >= pool.scrub.max_uses:
-        return f"it was handed out {uses(pod)} times (scrub.maxUses)"
-    if not was_ready or pod.metadata.deletion_timestamp is not None or not observe.is_ready(pod):
+    """Why *pod*, whose Sandbox was Ready or not, is not to be restarted for another; empty if it may be."""
+    why = changed(pod, pool, template_hash)
+    if why:
+        return why
+    if not restart.possible(pod):
+        return "it has no container that could restart it"
+    if not was_ready or not observe.is_ready(pod):
         return "it is not ready"
-    if _since(pod) is None or any(item.restart_count for item in pod.status.container_statuses):
+    if restart.unasked(pod):
+        return "its containers were restarted, and nobody had asked for it"
+    main = next((status for status in pod.status.container_statuses if status.name == names.CONTAINER), None)
+    if main is None or main.state.running is None:
         return "its main process has ended"
     return ""
 
 
-def script(pod: Pod) -> bytes:
-    """What is sent to the standard input of one of `COMMANDS`."""
-    return f"{_program()}\nsys.exit(main({_since(pod)!r}))\n".encode()
+def changed(pod: Pod, pool: PoolSpec, template_hash: str) -> str:
+    """What about *pod* is not as *pool* has it, or no longer; empty if that is nothing."""
+    labels = pod.metadata.labels
+    if pool.recycle != "Restart":
+        return "the pool does not recycle"
+    if labels.get(names.LABEL_STATE) != names.STATE_CLAIMED:
+        return "it was started for its Sandbox alone"
+    if labels.get(names.LABEL_TEMPLATE_HASH) != template_hash:
+        return "its template has changed"
+    wanted = network.labels(Reach(pool.template.network, pool.template.dns))
+    if any(labels.get(key) != wanted.get(key) for key in (names.LABEL_EGRESS, names.LABEL_ALLOW, names.LABEL_INGRESS)):
+        return "its network was widened, and cannot be proven closed in time"
+    if uses(pod) >= pool.restarting.max_uses:
+        return f"it was handed out {uses(pod)} times (restart.maxUses)"
+    if pod.metadata.deletion_timestamp is not None:
+        return "it is being deleted"
+    return ""
 
 
-def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
-    """Understand the answer; nothing is clean unless it says so in every way."""
-    lines = stdout.decode(errors="replace").splitlines()
-    last = lines[-1] if lines else ""
-    content = untrusted.fields(last.removeprefix(scrub.MARK)) if last.startswith(scrub.MARK) else {}
-    left = content.get("left")
-    if not isinstance(left, list):
-        return Report(False, f"cleaning ended with exit code {exit_code}: {message[:300] or 'no message'}")
-    if left:
-        return Report(False, f"left behind: {', '.join(map(str, left))[:500]}", len(left))
-    if exit_code != 0:
-        return Report(False, f"cleaning ended with exit code {exit_code}")
-    return Report(True)
-
-
-@functools.cache
-def _program() -> str:
-    return inspect.getsource(scrub).rpartition('if __name__ == "__main__":')[0]
-
-
-def _since(pod: Pod) -> float | None:
-    for status in pod.status.container_statuses:
-        running = status.state.running
-        if status.name == names.CONTAINER and running is not None and running.started_at:
-            return model.moment(running.started_at)
-    return None
+def progress(pod: Pod, request: restart.Request, timeout_seconds: float, now: float) -> Progress:
+    """How the restart of *pod* that *request* asked for goes."""
+    left = request.at + timeout_seconds - now
+    shown = restart.evidence(pod, request)
+    missing = shown.missing or ("" if observe.is_ready(pod) and observe.proof_of(pod) else "it is not ready yet")
+    if shown.odd:
+        return Progress(why=shown.odd)
+    # A clock that was set back does not make it wait longer than it may.
+    if left > timeout_seconds + _SLACK_SECONDS or left <= 0:
+        return Progress(why=f"not proven within {timeout_seconds:.0f} s: {missing or 'it came too late'}")
+    return Progress(wait_seconds=left) if missing else Progress()

@@ -30,6 +30,8 @@ class PoolFacts:
         Whether a pod of this template has proven runtime and network; None: not tried yet.
     backoff_now
         Time by the same clock as the backoff's.
+    no_restart
+        Why its pods are not restarted although it asks for that.
     autoscale
         The figures behind `replicas`, where the demand decides.
     exposure
@@ -53,8 +55,9 @@ class PoolFacts:
     runtime: Finding | None = None
     network: Finding | None = None
     refused: str = ""
+    no_restart: str = ""
     autoscale: AutoscaleFigures | None = None
-    scrubbed: int = 0
+    reused: int = 0
     exposure: Exposure | None = None
 
 
@@ -74,7 +77,7 @@ def status(facts: PoolFacts, before: PoolStatus, now: float) -> PoolStatus:
         outdated=pods.count(PodState.WARM, PodState.PROVEN, PodState.STARTING, current=False),
         warm_hits=facts.warm_hits,
         cold_starts=facts.cold_starts,
-        scrubbed=facts.scrubbed or None,
+        reused=facts.reused or None,
         selector=f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
         template_hash=facts.template_hash,
         autoscale=facts.autoscale,
@@ -120,7 +123,7 @@ def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
     return [
         ready,
         Finding(Condition.RECONCILING, moving, Reason.SCALING if moving else Reason.RECONCILED, counts),
-        stalled or Finding(Condition.STALLED, False, Reason.RECONCILED),
+        stalled or _unable(facts) or Finding(Condition.STALLED, False, Reason.RECONCILED),
         Finding(
             Condition.BACKING_OFF,
             held,
@@ -137,6 +140,11 @@ def _network(facts: PoolFacts) -> Finding:
         return Finding(Condition.NETWORK_ENFORCED, False, Reason.FOREIGN_POLICY, facts.exposure.message)
     unknown = Finding(Condition.NETWORK_ENFORCED, None, Reason.NOT_PROVEN, "no sandbox has started yet")
     return facts.network or unknown
+
+
+def _unable(facts: PoolFacts) -> Finding | None:
+    """What it asks for and cannot have, though its sandboxes can be used."""
+    return Finding(Condition.STALLED, True, Reason.RESTART_UNAVAILABLE, facts.no_restart) if facts.no_restart else None
 
 
 def _stalled(facts: PoolFacts) -> Finding | None:

@@ -39,7 +39,7 @@ class PoolStatus(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False
     outdated: int | None = None
     warm_hits: int | None = None
     cold_starts: int | None = None
-    scrubbed: int | None = None
+    reused: int | None = None
     selector: str | None = None
     template_hash: str | None = None
     last_failure: LastFailure | None = None

@@ -11,7 +11,7 @@ from sandyard.api import model, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Phase, Reason, Start
-from sandyard.pod import observe, termination
+from sandyard.pod import observe, restart, termination
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 from sandyard.sandbox import phase, steps
@@ -21,6 +21,7 @@ from sandyard.sandbox.view import SandboxView
 __all__ = ["RULES", "decide", "give_up", "kept", "lost", "workspace_to_adopt"]
 
 _FREEZE_RETRY_SECONDS = 5.0
+_RESTARTED = "the containers of its pod were restarted, and not by Sandyard: its processes and files are gone"
 
 
 def decide(view: SandboxView, pod: Pod, surplus: Sequence[Pod]) -> Step:
@@ -31,6 +32,14 @@ def decide(view: SandboxView, pod: Pod, surplus: Sequence[Pod]) -> Step:
 
 
 # The rules
+
+
+def restarted(view: SandboxView, pod: Pod) -> Step | None:
+    """Its containers were restarted, and nobody had asked for it: what it was is gone, and its pod goes too."""
+    if not restart.unasked(pod) or pod.metadata.deletion_timestamp is not None:
+        return None
+    step = lost(view, _RESTARTED, Reason.POD_RESTARTED, Event.POD_RESTARTED) if not view.status.ended else kept(view)
+    return dataclasses.replace(step, actions=(steps.DeletePod(pod),))
 
 
 def ended(view: SandboxView, pod: Pod) -> Step | None:
@@ -202,6 +211,7 @@ def ready(view: SandboxView, pod: Pod) -> Step:
 
 
 RULES = (
+    restarted,
     labels_changed,
     ended,
     main_process_ended,
@@ -227,11 +237,13 @@ def kept(view: SandboxView) -> Step:
     return Step("kept", status=msgspec.structs.replace(view.status, observed_generation=view.generation))
 
 
-def lost(view: SandboxView, message: str) -> Step:
+def lost(
+    view: SandboxView, message: str, reason: Reason = Reason.POD_LOST, event: Event = Event.POD_LOST
+) -> Step:  # fmt: skip
     """Its pod is lost, and it does not come back."""
     return Step(
-        "pod lost", status=phase.failed(view.facts(), Reason.POD_LOST, message), event=(Event.POD_LOST, message),
-        counts=(Count("ended", (Reason.POD_LOST.value,)),),
+        "pod lost", status=phase.failed(view.facts(), reason, message), event=(event, message),
+        counts=(Count("ended", (reason.value,)),),
     )  # fmt: skip
 
 
@@ -297,7 +309,8 @@ def _as_wanted(pod: Pod, wanted: Reach) -> bool:
 
 def _not_frozen(view: SandboxView, pod: Pod) -> Step:
     why = view.answers.report.why
-    status = phase.pausing(view.facts(), pod, Reason.PAUSE_FAILED, why, stalled=True)
+    reason = Reason.NOT_PAUSED if view.answers.frozen else Reason.PAUSE_FAILED
+    status = phase.pausing(view.facts(), pod, reason, why, stalled=True)
     return Step(
         "not frozen", status=status, event=(Event.PAUSE_FAILED, why), requeue_after=_FREEZE_RETRY_SECONDS
     )  # fmt: skip

@@ -6,7 +6,8 @@ stopped is reported rather than believed.  One that waits within the kernel (sta
 either, and stops before it would: that is where a parent stays whose child was stopped between
 vfork and exec.  It counts when two looks find the same ones there, as each was signalled in
 between.  Process 1 is the pause container, which is not the
-sandbox's; the script itself is spared, being the one who looks.
+sandbox's; the script itself is spared, being the one who looks, and so is what runs as another
+user: that is the operator's own.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sandyard.api import untrusted
+from sandyard.api import names, untrusted
 
 __all__ = ["COMMAND", "Report", "read", "script"]
 
 COMMAND: Final = ("/bin/sh", "-s")
 _ROUNDS: Final = 100
+_MOST_OCTETS: Final = 4096
 
 _SCRIPT: Final = """
 signal={signal} wanted={wanted} round=0 before=
@@ -33,6 +35,9 @@ while :; do
     process=${{folder#/proc/}}
     [ "$process" = 1 ] && continue
     [ "$process" = $$ ] && continue
+    uid=
+    while read -r key uid rest; do [ "$key" = Uid: ] && break; done 2>/dev/null <"$folder/status"
+    [ "$uid" = {ours} ] && continue
     read -r line <"$folder/stat" 2>/dev/null || continue
     rest=${{line##*) }}
     case "$wanted:${{rest%% *}}" in
@@ -74,18 +79,24 @@ class Report:
 def script(*, stopped: bool) -> bytes:
     """The script that stops (or continues) everything, for the standard input of `COMMAND`."""
     signal, wanted = ("STOP", "stopped") if stopped else ("CONT", "running")
-    return _SCRIPT.format(signal=signal, wanted=wanted, rounds=_ROUNDS).encode()
+    return _SCRIPT.format(signal=signal, wanted=wanted, rounds=_ROUNDS, ours=names.GUARD_UID).encode()
 
 
-def read(exit_code: int | None, stdout: bytes, message: str) -> Report:
-    """Understand what the script has said; what it did not say is not believed."""
-    lines = stdout.decode(errors="replace").splitlines()
-    words = next((line[:1024].split() for line in reversed(lines) if line.startswith("sandyard: ")), [])
-    count = untrusted.whole_number(words[2]) if len(words) == 3 else None
-    if exit_code == 0 and count is not None:
+def read(exit_code: int | None, stdout: bytes, message: str, *, stopped: bool) -> Report:
+    """Understand what the script has said; an answer that is not just the one that it gives is none.
+
+    A process of the sandbox may forge it all the same: pausing is for whoever wants to pause.
+    """
+    text = stdout[:_MOST_OCTETS].decode(errors="replace")
+    words = text.removesuffix("\n").split(" ") if text.startswith("sandyard: ") else []
+    wanted = "stopped" if stopped else "running"
+    count = untrusted.whole_number(words[2]) if len(words) == 3 and words[1] == wanted else None
+    # The main process is there at least; what has none cannot be paused.
+    if exit_code == 0 and count is not None and text.endswith("\n") and (count or not stopped):
         return Report(True, count)
     if len(words) > 2 and words[1] == "left":
-        return Report(False, why=f"processes {', '.join(words[2:12])} cannot be stopped or continued")
+        named = [word[:10] for word in words[2:12] if untrusted.whole_number(word.removesuffix("\n")) is not None]
+        return Report(False, why=f"processes {', '.join(named) or 'of it'} cannot be stopped or continued")
     if exit_code in (126, 127) or "no such file" in message.lower():
         return Report(False, why="the image has no /bin/sh, which pausing needs")
-    return Report(False, why=f"the script ended with exit code {exit_code}: {message or 'no message'}")
+    return Report(False, why=f"the script ended with exit code {exit_code}: {message[:300] or 'no message'}")

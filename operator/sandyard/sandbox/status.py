@@ -14,7 +14,7 @@ from sandyard.api.status import BaseStatus
 __all__ = ["Status", "read"]
 
 _ENDED = (Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED)
-_HELD = (Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.PAUSE_FAILED)
+_HELD = (Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.NOT_PAUSED, Reason.PAUSE_FAILED)
 
 
 class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from sandyard.api.objects import EndpointSlice
 from sandyard.engine.loops.clock import Clock
@@ -13,11 +16,28 @@ from sandyard.podspec.bounds import Policy
 from sandyard.podspec.containers import Probe
 from sandyard.podspec.shape import Installation
 
-__all__ = ["LINGER_SECONDS", "ApiServers", "Isolation"]
+__all__ = ["LINGER_SECONDS", "ApiServers", "Isolation", "Version"]
 
 # Longer than a control plane takes to restart or to be upgraded, node by node.
 LINGER_SECONDS = 600.0
 _SLOW_PROBE_SECONDS = 5
+# From this version on RestartAllContainersOnContainerExits is on by default (KEP-5532).
+_RESTARTS_SINCE = (1, 36)
+
+
+@dataclass(frozen=True)
+class Version:
+    """What the API server says of itself."""
+
+    major: int
+    minor: int
+    text: str
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Version:
+        """The version in the answer to GET /version; some clouds write a minor version such as 36+."""
+        numbers = [int(re.sub("[^0-9].*", "", str(answer.get(key, ""))) or 0) for key in ("major", "minor")]
+        return cls(numbers[0], numbers[1], str(answer.get("gitVersion", "of an unknown version"))[:64])
 
 
 class ApiServers:
@@ -63,11 +83,31 @@ def _addresses(item: EndpointSlice) -> tuple[str, ...]:
 
 
 class Isolation:
-    """What a new pod has to prove in this installation, and at this moment."""
+    """What a new pod has to prove in this installation, and at this moment.
+
+    Attributes
+    ----------
+    server_version
+        Of the API server, as it was when this process started; unknown until then.
+    """
 
     def __init__(self, settings: Settings, api_servers: ApiServers) -> None:
         self._settings = settings
         self._api_servers = api_servers
+        self.server_version: Version | None = None
+
+    @property
+    def no_restart(self) -> str:
+        """Why a pod cannot be restarted for its next Sandbox here; empty if it can."""
+        version = self.server_version
+        if not self._settings.restarting:
+            return "recycle: Restart is switched off in this installation (restarting.enabled of the chart)"
+        if version is None or (version.major, version.minor) >= _RESTARTS_SINCE:
+            return ""
+        return (
+            f"recycle: Restart needs Kubernetes 1.36, this is {version.text}: used pods are deleted. Set recycle: "
+            "Delete, or restart the operator once the cluster is upgraded"
+        )
 
     @property
     def policy(self) -> Policy:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sandyard.api import names
-from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.cluster.isolation import Isolation, Version
 from sandyard.engine.cluster.resources import POOLS, SANDBOXES
 from sandyard.engine.cluster.writer import Listed, Writer
 from sandyard.engine.state import records
@@ -33,6 +33,10 @@ class Objects:
         found = await self._writer.read(f"/apis/{names.GROUP}/{names.VERSION}")
         served = {resource["name"] for resource in found["resources"]} if found is not None else set()
         return {names.SANDBOXES, names.POOLS} <= served
+
+    async def learn_server_version(self) -> None:
+        """Ask the API server which version it is: some of what pools may ask for needs a newer one."""
+        self._isolation.server_version = Version.of(await self._writer.read("/version") or {})
 
     async def sandboxes(self, namespaces: Sequence[str]) -> Listed:
         """All Sandboxes in *namespaces*, or everywhere when that is empty, as they were sent."""
@@ -96,7 +100,7 @@ class Objects:
     def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
         """*body* as a record of the same kind as *like*."""
         if isinstance(like, PoolRecord | UnreadablePool):
-            return records.pool(body, self._isolation.probe(), self._isolation.policy)
+            return records.pool(body, self._isolation.probe(), self._isolation.policy, self._isolation.no_restart)
         return records.sandbox(body)
 
 

@@ -14,8 +14,11 @@ from sandyard.engine.cluster.resources import POD_METRICS, PODS
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.state.records import AnySandbox, PoolRecord
 from sandyard.kube import errors, remotecommand
+from sandyard.podspec.containers import RESTART_COMMAND
 
 __all__ = ["Pods"]
+
+_EXEC_SECONDS = 10.0
 
 
 class Pods:
@@ -52,8 +55,26 @@ class Pods:
             },
         )
 
-    async def give_back(self, pod: Pod, pool: PoolRecord, uses: int) -> None:
-        """Make a cleaned pod its pool's again, warm.
+    async def ask_restart(self, pod: Pod, request: str) -> None:
+        """Write down on *pod*, as it was seen, that its containers are to be restarted.
+
+        Raises
+        ------
+        ApiError
+            409: the pod has changed since it was seen; 404: it is gone.
+        """
+        changes = {"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version}
+        asked = {names.ANNOTATION_RESTART: request}
+        await self._writer.patch(_path(pod), {"metadata": {**changes, "annotations": asked}})
+
+    async def restart(self, pod: Pod) -> None:
+        """End the container whose end has the kubelet restart all of them."""
+        await self._writer.exec(
+            _path(pod), RESTART_COMMAND, container=names.RESTART_CONTAINER, stdin=b"", timeout_seconds=_EXEC_SECONDS
+        )
+
+    async def give_back(self, pod: Pod, pool: PoolRecord, uses: int, restarts: int) -> None:
+        """Make a restarted pod its pool's again, warm; *restarts* as its kubelet counts them.
 
         Raises
         ------
@@ -72,6 +93,8 @@ class Pods:
                         names.ANNOTATION_TERMS: None,
                         names.ANNOTATION_SAFE_TO_EVICT: "true",
                         names.ANNOTATION_USES: str(uses),
+                        names.ANNOTATION_RESTART: None,
+                        names.ANNOTATION_RESTARTS: str(restarts),
                     },
                     "ownerReferences": [pool.owner.reference()],
                 }

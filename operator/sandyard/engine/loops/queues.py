@@ -65,6 +65,8 @@ class Queues:
         Namespaces whose NetworkPolicies may have to change.
     errands
         UIDs of Sandboxes on whose behalf somebody is asked.
+    restarts
+        UIDs of pods that are to be restarted.
     """
 
     sandboxes: Queue
@@ -72,11 +74,12 @@ class Queues:
     pool_status: Queue
     policies: Queue
     errands: Queue
+    restarts: Queue
 
     @property
     def all(self) -> tuple[Queue, ...]:
         """All of them."""
-        return (self.sandboxes, self.pools, self.pool_status, self.policies, self.errands)
+        return (self.sandboxes, self.pools, self.pool_status, self.policies, self.errands, self.restarts)
 
     @classmethod
     def make(cls, queue: QueueFactory, namespace_of: Callable[[str], str]) -> Queues:
@@ -87,6 +90,7 @@ class Queues:
             pool_status=queue("pool-status", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
             policies=queue("policies", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
             errands=queue("errands", _ERRAND_WORKERS, namespace_of, _ERRANDS_OF_A_NAMESPACE),
+            restarts=queue("restarts", _ERRAND_WORKERS, _one_group, _ERRAND_WORKERS),
         )
 
 

@@ -119,6 +119,7 @@ class PoolStarts:
             probe=self._starts.probe(),
             pool=pool.owner,
             health=pool.spec.warm.probe,
+            restart=pool.restarts,
         )
 
     async def _create_one(self, entry: PoolEntry, body: dict[str, Any]) -> errors.ApiError | None:

@@ -61,7 +61,7 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
         pending_creates=memory.expectations.pending_creates(clock.monotonic()),
         waiting=waiting,
         warm_hits=memory.warm_hits,
-        scrubbed=memory.scrubbed,
+        reused=memory.reused,
         cold_starts=memory.cold_starts,
         paused=pool.spec.paused,
         at_maximum=memory.at_maximum,
@@ -72,6 +72,7 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
         network=memory.network,
         refused=pool.beyond or memory.refused,
         exposure=exposure,
+        no_restart=pool.no_restart,
     )
     return report.status(facts, pool.status, now)
 

@@ -64,12 +64,8 @@ class Metrics:
         self.teardown_stuck = Gauge(
             "sandyard_teardown_stuck", "Sandboxes whose teardown makes no progress.", registry=self.registry
         )
-        self.scrubs = Counter(
-            "sandyard_scrubs", "Used pods that were cleaned for the next Sandbox, by result.", ["result"],
-            registry=self.registry,
-        )  # fmt: skip
-        self.scrub_leftovers = Counter(
-            "sandyard_scrub_leftovers", "Things that cleaning could not remove; their pods were deleted.",
+        self.restarts = Counter(
+            "sandyard_pod_restarts", "Used pods that were restarted for the next Sandbox, by result.", ["result"],
             registry=self.registry,
         )  # fmt: skip
         self.sweep_removed = Counter(

@@ -42,8 +42,8 @@ class Settings:
         What templates and Sandboxes may ask for, in each namespace.
     pausing
         Whether Sandboxes may be paused; it needs the right to exec.
-    scrubbing
-        Whether pools may scrub and reuse pods; it needs the right to exec.
+    restarting
+        Whether pools may restart and reuse pods; it needs the right to exec.
     idle_cpu_cores
         CPU use, in cores, from which on a sandbox is not idle.
     leader_election
@@ -65,7 +65,7 @@ class Settings:
     isolation_network: str = "Required"
     policy: Policy = Policy()
     pausing: bool = True
-    scrubbing: bool = True
+    restarting: bool = True
     idle_cpu_cores: float = 0.05
     leader_election: bool = True
     lease_duration_seconds: int = 10
@@ -153,7 +153,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         policy=policy("POLICY", "{}"),
         pausing=choice("PAUSING", "true", booleans) == "true",
-        scrubbing=choice("SCRUBBING", "true", booleans) == "true",
+        restarting=choice("RESTARTING", "true", booleans) == "true",
         idle_cpu_cores=cores("IDLE_CPU", "50m"),
         leader_election=choice("LEADER_ELECTION", "true", booleans) == "true",
         lease_duration_seconds=number("LEASE_DURATION_SECONDS", "10"),

@@ -31,7 +31,7 @@ class Freezing:
         script = freeze.script(stopped=action.stopped)
         try:
             done = await self._pods.exec(action.pod, freeze.COMMAND, script, _TIMEOUT_SECONDS)
-            report = freeze.read(done.exit.code, done.stdout, done.exit.message)
+            report = freeze.read(done.exit.code, done.stdout, done.exit.message, stopped=action.stopped)
         except (errors.ApiError, errors.TransportError) as error:
             extra = {"pod": action.pod.metadata.name, "error": str(error)}
             _log.info("pausing or resuming was cut off", extra=extra)

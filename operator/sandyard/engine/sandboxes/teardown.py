@@ -52,24 +52,36 @@ class Teardown:
         sandbox = run.sandbox
         if names.FINALIZER not in sandbox.finalizers:
             return
-        for pod in self._reuse.left_of(sandbox):
-            pool = self._reuse.wanted(sandbox, pod)
-            if pool is not None:
-                await self._report(run, "", "cleaning its pod for the next one")
-                await self._reuse.give_back(run.sandbox, pod, pool)
-        pods = self._reuse.left_of(sandbox)
+        restarting = await self._restart(run)
+        pods = [pod for pod in self._reuse.left_of(sandbox) if pod.metadata.uid not in restarting]
+        if restarting and not pods:
+            return
         step = teardown.next_step(pods, self._asked_seconds_ago(sandbox), self._grace_seconds(sandbox))
         if step.release:
             await self._release(run)
             return
         asked = await asyncio.gather(*(
-            self._own_pods.delete(pod, reusable=self._reuse.wanted(sandbox, pod) is not None) for pod in step.delete
+            self._own_pods.delete(pod, reusable=self._reuse.may_come_back(sandbox, pod)) for pod in step.delete
         ))  # fmt: skip
         if not all(asked):
             self._queue.add_after(sandbox.uid, _UNSEEN_SECONDS)
         await self._report(run, step.stuck)
         if step.requeue_after is not None:
             self._queue.add_after(sandbox.uid, step.requeue_after)
+
+    async def _restart(self, run: Run) -> set[str]:
+        """UIDs of its pods that are being restarted for the next one."""
+        found: set[str] = set()
+        for pod in self._reuse.left_of(run.sandbox):
+            pool = self._reuse.wanted(run.sandbox, pod)
+            if pool is None:
+                continue
+            await self._report(run, "", "restarting its pod for the next one")
+            wait = await self._reuse.step(run.sandbox, pod, pool)
+            if wait is not None:
+                self._queue.add_after(run.sandbox.uid, wait)
+                found.add(pod.metadata.uid)
+        return found
 
     async def _release(self, run: Run) -> None:
         sandbox = run.sandbox

@@ -33,6 +33,9 @@ class PodEntry:
         Others had a hand in its labels while it was nobody's: it is never handed out, and replaced.
     given_back_by
         UID of the Sandbox that has given it back to its pool.
+    restart_asked, restart_sent, restart_failed, restart_told
+        The restart that this process has asked for, whether it was triggered, what has become of it if
+        nothing good, and whether that was told.
     failure_counted, start_measured
         What its pool has learnt from it already.
     opening, closing
@@ -50,6 +53,10 @@ class PodEntry:
     astray: Mapping[str, str | None] = field(default_factory=dict)
     tampered: bool = False
     given_back_by: str | None = None
+    restart_asked: str = ""
+    restart_sent: bool = False
+    restart_failed: str = ""
+    restart_told: bool = False
     failure_counted: bool = False
     start_measured: bool = False
     opening: bool = False

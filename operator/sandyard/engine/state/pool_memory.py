@@ -61,7 +61,7 @@ class PoolMemory:
     proven: bool = False
     warm_hits: int = 0
     cold_starts: int = 0
-    scrubbed: int = 0
+    reused: int = 0
     at_maximum: bool = False
     refused: str = ""
     runtime: Finding | None = None
@@ -191,7 +191,7 @@ def remember(status: PoolStatus, now: float) -> PoolMemory:
     memory = PoolMemory(status.template_hash or "")
     memory.warm_hits = status.warm_hits or 0
     memory.cold_starts = status.cold_starts or 0
-    memory.scrubbed = status.scrubbed or 0
+    memory.reused = status.reused or 0
     memory.demand = _measured(status, now)
     memory.runtime = _known(status, Condition.RUNTIME_ISOLATED)
     memory.network = _known(status, Condition.NETWORK_ENFORCED)

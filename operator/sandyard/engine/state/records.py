@@ -110,11 +110,19 @@ class PoolRecord(_AnyPool):
         Hash of what a pod of its present template is made from; pods carry it as a label.
     beyond
         What it asks for beyond the bounds of its namespace; empty if that is nothing.
+    no_restart
+        Why its pods are deleted although it asks for them to be restarted.
     """
 
     spec: PoolSpec
     template_hash: str
     beyond: str = ""
+    no_restart: str = ""
+
+    @property
+    def restarts(self) -> bool:
+        """Whether its used pods are restarted for the next Sandbox."""
+        return self.spec.recycle == "Restart" and not self.no_restart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,16 +176,18 @@ def sandbox(body: Mapping[str, Any]) -> AnySandbox:
         return UnreadableSandbox(**common, invalid=_explain(error))
 
 
-def pool(body: Mapping[str, Any], probe: pod.Probe, policy: Policy = _DEFAULT) -> AnyPool:
-    """Parse a SandboxPool as the API server sent it."""
+def pool(body: Mapping[str, Any], probe: pod.Probe, policy: Policy = _DEFAULT, no_restart: str = "") -> AnyPool:
+    """Parse a SandboxPool as the API server sent it; *no_restart* says why no pod can be restarted here."""
     common = {**_common(body), "status": pool_statuses.read(body.get("status") or {})}
     try:
         spec = PoolSpec.model_validate(body.get("spec") or {})
     except pydantic.ValidationError as error:
         return UnreadablePool(**common, invalid=_explain(error))
+    restart = spec.recycle == "Restart" and not no_restart
     return PoolRecord(
-        **common, spec=spec, template_hash=pod.template_hash(spec.template, probe, spec.warm.probe),
+        **common, spec=spec, template_hash=pod.template_hash(spec.template, probe, spec.warm.probe, restart=restart),
         beyond="; ".join(bound_table.beyond(body["spec"], policy.of(common["namespace"]))),
+        no_restart=no_restart if spec.recycle == "Restart" else "",
     )  # fmt: skip
 
 

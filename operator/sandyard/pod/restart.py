@@ -1,0 +1,204 @@
+"""A restart of all containers of a pod: what was asked for, and what the kubelet has shown of it.
+
+Nothing that runs in the pod is asked.  What counts as evidence are container statuses, which
+kubelets alone write: each container is another one than before, counts one more restart, and
+has started later than what the same kubelet had told of the one before.  The node's clock is
+compared with itself only; it may be ahead of the operator's, or behind.  One thing more is asked of
+the proof, which runs before anything of a tenant's: that the limits of resources are those of the
+proof before, since gVisor keeps them beyond a restart.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sandyard.api import model, names, untrusted
+from sandyard.api.objects import ContainerStatus, Pod
+from sandyard.pod import proof
+
+__all__ = ["Evidence", "Request", "ask", "asked", "count", "evidence", "possible", "unasked"]
+
+# Of the pod's status, while the kubelet ends the containers (KEP-5532).
+_RESTARTING = "AllContainersRestarting"
+
+
+@dataclass(frozen=True)
+class Before:
+    """A container as it was when the restart was asked for.
+
+    Attributes
+    ----------
+    container_id
+        Of the runtime.
+    restarts
+        How often it had been started anew.
+    at
+        When it had ended, or else started, by the node's clock: in seconds since the epoch.
+    """
+
+    container_id: str
+    restarts: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """A restart that was asked for.
+
+    Attributes
+    ----------
+    at
+        When, by the operator's clock: in seconds since the epoch.
+    before
+        The containers at that moment, by name.
+    limits
+        Of resources, as the proof before has found them; empty: nobody knows.
+    """
+
+    at: float
+    before: Mapping[str, Before] = field(default_factory=dict)
+    limits: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a pod shows of its restart; it is proven once both are empty.
+
+    Attributes
+    ----------
+    odd
+        What speaks against it for good.
+    missing
+        What is still to come.
+    """
+
+    odd: str = ""
+    missing: str = ""
+
+
+def ask(pod: Pod, now: float) -> str:
+    """The annotation that asks for a restart of *pod*, as it is now."""
+    before = {
+        status.name: [status.container_id, status.restart_count, _last_told(status)] for status in _containers(pod)
+    }
+    return json.dumps({"at": round(now, 3), "before": before, "limits": _limits(pod)})
+
+
+def asked(pod: Pod) -> Request | None:
+    """The restart of *pod* that was asked for; None if none was, or it has been proven and the pod given back.
+
+    One that cannot be read is one that was asked for long ago: its time is over.
+    """
+    text = pod.metadata.annotations.get(names.ANNOTATION_RESTART)
+    if text is None:
+        return None
+    content = untrusted.fields(text)
+    at, before = content.get("at"), content.get("before")
+    if not isinstance(at, float) or not math.isfinite(at) or not isinstance(before, dict):
+        return Request(0.0)
+    known = {name: _known(item) for name, item in before.items()}
+    limits = proof.limits(content.get("limits"))
+    return Request(at, {name: item for name, item in known.items() if item is not None}, limits)
+
+
+def possible(pod: Pod) -> bool:
+    """Whether *pod* has the container that restarts it."""
+    return any(status.name == names.RESTART_CONTAINER for status in pod.status.init_container_statuses)
+
+
+def count(pod: Pod) -> int:
+    """How often the containers of *pod* have been started anew; the one that restarts it may do so alone."""
+    counts = [status.restart_count for status in _containers(pod) if status.name != names.RESTART_CONTAINER]
+    return max(counts, default=0)
+
+
+def unasked(pod: Pod) -> bool:
+    """Whether the containers of *pod* were, or are being, restarted though nobody has asked for it."""
+    if names.ANNOTATION_RESTART in pod.metadata.annotations:
+        return False
+    known = untrusted.whole_number(pod.metadata.annotations.get(names.ANNOTATION_RESTARTS, "0")) or 0
+    under_way = any(condition.type == _RESTARTING and condition.status == "True" for condition in pod.status.conditions)
+    return under_way or count(pod) > known
+
+
+def evidence(pod: Pod, request: Request) -> Evidence:
+    """What *pod* shows of the restart that *request* asked for."""
+    if pod.status.phase in ("Failed", "Succeeded"):
+        return Evidence(odd=f"it is {pod.status.phase}: {_why(pod)}")
+    found = {status.name: status for status in _containers(pod)}
+    if not found or found.keys() != request.before.keys():
+        return Evidence(missing="not all of its containers are shown")
+    each = [_of_one(status, request.before[name]) for name, status in found.items()]
+    odd = next((item.odd for item in each if item.odd), "")
+    missing = next((item.missing for item in each if item.missing), "")
+    if not odd and not missing and (not request.limits or _limits(pod) != request.limits):
+        return Evidence(odd="the limits of resources are not those that its first proof has found")
+    return Evidence(odd, "" if odd else missing)
+
+
+def _of_one(status: ContainerStatus, before: Before) -> Evidence:
+    name, ended, started_at = status.name, status.state.terminated, _started_at(status)
+    if not status.container_id or status.container_id == before.container_id or started_at is None:
+        return Evidence(missing=f"container {name} has not been started anew")
+    if ended is not None and not _may_end(status):
+        said = f": {ended.message}" if ended.message else ""
+        return Evidence(odd=f"container {name} ended with exit code {ended.exit_code} after its restart{said}")
+    if status.restart_count <= before.restarts:
+        return Evidence(odd=f"container {name} is another one, though it counts no more restarts than before")
+    if started_at <= before.at:
+        return Evidence(odd=f"container {name} says that it was started no later than the one before it")
+    return Evidence(missing="" if _settled(status) else f"container {name} is starting")
+
+
+def _limits(pod: Pod) -> tuple[int, ...]:
+    """Those that the proof of *pod* has found; empty if it does not tell."""
+    ended = next((item.state.terminated for item in _containers(pod) if item.name == names.PROBE_CONTAINER), None)
+    seen = proof.parse(ended.message or "") if ended is not None else None
+    return seen.limits if seen is not None else ()
+
+
+def _may_end(status: ContainerStatus) -> bool:
+    ended = status.state.terminated
+    last = status.name in (names.CONTAINER, names.RESTART_CONTAINER)
+    return not last and ended is not None and ended.exit_code == 0
+
+
+def _settled(status: ContainerStatus) -> bool:
+    """Whether it does what it does in a pod that is ready: what runs before has ended, the rest runs."""
+    lasting = status.name in (names.CONTAINER, names.RESTART_CONTAINER)
+    return (status.state.running if lasting else status.state.terminated) is not None
+
+
+def _started_at(status: ContainerStatus) -> float | None:
+    state = status.state.running or status.state.terminated
+    return model.moment(state.started_at) if state is not None and state.started_at else None
+
+
+def _last_told(status: ContainerStatus) -> float | None:
+    ended = status.state.terminated
+    if ended is not None and ended.finished_at:
+        return model.moment(ended.finished_at)
+    return _started_at(status)
+
+
+def _why(pod: Pod) -> str:
+    for status in _containers(pod):
+        ended = status.state.terminated
+        if ended is not None and ended.exit_code != 0 and status.name != names.RESTART_CONTAINER:
+            return f"{status.name} ended with exit code {ended.exit_code}: {ended.message or ended.reason}"
+    return pod.status.message or "no message"
+
+
+def _containers(pod: Pod) -> Iterator[ContainerStatus]:
+    yield from pod.status.init_container_statuses
+    yield from pod.status.container_statuses
+
+
+def _known(item: object) -> Before | None:
+    match item:
+        case [str(container), int(restarts), int() | float() as at] if not isinstance(restarts, bool):
+            return Before(container, restarts, at)
+    return None
