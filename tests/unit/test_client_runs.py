@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 from collections.abc import AsyncIterator
 
@@ -237,19 +238,22 @@ async def test_a_right_that_is_missing_is_named(inside: tuple[LocalPod, AsyncSan
 
 
 async def test_processes_are_those_of_the_sandbox_and_not_the_clients(sandbox: AsyncSandbox) -> None:
+    # All processes of this machine are listed, those of other tests too: numbers that only this one has.
+    own = 100_000 + 10 * os.getpid()
+    one, two, limit, limit_behind = (f"sleep {own + number}" for number in (1, 2, 10, 4))
     begun = asyncio.Event()
     running = asyncio.create_task(
-        sandbox.commands.run(["sh", "-c", "echo; sleep 301; :"], timeout=60, on_stdout=lambda _: begun.set())
+        sandbox.commands.run(["sh", "-c", f"echo; {one}; :"], timeout=own + 3, on_stdout=lambda _: begun.set())
     )
-    behind = await sandbox.commands.start("sleep 302; :", timeout=90)
+    behind = await sandbox.commands.start(f"{two}; :", timeout=own + 4)
     await begun.wait()
     try:
-        found = [one.command for one in await sandbox.commands.processes()]
+        found = [process.command for process in await sandbox.commands.processes()]
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await behind.remove()
-    assert not [command for command in found if "sandyard-" in command and "/bin/sh -c" in command]
-    assert [command for command in found if "sleep 301" in command] == ["sh -c echo; sleep 301; :", "sleep 301"]
-    assert [command for command in found if "sleep 302" in command] == ["/bin/sh -c sleep 302; :", "sleep 302"]
-    assert "sleep 67" not in found and "sleep 90" not in found
+    assert [command for command in found if one in command] == [f"sh -c echo; {one}; :", one]
+    assert [command for command in found if two in command] == [f"/bin/sh -c {two}; :", two]
+    assert not [command for command in found if behind.id in command]
+    assert limit not in found and limit_behind not in found
