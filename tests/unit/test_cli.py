@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -187,6 +189,33 @@ def test_a_signal_ends_the_command_in_the_sandbox_and_is_told_by_the_exit_code(
     assert (process.returncode, said.count("\n")) == (code, 1), said
     left = [one for one in pathlib.Path("/proc").glob("[0-9]*/cmdline") if word in _text(one)]
     assert not left
+
+
+def test_a_port_leads_there_until_it_is_interrupted(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(tmp_path, monkeypatch), socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        cli = ["env", "--default-signal", sys.executable, "-m", "sandyard.cli.main"]
+        words = [*cli, "port-forward", "s", f":{port}"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            told = re.fullmatch(rf"Forwarding from 127.0.0.1:(\d+) -> {port}\n", process.stdout.readline())
+            assert told is not None
+            with socket.create_connection(("127.0.0.1", int(told[1])), timeout=20) as near:
+                server.settimeout(20)
+                far, _ = server.accept()
+                with far:
+                    far.sendall(b"hello")
+                    assert near.recv(5) == b"hello"
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("ports", ["x", "80:x", "70000", "1:2:3", "80:", "-1:80"])
+def test_a_port_that_is_none_is_a_mistake_of_the_line(ports: str) -> None:
+    done = run("port-forward", "s", "--", ports)
+    assert done.exit_code == 2
+    assert "is not PORT, LOCAL:PORT or :PORT" in done.output
 
 
 def _text(path: pathlib.Path) -> str:

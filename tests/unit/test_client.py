@@ -14,21 +14,31 @@ from click.testing import CliRunner
 
 from sandyard.cli import tables
 from sandyard.cli.main import main
-from sandyard.client import errors, sync
+from sandyard.client import errors, waiting
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.commands.commands import Commands
+from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
 from sandyard.client.exec.call import Call
 from sandyard.client.exec.command import Command, Sinks
 from sandyard.client.exec.script import Request
-from sandyard.client.files.files import Files, _infos
+from sandyard.client.files import listing
+from sandyard.client.files.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
 from sandyard.client.session.cluster import SANDBOXES, Cluster, explain
 from sandyard.client.session.session import Session
-from sandyard.client.sync import Sandbox, SyncBackgroundCommand, SyncCommands, SyncFiles, SyncShell, SyncTerminal
+from sandyard.client.sync import (
+    Sandbox,
+    SyncBackgroundCommand,
+    SyncCommands,
+    SyncFiles,
+    SyncForward,
+    SyncShell,
+    SyncTerminal,
+)
 from sandyard.kube import errors as kube_errors
 from sandyard.kube import remotecommand
 from sandyard.kube.config import ClusterConfig
@@ -79,10 +89,25 @@ def test_a_result_reads_as_of_subprocess() -> None:
 
 
 def test_names_of_files_may_hold_anything_but_a_zero() -> None:
-    told = b"a\nb\x0081a4 3 1700000000 1000 1000\n\xff\x0041ed 0 1700000000 0 0\n"
-    first, second = _infos(told)
+    told = b"./a\nb\0./\xff\0./a\0\0"
+    told += b"81a4 3 1700000000 1000 1000 ./a\nb\n41ed 0 1700000000 0 0 ./\xff\n81a4 1 2 3 4 ./a\n"
+    first, second, third = listing.parse(told)
     assert (first.name, first.is_file, first.size, first.uid) == ("a\nb", True, 3, 1000)
     assert (second.name, second.is_dir) == ("\udcff", True)
+    assert (third.name, third.size) == ("a", 1)
+
+
+def test_a_folder_that_changes_while_it_is_listed_is_listed() -> None:
+    told = b"./gone\0./kept\0\0" + b"81a4 1 1 0 0 ./new\n81a4 2 1 0 0 ./kept\n"
+    assert [(one.name, one.size) for one in listing.parse(told)] == [("new", 1), ("kept", 2)]
+    assert listing.parse(b"\0") == []
+
+
+def test_what_has_become_of_files_is_told_once() -> None:
+    before = listing.parse(b"\0" + b"81a4 1 1 0 0 ./a\n81a4 1 1 0 0 ./b\n81a4 1 1 0 0 ./same\n")
+    now = listing.parse(b"\0" + b"81a4 2 1 0 0 ./b\n81a4 1 1 0 0 ./c\n81a4 1 1 0 0 ./same\n")
+    told = [(change.kind, change.path, change.info.size) for change in listing.changes(before, now)]
+    assert told == [("removed", "a", 1), ("created", "c", 1), ("changed", "b", 2)]
 
 
 @pytest.mark.parametrize(
@@ -200,11 +225,13 @@ def test_an_exit_code_of_the_runtime_is_none_of_the_command(said: bytes, code: i
 def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:
     faces: list[tuple[type, type]] = [
         (SyncCommands, Commands), (SyncFiles, Files), (SyncShell, Shell), (SyncBackgroundCommand, BackgroundCommand),
-        (SyncTerminal, Terminal),
+        (SyncTerminal, Terminal), (SyncForward, Forward),
         (Sandbox, AsyncSandbox),
     ]  # fmt: skip
     for ours, theirs in faces:
-        calls = {name for name, value in vars(theirs).items() if inspect.iscoroutinefunction(value) and name[0] != "_"}
+        public = {name: value for name, value in vars(theirs).items() if name[0] != "_"}
+        kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+        calls = {name for name, value in public.items() if any(is_kind(value) for is_kind in kinds)}
         assert calls == {name for name in vars(ours) if name[0] != "_" and callable(getattr(ours, name))} - {
             "create", "connect", "list"
         } | (calls & {"connect", "list"})  # fmt: skip
@@ -223,9 +250,9 @@ def test_the_synchronous_face_has_every_call_and_waits_for_its_end() -> None:
         return await self.read(path)
 
     behind: Any = SyncFiles(Fake())  # type: ignore[arg-type]
-    assert sync._wait(read)(behind, "a") == "a"
+    assert waiting.wait(read)(behind, "a") == "a"
     with pytest.raises(FileNotFoundError):
-        sync._wait(read)(behind, "nothing")
+        waiting.wait(read)(behind, "nothing")
 
 
 async def test_a_request_has_its_time() -> None:

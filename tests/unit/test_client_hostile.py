@@ -22,7 +22,7 @@ from sandyard.client.code import code
 from sandyard.client.commands import background
 from sandyard.client.commands.processes import parse_processes
 from sandyard.client.exec.stream import Tail
-from sandyard.client.files import archive, files
+from sandyard.client.files import archive, files, listing
 from sandyard.client.files.archive import Limits
 from sandyard.client.result import CommandResult
 from tests.unit.local_pod import local_pod
@@ -357,14 +357,15 @@ def test_any_plain_stream_is_an_archive_or_an_error_of_ours(stream: bytes, tmp_p
 # Files
 
 
-LISTS = [b"a\x0081a4 3 1 2", b"a\0x 1 2 3 4\n", b"a\x001 " + DIGITS + b" 1 1 1\n", b"\xff\x00\xff\n",
-         b"a\x00" + b"f" * 5000 + b" 1 1 1 1\n"]  # fmt: skip
+LISTS = [b"./a\0\x0081a4 3 1 2 ./a\n", b"./a\0\0x 1 2 3 4 ./a\n", b"\x001 " + DIGITS + b" 1 1 1 ./a\n",
+         b"\xff\0\0\xff\n", b"\0" + b"f" * 5000 + b" 1 1 1 1 ./a\n", b"./a\n\0\x0081a4 3 1 2 3 ./a\n",
+         b"./a\0" * 9 + b"\0"]  # fmt: skip
 
 
 @given(st.binary(max_size=60) | st.sampled_from(LISTS))
 @quick
 def test_lists_of_files_are_read_or_an_error_of_ours(printed: bytes) -> None:
-    for read in (files._infos, lambda said: files._info("x", said)):
+    for read in (listing.parse, lambda said: listing.info("x", said)):
         try:
             read(printed)  # type: ignore[operator]
         except errors.SandboxError:

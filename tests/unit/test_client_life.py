@@ -55,6 +55,10 @@ def test_its_time_counts_from_its_creation_whatever_becomes_of_it() -> None:
     assert (lifetime["idleSeconds"], lifetime["secondsAfterFinished"]) == (60, 300)
     assert made(pool="p", idle_timeout=60)["lifetime"] == {"idleSeconds": 60, "secondsAfterFinished": 60}
     assert "lifetime" not in made(pool="p")
+    assert made(pool="p", timeout=300, on_timeout="suspend")["lifetime"]["onExpiry"] == "Suspend"
+    for wrong in ({"on_timeout": "sleep", "timeout": 3}, {"on_timeout": "stop"}):
+        with pytest.raises(errors.InvalidArgument, match="on_timeout"):
+            made(pool="p", **wrong)
     assert made(template="python:3.12") == made(template={"image": "python:3.12"})
 
 
@@ -132,6 +136,37 @@ async def test_a_pool_that_was_made_a_moment_ago_is_waited_for() -> None:
         assert not done
         pod.change(phase="Ready", conditions=conditions("Ready", stalled=False))
         await waiting
+
+
+async def test_one_of_any_phase_can_be_connected_to_without_waiting(pod: LocalPod) -> None:
+    pod.change(phase="Pending", conditions=conditions("Waiting", stalled=False))
+    async with await AsyncSandbox.connect("s", wait=False) as sandbox:
+        assert (await sandbox.get_info()).phase == "Pending"
+        assert await sandbox.kill(wait=False)
+
+
+async def test_one_that_is_paused_is_resumed_by_whoever_wants_to(pod: LocalPod) -> None:
+    pod.body["spec"] = {"desiredState": "Paused"}
+    async with await AsyncSandbox.connect("s"):
+        assert not pod.asked
+    async with await AsyncSandbox.connect("s", resume=True):
+        ((method, _, body),) = pod.asked
+        assert (method, body["spec"]) == ("PATCH", {"desiredState": "Running"})
+
+
+async def test_a_network_takes_the_place_of_the_one_before(pod: LocalPod) -> None:
+    pod.body["spec"] = {"network": {"egress": "AllowList", "allow": [{"cidr": "10.0.0.0/8"}]}}
+    async with await AsyncSandbox.connect("s") as sandbox:
+        await sandbox.update_network({"egress": "Internet"})
+        assert pod.asked[-1][2]["spec"] == {"network": {"egress": "Internet", "allow": None}}
+        pod.change(conditions=conditions("NetworkNotAllowed", "the pool allows None"))
+        with pytest.raises(errors.SandboxNotReady, match="cannot have that network: the pool allows None"):
+            await sandbox.update_network({"egress": "Internet"})
+
+
+async def test_a_list_is_of_one_phase(pod: LocalPod) -> None:
+    assert [info.name for info in await AsyncSandbox.list(phase="Ready")] == ["s"]
+    assert await AsyncSandbox.list(phase="Failed") == []
 
 
 # Interrupted

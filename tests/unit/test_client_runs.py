@@ -257,3 +257,54 @@ async def test_processes_are_those_of_the_sandbox_and_not_the_clients(sandbox: A
     assert [command for command in found if two in command] == [f"/bin/sh -c {two}; :", two]
     assert not [command for command in found if behind.id in command]
     assert limit not in found and limit_behind not in found
+
+
+# More of files
+
+
+async def test_many_files_are_written_at_once_and_listed_by_depth(
+    sandbox: AsyncSandbox, tmp_path: pathlib.Path
+) -> None:
+    await sandbox.files.write_files({f"{tmp_path}/a/b/{n}": b"x" * n for n in range(3)} | {f"{tmp_path}/-o": "text"})
+    assert [info.name for info in await sandbox.files.list(str(tmp_path))] == ["-o", "a"]
+    assert [info.name for info in await sandbox.files.list(str(tmp_path), depth=2)] == ["-o", "a", "a/b"]
+    found = await sandbox.files.list(str(tmp_path), depth=9)
+    assert [(info.name, info.size) for info in found if info.is_file] == [
+        ("-o", 4), ("a/b/0", 0), ("a/b/1", 1), ("a/b/2", 2)
+    ]  # fmt: skip
+    with pytest.raises(errors.InvalidArgument):
+        await sandbox.files.list(depth=0)
+    with pytest.raises(errors.IsADirectory):
+        await sandbox.files.write_files({f"{tmp_path}/a": b"", f"{tmp_path}/c": b""})
+
+
+async def test_ten_thousand_files_are_listed_in_one_look(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    for n in range(10_000):
+        (tmp_path / f"{n}\n").touch() if n < 50 else (tmp_path / f"{n}").touch()
+    found = {info.name for info in await sandbox.files.list(str(tmp_path))}
+    assert found == set(os.listdir(tmp_path))
+
+
+async def test_what_becomes_of_a_folder_is_told(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "old").write_text("1")
+    changes = sandbox.files.watch_dir(str(tmp_path), interval=0.1)
+    first = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0)
+    while not first.done():
+        # Whenever the first look is over, this is one more change.
+        (tmp_path / "old").write_text((tmp_path / "old").read_text() + "1")
+        await asyncio.wait({first}, timeout=0.2)
+    assert (first.result().kind, first.result().path) == ("changed", "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    told = {(change.kind, change.path) for change in [await anext(changes), await anext(changes)]}
+    assert told == {("removed", "old"), ("created", "new")}
+    await changes.aclose()
+    with pytest.raises(errors.SandboxFileNotFound):
+        await anext(sandbox.files.watch_dir(f"{tmp_path}/none"))
+
+
+@pytest.mark.parametrize("size", [6_000, 100_000])
+async def test_a_long_text_takes_nothing_of_the_commands_input(sandbox: AsyncSandbox, size: int) -> None:
+    text = f": {'x' * size}; cat"
+    done = await sandbox.commands.run(text, stdin=b"all of it", timeout=20)
+    assert (done.exit_code, done.stdout) == (0, b"all of it")

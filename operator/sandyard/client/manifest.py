@@ -13,17 +13,23 @@ __all__ = ["check_seconds", "sandbox"]
 
 # Ten years, as the schema has it.
 _LONGEST_SECONDS = 315_360_000
+_ON_EXPIRY = {"delete": "Delete", "stop": "Stop", "suspend": "Suspend"}
 
 
 def sandbox(
     *, pool: str | None, template: Mapping[str, Any] | str | None, name: str | None, timeout: int | None,
     idle_timeout: int | None, env: Mapping[str, str] | None, network: Mapping[str, Any] | None,
-    labels: Mapping[str, str] | None, wait_seconds: int | None, now: float,
+    labels: Mapping[str, str] | None, wait_seconds: int | None, now: float, on_timeout: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The object, named after its pool and by chance where no name is given; *now* in seconds since the epoch.
 
     Its time counts from its creation, so that it ends whatever becomes of it and of whoever has made it.
     """
+    if on_timeout is not None and on_timeout not in _ON_EXPIRY:
+        raise InvalidArgument(f"on_timeout: {on_timeout!r} is none of {', '.join(_ON_EXPIRY)}")
+    if on_timeout is not None and timeout is None and idle_timeout is None:
+        raise InvalidArgument("on_timeout: there is neither a timeout nor an idle_timeout")
+    on_expiry = _ON_EXPIRY[on_timeout] if on_timeout is not None else None
     shape = {"image": template} if isinstance(template, str) else _with_quantities(template or {})
     spec: dict[str, Any] = {"poolRef": {"name": pool}} if pool is not None else {"template": shape}
     if timeout is not None or idle_timeout is not None:
@@ -31,7 +37,7 @@ def sandbox(
             check_seconds(what, seconds)
         ends = timeout if timeout is not None else idle_timeout
         # In full, since a lifetime of its own takes the place of the pool's as a whole.
-        lifetime = {"idleSeconds": idle_timeout, "secondsAfterFinished": ends,
+        lifetime = {"idleSeconds": idle_timeout, "secondsAfterFinished": ends, "onExpiry": on_expiry,
                     "deadline": rfc3339.timestamp(now + timeout) if timeout is not None else None}  # fmt: skip
         spec["lifetime"] = {key: value for key, value in lifetime.items() if value is not None}
     if env:

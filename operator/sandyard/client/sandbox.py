@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sandyard.api import rfc3339
-from sandyard.client import manifest, metrics
+from sandyard.client import manifest, measuring
 from sandyard.client.code.code import CodeResult, Program, run_code
 from sandyard.client.commands.commands import Commands
+from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
 from sandyard.client.creating import entered, make, pool_for, wait_until_ready
@@ -23,17 +24,14 @@ from sandyard.client.errors import (
     SandboxError,
     SandboxExists,
     SandboxNotFound,
-    checked,
 )
-from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Input, Output
+from sandyard.client.exec.command import Input, Output
 from sandyard.client.files.files import Files
 from sandyard.client.info import SandboxInfo
 from sandyard.client.metrics import Environment, Metrics
 from sandyard.client.result import DEFAULT_KEEP
-from sandyard.client.session.cluster import POD_METRICS, SANDBOXES, Cluster
+from sandyard.client.session.cluster import SANDBOXES, Cluster
 from sandyard.client.session.session import Session
-from sandyard.kube import errors
 
 __all__ = ["AsyncSandbox"]
 
@@ -96,6 +94,7 @@ class AsyncSandbox:
         namespace: str | None = None,
         timeout: int | None = _DEFAULT_LIFETIME,
         idle_timeout: int | None = None,
+        on_timeout: Literal["delete", "stop", "suspend"] | None = None,
         env: Mapping[str, str] | None = None,
         network: Mapping[str, Any] | None = None,
         labels: Mapping[str, str] | None = None,
@@ -117,6 +116,9 @@ class AsyncSandbox:
             as long as the pool says, or for ever.
         idle_timeout
             Seconds without use until the sandbox is deleted.
+        on_timeout
+            What becomes of it then: it is deleted, which is the default; stopped, so that the object is there for
+            as long again; or suspended, with its persistent workspace, until `set_timeout` gives it more time.
         env
             More environment variables; with *pool* they force a cold start.
         wait_seconds
@@ -142,8 +144,9 @@ class AsyncSandbox:
             if language is not None:
                 pool = await pool_for(opened, namespace or opened.namespace, language)
             body = manifest.sandbox(
-                pool=pool, template=template, name=name, timeout=timeout, idle_timeout=idle_timeout, env=env,
-                network=network, labels=labels, wait_seconds=wait_seconds, now=time.time(),
+                pool=pool, template=template, name=name, timeout=timeout, idle_timeout=idle_timeout,
+                on_timeout=on_timeout, env=env, network=network, labels=labels, wait_seconds=wait_seconds,
+                now=time.time(),
             )  # fmt: skip
             ends = True
             try:
@@ -167,10 +170,14 @@ class AsyncSandbox:
             return sandbox
 
     @classmethod
-    async def connect(cls, name: str, *, namespace: str | None = None, cluster: Cluster | None = None) -> Self:
+    async def connect(
+        cls, name: str, *, namespace: str | None = None, wait: bool = True, resume: bool = False,
+        cluster: Cluster | None = None,
+    ) -> Self:  # fmt: skip
         """Use a Sandbox that exists; leaving its context does not delete it.
 
-        Waits for a Sandbox that is still starting. A paused or suspended one stays so until you `resume` it.
+        Waits for a Sandbox that is still starting, unless *wait* is False: enough to `get_info`, `set_timeout` and
+        `kill`. A paused or suspended one stays so until you `resume` it, or is resumed with *resume*.
 
         Raises
         ------
@@ -180,16 +187,20 @@ class AsyncSandbox:
         async with entered(cluster, namespace) as (opened, own):
             found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
             sandbox = cls(opened, found, own_cluster=own, ends=False)
-            if sandbox._session.info.phase in ("Pending", "Starting"):
+            if resume and found.get("spec", {}).get("desiredState", "Running") != "Running":
+                await sandbox._session.change({"desiredState": "Running"})
+                if wait:
+                    await sandbox.wait_until_ready()
+            elif wait and sandbox._session.info.phase in ("Pending", "Starting"):
                 await wait_until_ready(sandbox._session, patient=False)
             return sandbox
 
     @classmethod
     async def list(
-        cls, *, labels: Mapping[str, str] | None = None, pool: str | None = None, namespace: str | None = None,
-        cluster: Cluster | None = None,
+        cls, *, labels: Mapping[str, str] | None = None, pool: str | None = None, phase: str | None = None,
+        namespace: str | None = None, cluster: Cluster | None = None,
     ) -> list[SandboxInfo]:  # fmt: skip
-        """List the Sandboxes of a namespace, by labels and by pool."""
+        """List the Sandboxes of a namespace, by labels, by pool and by phase (``"Ready"``)."""
         query: dict[str, str] = {}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
@@ -200,7 +211,8 @@ class AsyncSandbox:
             if cluster is None:
                 await stack.enter_async_context(opened)
             found = await opened.items(SANDBOXES, namespace or opened.namespace, query)
-            return [SandboxInfo(item) for item in found]
+            infos = map(SandboxInfo, found)
+            return [info for info in infos if phase in (None, info.phase)]
 
     # What it is
 
@@ -270,26 +282,29 @@ class AsyncSandbox:
         terminal = Terminal(self._session, command, (columns, rows), cwd, dict(env or {}))
         return await terminal.__aenter__()
 
+    async def forward(
+        self, port: int, local_port: int = 0, *, address: str = "127.0.0.1",
+        on_problem: Callable[[str], None] | None = None,
+    ) -> Forward:  # fmt: skip
+        """Let a port of this machine lead to *port* of the sandbox; leaving its context closes it.
+
+        The image needs one of perl, python3, nc and bash. *on_problem* is told why a connection was not made;
+        default: a warning in the log.
+
+        Parameters
+        ----------
+        local_port
+            0: one that is free; ``local_port`` of the result says which.
+        """
+        return await Forward(self._session, port, local_port, address, on_problem).__aenter__()
+
     async def get_metrics(self) -> Metrics:
         """Measure CPU, memory and disk in use now, by the metrics API or else from inside the sandbox."""
-        printed = await self._look("usage", "1")
-        inside = metrics.parse_usage(printed)
-        try:
-            body = await self._session.cluster.client.get(POD_METRICS.path(self.namespace, self.pod_name))
-        except (errors.ApiError, errors.TransportError):
-            return inside
-        return metrics.parse_pod_metrics(body, inside)
+        return await measuring.measure(self._session)
 
     async def get_environment(self) -> Environment:
         """Look up what is inside: system, user, processors, memory, disks, tools."""
-        return metrics.parse_environment(await self._look("environment"))
-
-    async def _look(self, part: str, *words: str) -> str:
-        """What one of the client's scripts prints inside."""
-        command = Command(
-            ["/bin/sh", "-c", script.text(part), f"sandyard-{part}", *words], env={"LC_ALL": "C"}
-        )  # fmt: skip
-        return checked(await runner.run(self._session, command), self.name).stdout_text
+        return await measuring.look_around(self._session)
 
     # Its life
 
@@ -311,6 +326,18 @@ class AsyncSandbox:
         deadline = rfc3339.timestamp(time.time() + seconds) if seconds is not None else None
         await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
         await self._session.reaches(None, None)
+
+    async def update_network(self, network: Mapping[str, Any]) -> None:
+        """Let the sandbox talk to what *network* says, as in ``spec.network``, and to nothing else from now on.
+
+        Connections that stand may outlive a narrower network.
+
+        Raises
+        ------
+        SandboxNotReady
+            It cannot have that network, for example because its pool does not allow it.
+        """
+        await self._session.change_network(network)
 
     async def pause(self) -> None:
         """Stop every process and keep its memory. Returns when all processes stand still."""

@@ -1,185 +1,25 @@
-"""The synchronous face of the client: the same calls, without ``await``.
-
-One thread runs the event loop of all sandboxes of a process; a call hands its coroutine over and
-waits.  Interrupting the wait (Ctrl-C) cancels what was under way and waits for that too, so that no
-command runs on without anybody who knows of it.  A process that was forked has a loop of its own.
-"""
+"""The synchronous face of the client: the same calls, without ``await``."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import functools
 import os
-import signal
-import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
-from types import FrameType, TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
 
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.commands.commands import Commands
+from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
 from sandyard.client.files.files import Files
 from sandyard.client.sandbox import AsyncSandbox
-from sandyard.client.session.cluster import Cluster
-from sandyard.client.session.session import Session
+from sandyard.client.waiting import Source, forgotten, iterate, make, plain, run, terminable
+from sandyard.client.waiting import wait as _wait
 
 __all__ = ["Sandbox"]
-
-T = TypeVar("T")
-F = TypeVar("F")
-P = ParamSpec("P")
-
-
-# How long an interrupted call may take to end what it has begun; a second interrupt ends the wait.
-_FAREWELL_SECONDS = 15.0
-
-
-class _Loop:
-    """The event loop of this process's synchronous calls."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        # Loops of parents: nothing of theirs may be closed here, since they still use it.
-        self._inherited: list[asyncio.AbstractEventLoop] = []
-
-    def run(self, coroutine: Coroutine[Any, Any, T], session: Session | None = None) -> T:
-        """Run *coroutine*, of what belongs to *session*, to its end.
-
-        Whatever interrupts the wait cancels it, and is raised once it has ended what it had begun.
-        """
-        loop = self._started()
-        ended = threading.Event()
-
-        async def job() -> T:
-            try:
-                if session is not None:
-                    await _adopt(session)
-                return await coroutine
-            finally:
-                coroutine.close()
-                ended.set()
-
-        future = asyncio.run_coroutine_threadsafe(job(), loop)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(_FAREWELL_SECONDS)
-            raise
-
-    def end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run *work* as well as time allows."""
-        ending = asyncio.run_coroutine_threadsafe(work, self._started())
-        if threading.current_thread() is not self._thread:
-            with contextlib.suppress(Exception):
-                ending.result(1)
-
-    def forget(self) -> None:
-        """In a process that was forked: its thread is not here."""
-        self._lock = threading.Lock()
-        if self._loop is not None:
-            self._inherited.append(self._loop)
-            self._loop = None
-
-    def _started(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="sandyard", daemon=True)
-                self._thread.start()
-            return self._loop
-
-
-_loop = _Loop()
-os.register_at_fork(after_in_child=_loop.forget)
-
-
-async def _adopt(session: Session) -> None:
-    """Let a session of the process that this one was forked from have connections of its own."""
-    if session.process != os.getpid():
-        if session.cluster.process != os.getpid():
-            await session.cluster.reopen()
-        session.begin()
-
-
-def _wait(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]:
-    """The same call, of the object behind this one, which waits for its end."""
-
-    @functools.wraps(method)
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return _loop.run(method(self._behind, *args, **kwargs), self._behind._session)
-
-    return call
-
-
-def _make(
-    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]], face: Callable[[T], F]
-) -> Callable[Concatenate[Any, P], F]:
-    """The same for a call that makes something, which gets a synchronous face too."""
-
-    @functools.wraps(method)
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> F:
-        return face(_loop.run(method(self._behind, *args, **kwargs), self._behind._session))
-
-    return call
-
-
-class _Source(classmethod, Generic[P]):  # type: ignore[type-arg]
-    """The same for a class method that makes an `AsyncSandbox`: of the class that asks."""
-
-    def __init__(self, method: Callable[P, Coroutine[Any, Any, AsyncSandbox]]) -> None:
-        super().__init__(method)  # type: ignore[arg-type]
-        self._method = method
-
-    def __get__(self, _: object, owner: Callable[[AsyncSandbox], F]) -> Callable[P, F]:  # type: ignore[override]
-        @functools.wraps(self._method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> F:
-            with _terminable():
-                return owner(_loop.run(self._method(*args, **kwargs)))
-
-        return call
-
-
-def _plain(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """The same for a call of no object."""
-
-    @functools.wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        return _loop.run(method(*args, **kwargs))
-
-    return call
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM leave the block as an error does; whoever handles it knows better."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, _leave)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-def _forgotten(cluster: Cluster) -> None:
-    """Close the connection of one that nobody has closed."""
-    if cluster.process == os.getpid():
-        _loop.end(cluster.__aexit__())
-    else:
-        cluster.client.abandon()
 
 
 class SyncBackgroundCommand:
@@ -241,8 +81,8 @@ class SyncCommands:
         self._behind = commands
 
     run = _wait(Commands.run)
-    start = _make(Commands.start, SyncBackgroundCommand)
-    connect = _make(Commands.connect, SyncBackgroundCommand)
+    start = make(Commands.start, SyncBackgroundCommand)
+    connect = make(Commands.connect, SyncBackgroundCommand)
     list = _wait(Commands.list)
     processes = _wait(Commands.processes)
     kill = _wait(Commands.kill)
@@ -263,9 +103,11 @@ class SyncFiles:
     upload = _wait(Files.upload)
     download = _wait(Files.download)
     write = _wait(Files.write)
+    write_files = _wait(Files.write_files)
     append = _wait(Files.append)
     edit = _wait(Files.edit)
     list = _wait(Files.list)
+    watch_dir = iterate(Files.watch_dir)
     stat = _wait(Files.stat)
     exists = _wait(Files.exists)
     mkdir = _wait(Files.mkdir)
@@ -297,7 +139,43 @@ class SyncTerminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _loop.run(self._behind.__aexit__(None, None, None), self._behind._session)
+        run(self._behind.__aexit__(None, None, None), self._behind._session)
+
+
+class SyncForward:
+    """`sandyard.client.commands.forward.Forward`, without ``await``."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._behind = forward
+
+    @property
+    def port(self) -> int:
+        """The sandbox's port."""
+        return self._behind.port
+
+    @property
+    def address(self) -> str:
+        """The address of this machine that leads to it."""
+        return self._behind.address
+
+    @property
+    def local_port(self) -> int:
+        """The port of this machine that leads to it."""
+        return self._behind.local_port
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return self._behind.url
+
+    wait = _wait(Forward.wait)
+    close = _wait(Forward.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Sandbox:
@@ -318,14 +196,14 @@ class Sandbox:
         self.files = SyncFiles(sandbox.files)
         if sandbox._own_cluster:
             # The session, since a part of the sandbox may outlive it.
-            weakref.finalize(sandbox._session, _forgotten, sandbox._session.cluster)
+            weakref.finalize(sandbox._session, forgotten, sandbox._session.cluster)
 
     def __repr__(self) -> str:
         return repr(self._behind).replace("AsyncSandbox", type(self).__name__, 1)
 
-    create = _Source(AsyncSandbox.create)
-    connect = _Source(AsyncSandbox.connect)
-    list = staticmethod(_plain(AsyncSandbox.list))
+    create = Source(AsyncSandbox.create)
+    connect = Source(AsyncSandbox.connect)
+    list = staticmethod(plain(AsyncSandbox.list))
 
     @property
     def name(self) -> str:
@@ -347,8 +225,9 @@ class Sandbox:
         """Name of its pod; empty while there is none."""
         return self._behind.pod_name
 
-    shell = _make(AsyncSandbox.shell, SyncShell)
-    pty = _make(AsyncSandbox.pty, SyncTerminal)
+    shell = make(AsyncSandbox.shell, SyncShell)
+    pty = make(AsyncSandbox.pty, SyncTerminal)
+    forward = make(AsyncSandbox.forward, SyncForward)
     run_code = _wait(AsyncSandbox.run_code)
     get_metrics = _wait(AsyncSandbox.get_metrics)
     get_environment = _wait(AsyncSandbox.get_environment)
@@ -356,6 +235,7 @@ class Sandbox:
     is_running = _wait(AsyncSandbox.is_running)
     wait_until_ready = _wait(AsyncSandbox.wait_until_ready)
     set_timeout = _wait(AsyncSandbox.set_timeout)
+    update_network = _wait(AsyncSandbox.update_network)
     pause = _wait(AsyncSandbox.pause)
     suspend = _wait(AsyncSandbox.suspend)
     resume = _wait(AsyncSandbox.resume)
@@ -365,7 +245,7 @@ class Sandbox:
 
     def __enter__(self) -> Self:
         # SIGTERM would end the program on the spot.
-        self._leaving.enter_context(_terminable())
+        self._leaving.enter_context(terminable())
         return self
 
     def __exit__(
@@ -373,6 +253,6 @@ class Sandbox:
     ) -> None:
         with self._leaving.pop_all():
             if os.getpid() == self._process:
-                _loop.run(self._behind.__aexit__(kind, value, trace), self._behind._session)
+                run(self._behind.__aexit__(kind, value, trace), self._behind._session)
             else:
                 self.close()

@@ -32,8 +32,9 @@ _LONGEST_ARGUMENTS: Final = 5000
 # Linux takes no single argument from this length on (MAX_ARG_STRLEN).
 _LONGEST_WORD: Final = 128 * 1024 - 1
 _NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-# Reads just so many bytes of its input, which the rest of it must not lose any of.
-_BOOT: Final = 'eval "$(dd bs=1 count=$1 2>/dev/null)"'
+# Reads just so many bytes of its input, which the rest of it must not lose any of: byte by byte where dd would
+# otherwise take a short read for all of it.
+_BOOT: Final = 'eval "$(dd bs=$1 count=1 iflag=fullblock 2>/dev/null || dd bs=1 count=$1 2>/dev/null)"'
 
 
 @dataclass(frozen=True)

@@ -7,63 +7,30 @@ path is expanded.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import hashlib
 import pathlib
 import re
-import stat as modes
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sandyard.client import answers
-from sandyard.client.errors import BadAnswer, CommandFailed, InvalidArgument, OutputLimitExceeded
+from sandyard.client.errors import CommandFailed, InvalidArgument, OutputLimitExceeded
 from sandyard.client.exec import script
-from sandyard.client.files import transfer
+from sandyard.client.files import listing, transfer
 from sandyard.client.files.archive import Limits, Progress, Transferred
+from sandyard.client.files.listing import FileChange, FileInfo
 from sandyard.client.files.tools import READ_LIMIT, Tools, undashed
 from sandyard.client.session.session import Session
 
-__all__ = ["FileInfo", "FileLines", "Files", "GrepResult", "Match"]
+__all__ = ["FileChange", "FileInfo", "FileLines", "Files", "GrepResult", "Match"]
 
 _LONGEST_LINE: Final = 2000
 # Makes those above the second path.
 _FOLDERS: Final = 'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac'
 _EDIT_NOT_ONCE: Final = "the old text is in the file {count} times, not once; give more of it, or replace_all=True"
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """A file, folder or link.
-
-    Attributes
-    ----------
-    mode
-        Type and permissions, as `os.stat` gives them.
-    modified_at
-        Seconds since the epoch.
-    """
-
-    name: str
-    mode: int
-    size: int
-    modified_at: int
-    uid: int
-    gid: int
-
-    @property
-    def is_dir(self) -> bool:
-        """Whether this is a folder."""
-        return modes.S_ISDIR(self.mode)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether this is a plain file."""
-        return modes.S_ISREG(self.mode)
-
-    @property
-    def is_link(self) -> bool:
-        """Whether this is a symbolic link."""
-        return modes.S_ISLNK(self.mode)
 
 
 @dataclass(frozen=True)
@@ -153,6 +120,47 @@ class Files:
         digest = hashlib.sha256(content).hexdigest()
         tag = script.new_id()
         await self._tools.run(script.text("write"), path, str(len(content)), tag, digest, stdin=content)
+
+    async def write_files(self, files: Mapping[str, bytes | str]) -> None:
+        """Write files by path, each as `write` does, several at once.
+
+        Raises
+        ------
+        SandboxError
+            One of them could not be written; others may have been.
+        """
+        writes = [asyncio.ensure_future(self.write(path, data)) for path, data in files.items()]
+        try:
+            await asyncio.gather(*writes)
+        finally:
+            for write in writes:
+                write.cancel()
+            await asyncio.gather(*writes, return_exceptions=True)
+
+    async def watch_dir(
+        self, path: str = ".", *, depth: int = 1, interval: float = 1.0
+    ) -> AsyncGenerator[FileChange, None]:  # fmt: skip
+        """Tell what becomes of the files of a folder, from now on: it is listed every *interval* seconds.
+
+        A file that comes and goes between two looks is not told of; nor is one that changes twice within a second
+        and keeps its size.
+
+        Raises
+        ------
+        SandboxFileNotFound
+            There is no such folder, or no longer.
+        InvalidArgument
+            *interval* is below 0.1.
+        """
+        if interval < 0.1:
+            raise InvalidArgument(f"interval: {interval} is below 0.1 seconds")
+        before = await self.list(path, depth=depth)
+        while True:
+            await asyncio.sleep(interval)
+            now = await self.list(path, depth=depth)
+            for change in listing.changes(before, now):
+                yield change
+            before = now
 
     async def read_lines(self, path: str, start: int = 1, end: int | None = None) -> FileLines:
         """Read lines *start* to *end*, both included and counted from 1; None: to the last line.
@@ -259,14 +267,17 @@ class Files:
         await self.write(path, content)
         return made
 
-    async def list(self, path: str = ".") -> list[FileInfo]:
-        """List what is in the folder, by name."""
-        return sorted(_infos(await self._tools.run(script.text("list"), path)), key=lambda info: info.name)
+    async def list(self, path: str = ".", *, depth: int = 1) -> list[FileInfo]:
+        """List what is in the folder, by name; with *depth* 2 also what is in its folders, ``sub/name``, and so on."""
+        if depth < 1:
+            raise InvalidArgument(f"depth: {depth} is below 1")
+        printed = await self._tools.run(script.text("list"), path, str(depth))
+        return sorted(listing.parse(printed), key=lambda info: info.name)
 
     async def stat(self, path: str) -> FileInfo:
         """Look up a file, folder or link; a link is not followed."""
         printed = await self._tools.run("exec stat -c '%f %s %Y %u %g' -- \"$1\"", path)
-        return _info(path, printed)
+        return listing.info(path, printed)
 
     async def exists(self, path: str) -> bool:
         """Whether there is a file, folder or link of that name."""
@@ -302,26 +313,3 @@ def _match(line: bytes) -> Match | None:
     name, number = (found[1], found[2]) if found[2] is not None else (found[3], found[4])
     path = name.decode(errors="surrogateescape").removeprefix("./")
     return Match(path, int(number), line[found.end() :][:_LONGEST_LINE].decode(errors="replace"))
-
-
-def _infos(printed: bytes) -> builtins.list[FileInfo]:
-    """Names end with a zero, what is said of each with a line feed: names may hold any other byte."""
-    found, place = [], 0
-    while place < len(printed):
-        zero = printed.find(b"\0", place)
-        end = printed.find(b"\n", zero)
-        if zero < 0 or end < 0:
-            raise BadAnswer("a folder: the sandbox has not listed it to its end")
-        name = printed[place:zero].decode(errors="surrogateescape")
-        found.append(_info(name, printed[zero + 1 : end]))
-        place = end + 1
-    return found
-
-
-def _info(name: str, line: bytes) -> FileInfo:
-    what = f"{answers.text(name, 200)!r}"
-    mode, *others = answers.words(line, 5, what)
-    if not re.fullmatch(rb"[0-9a-fA-F]{1,8}", mode):
-        raise BadAnswer(f"{what}: the sandbox has answered {mode[:80]!r} for its mode")
-    size, modified, uid, gid = (answers.number(one, what, least=-(2**62)) for one in others)
-    return FileInfo(name, int(mode, 16), size, modified, uid, gid)

@@ -168,6 +168,23 @@ class Session:
         body = {"metadata": {"uid": self.uid}, "spec": spec}
         self.info = SandboxInfo(await self.cluster.patch(SANDBOXES, self.namespace, self.name, body))
 
+    async def change_network(self, network: Mapping[str, Any]) -> None:
+        """Put *network* in the place of the Sandbox's own, and return when it holds.
+
+        Raises
+        ------
+        SandboxNotReady
+            It cannot have it.
+        """
+        old = self.info.get("spec", {}).get("network") or {}
+        await self.change({"network": {**dict.fromkeys(old), **network}})
+        await self.reaches(None, None)
+        if self.info.stalled:
+            raise self.info.trouble() or SandboxNotReady(
+                f"Sandbox {self.name!r} cannot have that network: {self.info.message('Stalled')}",
+                phase=self.info.phase, sandbox=self.name, reason=self.info.reason("Stalled"),
+            )  # fmt: skip
+
     async def enter(self, state: str) -> None:
         """Ask for a ``desiredState`` and return when the Sandbox is in it.
 
