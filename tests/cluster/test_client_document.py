@@ -20,7 +20,7 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 PRINTED = [
     "2\n 0\n",
     "['Ready']\nkept\n True\nLinux",
-    "b'LOUD\\n'\nb'begun\\n' False\nTrue [True]\nTrue\nhello x\n/tmp\n",
+    "b'LOUD\\n'\nb'begun\\n' False\nTrue [True]\n200\nTrue\nhello x\n/tmp\n",
     "success {'sum': 42} sum.csv True\ntime\n",
     "one and a half\n2\n b'one'\n",
 ]

@@ -7,6 +7,7 @@ import os
 import resource
 import time
 
+import aiohttp
 import pytest
 
 from localcluster import images
@@ -203,11 +204,21 @@ async def test_an_image_with_nothing_but_busybox(kube: Kube, monkeypatch: pytest
         with pytest.raises(errors.CommandTimeout):
             await limited.wait(timeout=30)
         assert [info.exit_code for info in await sandbox.commands.list()] == [4, 143]
+        await sandbox.files.write_files({"/tmp/page/a": b"x" * 100_000, "/tmp/page/b\n": b""})
+        assert [info.name for info in await sandbox.files.list("/tmp/page")] == ["a", "b\n"]
+        await sandbox.commands.run("httpd -p 127.0.0.1:8080 -h /tmp/page")
+        async with await sandbox.forward(8080) as forward:
+            assert await asyncio.gather(*(_page(f"{forward.url}/a") for _ in range(6))) == [b"x" * 100_000] * 6
         async with await sandbox.shell() as shell:
             await shell.run("cd /tmp; f() { pwd; }")
             assert (await shell.run("if")).exit_code == 2
             assert (await shell.run("f")).stdout == b"/tmp\n"
         assert [process.pid for process in await sandbox.commands.processes()]
+
+
+async def _page(url: str) -> bytes:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.read()
 
 
 async def test_the_whole_of_a_long_output_stays_in_the_sandbox(sandbox: AsyncSandbox) -> None:
