@@ -163,7 +163,7 @@ def test_a_namespace_whose_rights_go_costs_no_other_anything(release: Release) -
     kube.as_user(OPERATOR_USER).patch("sandboxpool", "python", {"metadata": {"finalizers": None}})
     kube.delete("sandboxpool", "python")
     operator.start()
-    until("the sweep goes on", lambda: (kube.get("pod", stray["metadata"]["name"]) is None), 90)
+    until("the sweep goes on", lambda: kube.get("pod", stray["metadata"]["name"]) is None, 90)
     pool(kube, 1)
     claim(kube, "two")
     assert "Traceback" not in operator.log
