@@ -5,7 +5,9 @@ Everything is a dry run: a case that should be refused differs in one thing from
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -150,6 +152,45 @@ def test_the_finalizer_is_taken_off_by_the_operator_alone(world: World, kind: st
     with pytest.raises(Refused, match="taken off by the operator"):
         world.change(user, kind, "ours", patch)
     world.change(OPERATOR, kind, "ours", patch)
+
+
+def test_an_administrator_frees_what_is_deleted_when_the_operator_is_gone(world: World) -> None:
+    """The way out; what nobody has deleted keeps its finalizer, whoever asks."""
+    patch, kube = {"metadata": {"finalizers": None}}, world.admin
+    with pytest.raises(Refused, match="taken off by the operator"):
+        kube.patch("sandbox", "ours", patch)
+    for kind, made in (("sandbox", manifests.sandbox("left", "nobody")), ("sandboxpool", manifests.pool("left", 0))):
+        kube.create(made)
+        kube.delete(kind, "left", wait=False)
+        with pytest.raises(Refused, match="taken off by the operator"):
+            world.change(SOMEBODY, kind, "left", patch)
+        kube.patch(kind, "left", patch)
+        until("it is gone", lambda kind=kind: kube.get(kind, "left") is None)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "says"),
+    [([], [], "serve every namespace, and release sandyard serves every one already"),
+     ([], ["a", "b"], "serve every namespace, and release sandyard serves a, b already"),
+     (["c"], [], "release sandyard serves every namespace already"),
+     (["c", "b"], ["a", "b"], "b is served by release sandyard already"),
+     (["c"], ["a", "b"], "")],
+)  # fmt: skip
+def test_a_release_that_overlaps_another_is_refused(admin: Kube, ours: list[str], theirs: list[str], says: str) -> None:
+    name = "sandyard-objects"
+    before = admin.get("validatingadmissionpolicybinding", name)
+    assert before is not None
+    served = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": theirs}]
+    narrow = {"namespaceSelector": {"matchExpressions": served if theirs else None}}
+    admin.patch("validatingadmissionpolicybinding", name, {"spec": {"matchResources": narrow}})
+    try:
+        install = ("helm", "template", "--dry-run=server", "second", str(chart.CHART), "--namespace=second",
+                   "--set=crds.install=false", "--set=runtimeClass.create=false",
+                   f"--set-json=namespaces={json.dumps(ours)}")  # fmt: skip
+        with pytest.raises(Refused, match=says) if says else contextlib.nullcontext():
+            admin.run(*install)
+    finally:
+        admin.patch("validatingadmissionpolicybinding", name, {"spec": {"matchResources": None}})
 
 
 def test_finalizers_of_others_come_and_go(world: World) -> None:

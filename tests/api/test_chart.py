@@ -235,6 +235,21 @@ def test_labels_that_templates_may_have_keep_no_policy_of_others_away_from_sandb
     assert expressions["excluded"].count("startsWith(own)") == 2
 
 
+@pytest.mark.parametrize(
+    "values", [{}, {"policy.namespaces": {"a": {"maxSandboxes": 3}}, "admission.enteringWarm": "Refuse"}]
+)
+def test_where_namespaces_are_listed_no_policy_holds_in_others(values: dict[str, Any]) -> None:
+    """A Sandbox of a namespace that nobody serves could otherwise never be deleted."""
+    objects = chart.render({"namespaces": ["a", "b"], **values})
+    kinds = ("ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicyBinding")
+    bindings = [item for kind in kinds for item in chart.selected(objects, kind)]
+    assert len(bindings) > len(POLICIES)
+    for binding in bindings:
+        (selector,) = binding["spec"]["matchResources"].values()
+        served = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]}
+        assert served in selector["matchExpressions"], binding["metadata"]["name"]
+
+
 def test_where_namespaces_are_listed_others_are_left_alone() -> None:
     policies = chart.selected(chart.render({"namespaces": ["a"]}), "ValidatingAdmissionPolicy", "sandyard-entering")
     (condition,) = policies[0]["spec"]["matchConditions"]

@@ -74,6 +74,42 @@ metadata:
 spec:
   policyName: {{ .name }}
   validationActions: [Deny]
+  {{- include "sandyard.where" .context }}
+{{- end }}
+
+{{/* Of a binding's spec: the namespaces in which a policy holds, those that the release serves. */}}
+{{- define "sandyard.where" -}}
+{{- with .Values.namespaces }}
+  matchResources:
+    namespaceSelector:
+      matchExpressions:
+        - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+{{- end }}
+{{- end }}
+
+{{/* Fails where another release serves a namespace of this one: each would refuse the other's pods. */}}
+{{- define "sandyard.alone" -}}
+{{- $own := . }}
+{{- range (lookup "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicyBinding" "" "").items }}
+{{- $labels := .metadata.labels | default dict }}
+{{- $other := index $labels "app.kubernetes.io/instance" | default "" }}
+{{- if and (eq (index $labels "app.kubernetes.io/name" | default "") "sandyard") (ne $other $own.Release.Name) (hasSuffix "-objects" .metadata.name) }}
+{{- $theirs := list }}
+{{- range (((.spec.matchResources | default dict).namespaceSelector | default dict).matchExpressions | default list) }}
+{{- $theirs = concat $theirs (.values | default list) }}
+{{- end }}
+{{- if not $own.Values.namespaces }}
+{{- fail (printf "namespaces: is empty, so this release (%s) would serve every namespace, and release %s serves %s already: two operators refuse each other's pods. List namespaces that no other release serves, or uninstall one of them" $own.Release.Name $other (empty $theirs | ternary "every one" (join ", " $theirs))) }}
+{{- else if not $theirs }}
+{{- fail (printf "namespaces: release %s serves every namespace already, and two operators refuse each other's pods. Set its value namespaces first, or uninstall it" $other) }}
+{{- end }}
+{{- range $own.Values.namespaces }}
+{{- if has . $theirs }}
+{{- fail (printf "namespaces: %s is served by release %s already, and two operators refuse each other's pods. Take it out here, or there first" . $other) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* CEL: the namespace is one in which sandboxes may live. */}}
