@@ -2,7 +2,8 @@
 
 It runs as the pod's init container, so the tenant's process starts only after this has ended
 well.  It (a) reads facts about the kernel that only gVisor gives, (b) looks whether any process
-but its own is in the pod, which matters when the pod has been restarted, (c) tries destinations
+or socket but its own is in the pod, which matters when the pod has been restarted: gVisor frees
+no socket that is on its way in itself, and with it what else was sent, (c) tries destinations
 that must be out of reach until all of them are refused several times in a row, because a network
 policy takes effect some time *after* a pod has its address, and (d) leaves what it saw in the
 termination message, where the operator reads it without any right to look inside.  Where the pod
@@ -33,6 +34,9 @@ _CONNECT_SECONDS = 1.0
 _PAUSE_SECONDS = 0.08
 # Where nothing that was open has ever answered, silence is believed only after this long.
 _SILENCE_SECONDS = 3.0
+_SOCKETS = [pathlib.Path("/proc/net", name) for name in ("unix", "tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet")]
+# <net/tcp_states.h>
+_TIME_WAIT = "06"
 _RESOLV_CONF = pathlib.Path("/etc/resolv.conf")
 # What `node` stands for in a destination: the pod's own node, by the kubelet's word.
 _NODE = "SANDYARD_NODE_ADDRESS"
@@ -69,6 +73,19 @@ def other_processes() -> int:
     """
     mine = {1, os.getpid()}
     return sum(name.isdigit() and int(name) not in mine for name in os.listdir("/proc"))
+
+
+def sockets() -> int:
+    """Number of sockets in the pod, of all its network namespaces where they are of the Unix family.
+
+    Ones that only wait for their time to be over belong to nobody any more.
+    """
+    return sum(_listed(path) for path in _SOCKETS if path.exists())
+
+
+def _listed(path: pathlib.Path) -> int:
+    rows = [line.split() for line in path.read_text(errors="replace").splitlines()[1:]]
+    return sum(bool(row) and not (path.name.startswith("tcp") and row[3:4] == [_TIME_WAIT]) for row in rows)
 
 
 def limits() -> list[int]:
@@ -149,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sandyard.probe", description=__doc__)
     parser.add_argument("--runtime", choices=("Required", "BestEffort"), default="Required")
     parser.add_argument("--network", choices=("Required", "BestEffort"), default="Required")
-    parser.add_argument("--alone", action="store_true", help="demand that no other process is in the pod")
+    parser.add_argument("--alone", action="store_true", help="demand that no other process and no socket is in the pod")
     parser.add_argument("--timeout-seconds", type=float, default=20.0)
     parser.add_argument("--forbidden", action="append", default=[], metavar="HOST:PORT|node:PORT")
     parser.add_argument("--after-setup", action="store_true", help="wait until what the setup could reach is closed")
@@ -164,10 +181,12 @@ def main(arguments: list[str] | None = None) -> int:
     }
     if options.alone:
         report["limits"] = limits()
-    others = other_processes() if options.alone else 0
+    others, left = (other_processes(), sockets()) if options.alone else (0, 0)
     if others:
         report["others"] = others
-    if not others and (isolated or options.runtime == "BestEffort"):
+    if left:
+        report["sockets"] = left
+    if not (others or left) and (isolated or options.runtime == "BestEffort"):
         again = [item for item in options.closed_again if item != "dns"]
         if "dns" in options.closed_again:
             again += name_servers(_RESOLV_CONF.read_text())
@@ -182,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"cannot write {_MESSAGE_FILE}: {error}", file=sys.stderr)
     print(text, flush=True)
     proven = (
-        not others
+        not (others or left)
         and (isolated or options.runtime == "BestEffort")
         and (report["network"] == "Enforced" or options.network == "BestEffort")
     )

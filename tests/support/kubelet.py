@@ -25,7 +25,7 @@ __all__ = ["Kubelet"]
 
 _PODS = Resource("v1", "pods")
 _PROOF = {"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "simulated", "network": "Enforced",
-          "limits": [20000, 20000]}  # fmt: skip
+          "limits": [20000, 20000], "memoryKiB": 20000}  # fmt: skip
 
 
 class Kubelet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
@@ -116,6 +117,8 @@ def test_whatever_is_left_is_an_error_that_says_what(
 ) -> None:
     monkeypatch.setattr(clean, "PLACES", (b"/does/not/exist",))
     monkeypatch.setattr(clean, "_MESSAGE_FILE", tmp_path / "message")
+    monkeypatch.setattr(clean, "_MEMORY_FILE", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemFree: 2 kB\n")
     for part in ("clean_ipc", "posix_queues", "reset_first_process"):
         monkeypatch.setattr(clean, part, list)
     assert clean.main() == 1
@@ -124,6 +127,15 @@ def test_whatever_is_left_is_an_error_that_says_what(
     (tmp_path / "empty").mkdir()
     assert clean.main() == 0
     assert "nothing is left" in capsys.readouterr().out
+    assert json.loads((tmp_path / "message").read_text()) == {"memoryKiB": clean.memory_in_use()}
+
+
+def test_memory_in_use_is_what_is_not_free(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches count: under gVisor a file system in memory is one."""
+    monkeypatch.setattr(clean, "_MEMORY_FILE", tmp_path / "meminfo")
+    text = "MemTotal:         557056 kB\nMemFree:          534272 kB\nMemAvailable:     534272 kB\nHugePages: 0\n\n"
+    (tmp_path / "meminfo").write_text(text)
+    assert clean.memory_in_use() == 22784
 
 
 def test_what_it_shows_is_harmless() -> None:

@@ -165,6 +165,7 @@ def test_a_sandbox_starts_only_alone(
     """Process 1 is the pause container's. A process whose first thread has ended is an entry too."""
     entries = ["1", str(os.getpid()), "self", "version"]
     monkeypatch.setattr(os, "listdir", lambda _path: entries)
+    monkeypatch.setattr(probe, "_SOCKETS", [])
     assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--alone", *words) == 0
     entries.append("17")
     assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--alone", *words) == 1
@@ -175,3 +176,36 @@ def test_a_sandbox_starts_only_alone(
     why = observe.trouble(failed)
     assert why is not None
     assert (why.reason.value, "1 other processes" in why.message) == ("ProbeFailed", True)
+
+
+UNIX = """Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000001 00000000 00000000 0001 03       91
+0000000000000000: 00000001 00000000 00010000 0001 01       96 @left
+"""
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+  89: 00000000:1E61 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0       90 1 0 0 0 0 0 -1
+  90: 0100007F:1E61 0100007F:A1B2 06 00000000:00000000 03:00001747 00000000     0        0        0 3 0
+"""
+UDP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+  92: 00000000:0406 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0       93 1 0 0
+"""
+
+
+@pytest.mark.parametrize(("name", "text", "count"), [("unix", UNIX, 2), ("tcp", TCP, 1), ("udp6", UDP, 1)])
+def test_a_sandbox_starts_beside_no_socket_of_anybody(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, name: str, text: str, count: int
+) -> None:
+    """One that is on its way in itself outlives its process under gVisor; what waits for its time to be over is none.
+
+    The lists are those of gVisor, and of Linux for a connection that waits.
+    """
+    monkeypatch.setattr(os, "listdir", lambda _path: ["1", str(os.getpid())])
+    monkeypatch.setattr(probe, "_SOCKETS", [tmp_path / name, tmp_path / "not-there"])
+    (tmp_path / name).write_text(text.splitlines()[0] + "\n\n")
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--alone") == 0
+    (tmp_path / name).write_text(text)
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}") == 0
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--alone", "--network=BestEffort") == 1
+    why = observe.trouble(objects.pod(phase="Failed", message=message.read_text()))
+    assert why is not None
+    assert (why.reason.value, f"{count} sockets" in why.message) == ("ProbeFailed", True)

@@ -48,10 +48,21 @@ def used(number: int = 0, started: str = BEFORE, changed: dict[str, Any] | None 
     return objects.pod(**{"labels": CLAIMED, "containers": [main], "init": list(each.values()), **fields})
 
 
+def with_memory(memory: Any, *, isolated: bool = True) -> Pod:
+    """A restarted pod whose cleaner has found so much memory in use."""
+    said = {
+        names.CLEAN_CONTAINER: json.dumps({"memoryKiB": memory}),
+        names.PROBE_CONTAINER: objects.proof(isolated=isolated),
+    }
+    ends = {name: {"startedAt": AFTER, "exitCode": 0, "message": text} for name, text in said.items()}
+    return used(1, AFTER, {name: {"state": {"terminated": end}} for name, end in ends.items()})
+
+
 REQUEST = restart.Request(
     ASKED_AT,
     {name: restart.Before(f"{name}-0", 0, model.seconds(BEFORE)) for name in (*FIRST, names.CONTAINER)},
     tuple(objects.LIMITS),
+    20000,
 )
 
 
@@ -110,6 +121,29 @@ def test_the_limits_of_the_proof_before_are_kept_with_what_is_asked_for() -> Non
     assert request.limits == tuple(objects.LIMITS)
     nobody_knows = restart.Request(request.at, request.before)
     assert "limits" in restart.evidence(used(1, AFTER), nobody_knows).odd
+
+
+@pytest.mark.parametrize("memory", [21025, 2**40, None, -1, "20000", True, [20000]])
+def test_memory_that_outlives_a_restart_costs_the_pod(memory: Any) -> None:
+    """Nobody sees a file system in a mount namespace that holds itself; gVisor counts it."""
+    assert "KiB of memory" in restart.evidence(with_memory(memory), REQUEST).odd
+
+
+@pytest.mark.parametrize("memory", [21024, 20000, 0])
+def test_memory_that_is_as_free_as_before_keeps_the_pod(memory: int) -> None:
+    assert restart.evidence(with_memory(memory), REQUEST) == restart.Evidence()
+
+
+def test_a_nodes_own_memory_is_no_matter_of_the_pods() -> None:
+    assert restart.evidence(with_memory(2**40, isolated=False), REQUEST) == restart.Evidence()
+
+
+def test_the_memory_before_is_kept_with_what_is_asked_for() -> None:
+    request = restart.asked(annotated(used(), {names.ANNOTATION_RESTART: restart.ask(used(), ASKED_AT)}))
+    assert request is not None
+    assert request.memory_kib == 20000
+    nobody_knows = restart.Request(request.at, request.before, request.limits)
+    assert "None KiB" in restart.evidence(used(1, AFTER), nobody_knows).odd
 
 
 @pytest.mark.parametrize("name", [*FIRST, names.CONTAINER])

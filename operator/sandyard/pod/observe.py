@@ -188,10 +188,11 @@ def isolation_failure(pod: Pod) -> Trouble | None:
     seen = next((item for item in proofs if item is not None and not (item.isolated and item.enforced)), None)
     if seen is None:
         return None
-    if seen.others:
+    if seen.others or seen.sockets:
+        found = f"{seen.others} other processes and {seen.sockets} sockets"
         return Trouble(
             Reason.PROBE_FAILED,
-            f"{seen.others} other processes were in the pod when the proof ran, which runs before anything else: the "
+            f"{found} were in the pod when the proof ran, which runs before anything else: the "
             "node's runtime has not ended those of a container before it",
         )
     if not seen.isolated:

@@ -33,6 +33,8 @@ class Proof:
         Forbidden destinations that answered last.
     others
         Processes that were in the pod beside the proof; it looks no further then.
+    sockets
+        Sockets that were there; the same.
     limits
         Of resources, each soft and hard, where the pod may be restarted for somebody else.
     """
@@ -44,6 +46,7 @@ class Proof:
     open_seconds: float = 0.0
     reached: tuple[str, ...] = ()
     others: int = 0
+    sockets: int = 0
     limits: tuple[int, ...] = ()
 
     @property
@@ -60,7 +63,7 @@ def parse(message: str) -> Proof | None:
     version = content.get("version")
     if version is True or version != 1 or not isinstance(runtime, str) or not isinstance(network, str):
         return None
-    reached, opened, others = content.get("reached"), content.get("openSeconds"), content.get("others")
+    reached, opened = content.get("reached"), content.get("openSeconds")
     return Proof(
         runtime=runtime[:64],
         isolated=content.get("isolated") is True,
@@ -68,9 +71,14 @@ def parse(message: str) -> Proof | None:
         kernel=str(content.get("kernel", ""))[:256],
         open_seconds=opened if isinstance(opened, float) and 0 <= opened < math.inf else 0.0,
         reached=tuple(str(item)[:128] for item in reached[:16]) if isinstance(reached, list) else (),
-        others=others if isinstance(others, int) and 0 <= others < 2**31 else 0,
+        others=_number(content.get("others")),
+        sockets=_number(content.get("sockets")),
         limits=limits(content.get("limits")),
     )
+
+
+def _number(found: object) -> int:
+    return found if isinstance(found, int) and 0 <= found < 2**31 else 0
 
 
 def limits(found: object) -> tuple[int, ...]:

@@ -3,9 +3,9 @@
 Nothing that runs in the pod is asked.  What counts as evidence are container statuses, which
 kubelets alone write: each container is another one than before, counts one more restart, and
 has started later than what the same kubelet had told of the one before.  The node's clock is
-compared with itself only; it may be ahead of the operator's, or behind.  One thing more is asked of
-the proof, which runs before anything of a tenant's: that the limits of resources are those of the
-proof before, since gVisor keeps them beyond a restart.
+compared with itself only; it may be ahead of the operator's, or behind.  Two things more are asked of
+what runs before anything of a tenant's: that the limits of resources are those of the proof before,
+since gVisor keeps them beyond a restart, and that no more memory is in use than before.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ __all__ = ["Evidence", "Request", "ask", "asked", "count", "evidence", "possible
 
 # Of the pod's status, while the kubelet ends the containers (KEP-5532).
 _RESTARTING = "AllContainersRestarting"
+# Much more than was ever seen to differ (some 10 KiB), and little for ten tenants to add up.
+_MORE_MEMORY_KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,14 @@ class Request:
         The containers at that moment, by name.
     limits
         Of resources, as the proof before has found them; empty: nobody knows.
+    memory_kib
+        In use when the pod was clean, before; None: nobody knows.
     """
 
     at: float
     before: Mapping[str, Before] = field(default_factory=dict)
     limits: tuple[int, ...] = ()
+    memory_kib: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ def ask(pod: Pod, now: float) -> str:
     before = {
         status.name: [status.container_id, status.restart_count, _last_told(status)] for status in _containers(pod)
     }
-    return json.dumps({"at": round(now, 3), "before": before, "limits": _limits(pod)})
+    found = {"limits": _limits(pod), "memoryKiB": _memory(pod)}
+    return json.dumps({"at": round(now, 3), "before": before, **found})
 
 
 def asked(pod: Pod) -> Request | None:
@@ -101,7 +107,8 @@ def asked(pod: Pod) -> Request | None:
         return Request(0.0)
     known = {name: _known(item) for name, item in before.items()}
     limits = proof.limits(content.get("limits"))
-    return Request(at, {name: item for name, item in known.items() if item is not None}, limits)
+    there = {name: item for name, item in known.items() if item is not None}
+    return Request(at, there, limits, _number(content.get("memoryKiB")))
 
 
 def possible(pod: Pod) -> bool:
@@ -134,8 +141,8 @@ def evidence(pod: Pod, request: Request) -> Evidence:
     each = [_of_one(status, request.before[name]) for name, status in found.items()]
     odd = next((item.odd for item in each if item.odd), "")
     missing = next((item.missing for item in each if item.missing), "")
-    if not odd and not missing and (not request.limits or _limits(pod) != request.limits):
-        return Evidence(odd="the limits of resources are not those that its first proof has found")
+    if not odd and not missing:
+        odd = _outlived(pod, request)
     return Evidence(odd, "" if odd else missing)
 
 
@@ -153,11 +160,41 @@ def _of_one(status: ContainerStatus, before: Before) -> Evidence:
     return Evidence(missing="" if _settled(status) else f"container {name} is starting")
 
 
+def _outlived(pod: Pod, request: Request) -> str:
+    """What of the one before has outlived the restart, by the proof and the cleaner; empty if that is nothing."""
+    if not request.limits or _limits(pod) != request.limits:
+        return "the limits of resources are not those that its first proof has found"
+    seen, before, now = _proof(pod), request.memory_kib, _memory(pod)
+    if seen is None or not seen.isolated:
+        # Its kernel is the node's, which frees what nobody can reach, and tells of the node's memory.
+        return ""
+    if before is None or now is None or now > before + _MORE_MEMORY_KIB:
+        return f"{now} KiB of memory are in use in the clean pod, and before it was used {before} KiB were"
+    return ""
+
+
 def _limits(pod: Pod) -> tuple[int, ...]:
     """Those that the proof of *pod* has found; empty if it does not tell."""
-    ended = next((item.state.terminated for item in _containers(pod) if item.name == names.PROBE_CONTAINER), None)
-    seen = proof.parse(ended.message or "") if ended is not None else None
+    seen = _proof(pod)
     return seen.limits if seen is not None else ()
+
+
+def _memory(pod: Pod) -> int | None:
+    """KiB in use when the cleaner of *pod* was done; None if it does not tell."""
+    return _number(untrusted.fields(_said(pod, names.CLEAN_CONTAINER)).get("memoryKiB"))
+
+
+def _number(found: object) -> int | None:
+    return found if type(found) is int and found >= 0 else None
+
+
+def _proof(pod: Pod) -> proof.Proof | None:
+    return proof.parse(_said(pod, names.PROBE_CONTAINER))
+
+
+def _said(pod: Pod, container: str) -> str:
+    ended = next((item.state.terminated for item in _containers(pod) if item.name == container), None)
+    return ended.message or "" if ended is not None else ""
 
 
 def _may_end(status: ContainerStatus) -> bool:
