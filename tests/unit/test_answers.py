@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from sandyard.api import names
 from sandyard.engine.process import settings
 from sandyard.kube import errors
 from sandyard.kube.client import Client
@@ -42,6 +43,10 @@ def until(world: World, check: Any, seconds: float, step: float = 0.2) -> float:
 
 def warm(world: World) -> int:
     return sum(1 for pod in world.free() if (found := condition(pod, "Ready")) and found["status"] == "True")
+
+
+def says(world: World, name: str, kind: str) -> dict[str, Any]:
+    return dict(condition(world.api.objects["sandboxes", name], kind) or {})
 
 
 def pool_says(world: World, kind: str) -> dict[str, Any]:
@@ -109,6 +114,40 @@ def test_a_pool_whose_pods_may_not_be_opened_says_so(why: str) -> None:
     world.api.targeted["network"].extend([why] * 1000)
     until(world, lambda: pool_says(world, "Stalled").get("status") == "True", 10)
     assert simulated_wire._REFUSALS[why][2] in pool_says(world, "Stalled")["message"]
+    world.close()
+
+
+@pytest.mark.parametrize("why", ["forbidden", "invalid", "bad"])
+def test_a_network_that_may_not_be_changed_is_told_and_changed_once_it_may(why: str) -> None:
+    world = World(shape="open")
+    world.api.change("sandboxpools", "pool", {"spec": {"allowedEgress": ["DNS", "Internet"]}})
+    world.claim("s1")
+    until(world, lambda: status(world, "s1").get("phase") == "Ready", 10)
+    world.prompt(20)
+    world.api.targeted["network"].extend([why] * 1000)
+    world.api.change("sandboxes", "s1", {"spec": {"network": {"egress": "DNS"}}})
+    until(world, lambda: says(world, "s1", "Stalled").get("status") == "True", 5)
+    assert simulated_wire._REFUSALS[why][2] in says(world, "s1", "Stalled")["message"]
+    assert status(world, "s1")["phase"] == "Ready"
+    before = len(world.api.sent)
+    world.prompt(30)
+    assert len(world.api.sent) - before < 10, "it is not tried all the time"
+    world.api.no_more_faults()
+    until(world, lambda: says(world, "s1", "Stalled").get("status") == "False", 40, 1.0)
+    pod = world.api.objects["pods", status(world, "s1")["podName"]]
+    assert pod["metadata"]["labels"][names.LABEL_EGRESS] == "DNS"
+    world.close()
+
+
+def test_a_pod_of_its_own_that_may_not_be_opened_is_never_handed_out() -> None:
+    world = World(shape="plain")
+    world.api.targeted["network"].extend(["forbidden"] * 1000)
+    template = {"image": "a", "network": {"egress": "Internet"}}
+    world.api.put("sandboxes", {"metadata": {"name": "s1", "finalizers": [names.FINALIZER]},
+                                "spec": {"template": template, "waitSeconds": 20}})  # fmt: skip
+    until(world, lambda: says(world, "s1", "Stalled").get("status") == "True", 10)
+    assert "an admission policy says no" in says(world, "s1", "Stalled")["message"]
+    until(world, lambda: status(world, "s1").get("phase") == "Failed", 30)
     world.close()
 
 

@@ -21,6 +21,7 @@ from sandyard.sandbox.view import SandboxView
 __all__ = ["RULES", "decide", "give_up", "kept", "lost", "workspace_to_adopt"]
 
 _FREEZE_RETRY_SECONDS = 5.0
+_SWITCH_RETRY_SECONDS = 20.0
 _RESTARTED = "the containers of its pod were restarted, and not by Sandyard: its processes and files are gone"
 
 
@@ -119,7 +120,7 @@ def network_to_switch(view: SandboxView, pod: Pod) -> Step | None:
     switched when its Sandbox's own network has changed, and never because of its pool.
     """
     if view.answers.switched_generation == view.generation:
-        return None
+        return _not_opened(view, pod)
     wanted = _wanted_reach(view, pod)
     if wanted is None or _as_wanted(pod, wanted) or _network_refused(view, pod):
         return None
@@ -205,7 +206,8 @@ def ready(view: SandboxView, pod: Pod) -> Step:
             counts=(Count("claims", ("ready", kind)),), actions=(steps.ObserveStart(kind, took),),
         )  # fmt: skip
     if before.claimed_at:
-        return Step("ready", status=status)
+        again = _SWITCH_RETRY_SECONDS if view.answers.switch_refused is not None else None
+        return Step("ready", status=status, requeue_after=again)
     message = f"in a new pod, {pod.metadata.name}, with its workspace"
     return Step("ready", status=status, event=(Event.RESUMED, message))
 
@@ -269,6 +271,9 @@ def _refused(view: SandboxView, pod: Pod) -> tuple[Reason, str] | None:
     if view.spec.desired_state == "Suspended":
         message = "desiredState Suspended: its pool's template has no workspace.persistent, nothing would be kept"
         return Reason.NOT_PERSISTENT, message
+    switch = view.answers.switch_refused
+    if switch is not None:
+        return switch.reason, f"spec.network: its pod keeps the network that it has: {switch.message}"
     message = _network_refused(view, pod)
     return (Reason.EGRESS_NOT_ALLOWED, message) if message else None
 
@@ -278,6 +283,18 @@ def _network_refused(view: SandboxView, pod: Pod) -> str:
     if wanted is None or _as_wanted(pod, wanted):
         return ""
     return view.not_allowed(wanted.network)
+
+
+def _not_opened(view: SandboxView, pod: Pod) -> Step | None:
+    """A pod that starts for its Sandbox is not handed out without the network that was asked for."""
+    refusal = view.answers.switch_refused
+    if refusal is None or view.status.running:
+        return None
+    left = view.start_patience_seconds - (view.now - model.seconds(pod.metadata.creation_timestamp))
+    if left <= 0:
+        return give_up(view, refusal.reason, refusal.message)
+    status = phase.starting(view.facts(), pod, refusal.reason, refusal.message, stalled=True)
+    return Step("network refused", status=status, requeue_after=min(left, _SWITCH_RETRY_SECONDS))
 
 
 def _wanted_reach(view: SandboxView, pod: Pod) -> Reach | None:

@@ -71,6 +71,8 @@ class Answers:
     switched_generation, setup_closed
         The labels of its pod were changed (as that generation of the spec asks for), though the
         watch has yet to show it.
+    switch_refused
+        Why its network could not be changed.
     claim_tried
         It has asked for a warm pod of its pool.
     start
@@ -94,6 +96,7 @@ class Answers:
     report: freeze.Report = field(default_factory=lambda: freeze.Report(False))
     put_right: bool = False
     switched_generation: int | None = None
+    switch_refused: Refusal | None = None
     setup_closed: bool = False
     claim_tried: bool = False
     claim_refused: Refusal | None = None
