@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,10 +43,11 @@ def run(
 ) -> Done:  # fmt: skip
     request = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch, stdin_bytes=length)
     started = time.monotonic()
-    done = subprocess.run(
-        [*NAMESPACE, *shell.split(), *request.words[1:]], input=request.preface + stdin, capture_output=True,
-        timeout=30, check=False,
-    )  # fmt: skip
+    words = [*NAMESPACE, *shell.split(), *request.words[1:]]
+    if length is None:
+        done = subprocess.run(words, input=request.preface + stdin, capture_output=True, timeout=30, check=False)
+    else:
+        done = run_with_an_open_input(words, request.preface + stdin)
     seconds = time.monotonic() - started
     out, err = Tail(request.mark, 10**6), Tail(request.mark, 10**6)
     out.feed(done.stdout)
@@ -52,6 +55,29 @@ def run(
     assert out.begun
     assert out.exit_code == err.exit_code == done.returncode
     return Done(out.exit_code, out.value(), err.value(), seconds)
+
+
+def run_with_an_open_input(words: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Run a program whose input does not end before it does."""
+    read, write = os.pipe()
+    with subprocess.Popen(words, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        os.close(read)
+        feeding = threading.Thread(target=feed, args=(write, data))
+        feeding.start()
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            # Nobody reads any more.
+            feeding.join(30)
+            os.close(write)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def feed(descriptor: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(descriptor, data) :]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -154,6 +180,41 @@ def test_a_stubborn_child_goes_too_when_its_parent_has_died_of_the_first_signal(
         capture_output=True, timeout=40, check=False,
     )  # fmt: skip
     assert done.returncode == 143
+
+
+STUBBORN = "sh -c 'trap \"\" TERM INT HUP; while :; do sleep 0.2; done'"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("size", "command", "code"),
+    [
+        (0, "sleep 300", 143),
+        # What a pipe holds may stay unread.
+        (50_000, "sleep 300", 143),
+        (300_000, "cat >/dev/null; setsid sleep 300 & (sleep 300 &) ; sleep 300", 143),
+        (0, f"setsid {STUBBORN} & exec {STUBBORN}", 137),
+    ],
+)
+def test_the_end_of_the_client_ends_everything(shell: str, size: int, command: str, code: int) -> None:
+    """Also those in sessions of their own, and those that ignore the first signal."""
+    request = script.run(ID, command, folder="/tmp", env={}, watch_seconds=0, stdin_bytes=size)
+    look = f'"$@" <&9; r=$?; while grep -qs SANDYARD_EXEC={ID} /proc/[0-9]*/environ; do sleep 0.2; done; exit $r'
+    words = [*NAMESPACE, "sh", "-c", f"exec 9<&0; {look}", "look", *shell.split(), *request.words[1:]]
+    # Its end comes right behind the input.
+    done = subprocess.run(words, input=request.preface + bytes(size), capture_output=True, timeout=40, check=False)
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("stdin", [b"", b"x"])
+def test_what_a_command_leaves_running_stays_when_the_client_goes_after_its_end(shell: str, stdin: bytes) -> None:
+    request = script.run(ID, "sleep 1.5 & echo done", folder="/", env={}, watch_seconds=0, stdin_bytes=len(stdin))
+    words = [*NAMESPACE, "sh", "-c", '"$@"; sleep 0.7; pgrep -cx sleep', "look", *shell.split(), *request.words[1:]]
+    done = run_with_an_open_input(words, request.preface + stdin)
+    assert b"done" in done.stdout
+    # Its own, and none of ours.
+    assert done.stdout.endswith(b"\x001\n"), done.stdout
 
 
 def test_what_is_left_to_finish_in_is_time_and_not_rounds(tmp_path: pathlib.Path) -> None:

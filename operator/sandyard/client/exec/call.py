@@ -225,10 +225,11 @@ class Call:
             # It may end without reading its input.
             await process.write(self._request.preface)
             if isinstance(self._command.stdin, bytes):
+                # The stream stays open: its end would tell that this client is gone.
                 await process.write(self._command.stdin)
-            else:
-                # What is read from elsewhere can be sent but once.
-                await self._begun.wait()
-                async for piece in self._command.stdin:
-                    await process.write(piece)
+                return
+            # What is read from elsewhere can be sent but once.
+            await self._begun.wait()
+            async for piece in self._command.stdin:
+                await process.write(piece)
             await process.close_stdin()

@@ -117,9 +117,9 @@ def _outcome(session: Session, command: Command, call: Call, seconds: float) -> 
 
 
 def _stdin_bytes(session: Session, stdin: Input) -> int | None:
-    """The length of an input whose end the server cannot tell; None where it can."""
-    if session.cluster.exec_protocol == remotecommand.V5:
-        return None
-    if not isinstance(stdin, bytes):
+    """The length of an input; None for one that ends with its stream, which not every server can tell."""
+    if isinstance(stdin, bytes):
+        return len(stdin)
+    if session.cluster.exec_protocol != remotecommand.V5:
         raise InvalidArgument("stdin as a stream needs Kubernetes 1.30 or newer: give bytes")
-    return len(stdin)
+    return None

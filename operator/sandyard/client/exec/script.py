@@ -7,8 +7,9 @@ A mark holds a secret, which the script reads from its input ahead of the comman
 environment and among no process's arguments, so that the command cannot write a mark itself. A
 process of the same user that was there before could still take it from the script's input or memory.
 All processes of a command carry its id in their environment, by which they are found and ended,
-also those that have left their session.  A watch inside the sandbox does so when the command's time is
-over, should the client be gone by then.  The shell's part lies in ``sh/``.
+also those that have left their session.  Two watches inside the sandbox do so: one when the stream from the
+client ends before the command has, one when the command's time is over, should nobody have told of the
+client's end.  The shell's part lies in ``sh/``.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def run(
 ) -> Request:  # fmt: skip
     """The exec that runs *command*; a text is run by ``/bin/sh -c``.
 
-    With *stdin_bytes* its input ends after so many, also where the server cannot end it.
+    With *stdin_bytes* its input ends after so many, and the stream has to stay open: its end tells that the
+    client is gone, which ends the command.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def run(
                 "write it to a file, or send it as stdin"
             )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
-    code = text("functions", "run") if watch_seconds else text("run")
+    code = text("functions", "run") if watch_seconds or stdin_bytes is not None else text("run")
     request = _request(code, [exec_id, str(watch_seconds), place(folder), length, *assigned, "--", *words])
     mark = new_id()
     return dataclasses.replace(request, preface=request.preface + f"{mark}\n".encode(), mark=mark)

@@ -1,5 +1,6 @@
 # run ID WATCH_SECONDS FOLDER INPUT NAME=VALUE... -- COMMAND...
-# INPUT is the length of its input, for servers that cannot tell its end; "-" for all others.
+# INPUT is the length of its input. The client sends no end then, so that the end of the stream tells that the client
+# is gone, and the command goes too. "-": the input ends with the stream, and what becomes of the client is not known.
 m=$1 t=$2 d=$3 n=$4
 shift 4
 while [ "$1" != -- ]; do export "$1"; shift; done
@@ -29,20 +30,69 @@ esac
 exec 3<&0 4>&2 2>/dev/null
 if [ -n "$w" ]; then
   printf '%s: %s\n' "$1" "$w" >&4
-else
-  case $n in
-    -) "$@" <&3 2>&4 3<&- 4>&- & ;;
-    0) "$@" </dev/null 2>&4 3<&- 4>&- & ;;
-    *) head -c "$n" <&3 2>&4 3<&- 4>&- | "$@" 2>&4 3<&- 4>&- & ;;
-  esac
+  sandyard_say $r
+  sandyard_say $r >&4
+  exit $r
+fi
+
+# sandyard_run COMMAND...: to its end, with 5 as its input, and f as the process that watches for the client's end.
+sandyard_run() {
+  "$@" <&5 2>&4 3<&- 4>&- 5<&- &
   c=$!
-  exec 3<&-
+  exec 5<&-
   w=
   [ "$t" = 0 ] || { sandyard_watch "$m" "$t" >/dev/null </dev/null 4>&- & w=$!; }
   wait $c
   r=$?
-  [ -z "$w" ] || kill -s USR1 $w
-fi
-sandyard_say $r
-sandyard_say $r >&4
-exit $r
+  # Before the client hears of the end, and goes.
+  [ -z "$w$f" ] || kill -s USR1 $w $f
+  sandyard_say $r
+  sandyard_say $r >&4
+  exit $r
+}
+
+# sandyard_gone: end the command when the stream of 3 ends. USR1 calls it off.
+sandyard_gone() {
+  trap 'kill $s; exit' USR1
+  SANDYARD_EXEC= cat <&3 &
+  s=$!
+  exec 3<&-
+  wait $s || return
+  # The command may not even have begun.
+  k=0
+  while [ -z "$(sandyard_tagged "$m")" ] && [ $k -lt 300 ]; do
+    k=$((k + 1))
+    sleep 0.1 || sleep 1
+  done
+  trap '' USR1
+  sandyard_end "$m" TERM 5
+}
+
+# sandyard_feed: so much of 3 becomes the input, after a line with the pid of this very shell. Some images have no head.
+sandyard_feed() {
+  sh -c 'echo $PPID'
+  h="head -c "
+  command -v head >/dev/null || h="dd bs=1 count="
+  SANDYARD_EXEC= $h"$n" <&3
+  exec >/dev/null
+  sandyard_gone
+}
+
+f=
+case $n in
+  -) exec 5<&3 3<&- ;;
+  0)
+    sandyard_gone >/dev/null </dev/null 4>&- &
+    f=$!
+    exec 5</dev/null 3<&-
+    ;;
+  *)
+    sandyard_feed </dev/null 4>&- | {
+      exec 5<&0 3<&- </dev/null
+      read -r f <&5
+      sandyard_run "$@"
+    }
+    exit
+    ;;
+esac
+sandyard_run "$@"
