@@ -64,7 +64,7 @@ BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
     "starts", [pytest.param(10, marks=pytest.mark.attack), pytest.param(200, marks=pytest.mark.attack)]
 )
 def test_no_start_lets_a_packet_out_from_the_first_instruction_to_the_last(
-    kube: Kube, installed: Installed, starts: int
+    kube: Kube, installed: Installed, starts: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = network.outside_counters(installed.cluster)
     opened: list[float] = []
@@ -79,7 +79,8 @@ def test_no_start_lets_a_packet_out_from_the_first_instruction_to_the_last(
         print(f"{len(opened)} of {starts} starts", flush=True)
     assert network.outside_counters(installed.cluster) == before, "packets left the node"
     shown = {f"<= {bound} s": sum(seconds <= bound for seconds in opened) for bound in BUCKETS}
-    print(f"network open to network closed, {starts} starts: {shown}; most: {max(opened)} s")
+    with capsys.disabled():
+        print(f"\nnetwork open to network closed, {starts} starts: {shown}; most: {max(opened)} s")
 
 
 def open_seconds(pod: dict[str, Any]) -> float:

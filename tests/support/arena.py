@@ -61,8 +61,9 @@ _STILL_SECONDS: Final = 2.0
 _CLIENT: Final = """
 import sys
 from sandyard import Sandbox
-name, namespace, program, seconds = sys.argv[1:]
-Sandbox.connect(name, namespace=namespace).commands.run(["python3", "-c", program], timeout=int(seconds))
+name, namespace, program, seconds, data = sys.argv[1:]
+inside = Sandbox.connect(name, namespace=namespace)
+inside.commands.run(["python3", "-c", program], timeout=int(seconds), stdin=data.encode())
 """
 # What every program begins with.
 _PRELUDE: Final = """
@@ -135,13 +136,14 @@ class Arena:
         # After the filters of the policy controller (priority 0): what they let through. The pods of
         # the cluster's own have business with the node.
         known = ", ".join(["192.0.2.9", *self._addresses_of_the_cluster()])
+        attacker = f"ip saddr {network.POD_CIDR} ip saddr != @known"
         rules = [
             f"add table inet {_TABLE}",
             f"add set inet {_TABLE} known {{ type ipv4_addr; elements = {{ {known} }}; }}",
             f"add chain inet {_TABLE} input {{ type filter hook input priority 100; }}",
-            # The proof itself tries the API server until that is refused.
-            f"add rule inet {_TABLE} input ip saddr {network.POD_CIDR} ip saddr != @known tcp dport 6443 accept",
-            f"add rule inet {_TABLE} input ip saddr {network.POD_CIDR} ip saddr != @known ct state new counter",
+            # The proof itself tries the API server and the kubelet until they are refused.
+            f"add rule inet {_TABLE} input {attacker} tcp dport {{ 6443, 10250 }} accept",
+            f"add rule inet {_TABLE} input {attacker} ct state new counter",
         ]
         self._nft("-f", "-", stdin="\n".join(rules))
         self.kube.wait_for("sandboxpool", POOL, "Ready", 120)
@@ -168,14 +170,24 @@ class Arena:
         # A sandbox that holds back when its end is asked for would not end here.
         try:
             self._start(name, attack)
+            if shows.get("standing"):
+                self.kube.wait_for("sandbox", name, "Ready", 90)
+            standing = self._standing(name)
             said = self._run(name, attack)
             self._judge(name, shows, said)
+            if shows.get("standing"):
+                assert standing, "its processes were not found"
+                assert self._standing(name) <= standing, "priorities that its processes had not before"
             if "disk" in shows:
                 grown, most = self._disk() - disk, quantity.parse(shows["disk"])
                 print(f"{attack.name}: the node's disk grew by {grown >> 20} MiB")
                 assert grown <= most, f"{grown >> 20} MiB of the node's disk"
         finally:
+            pod_uid = self.kube.status("sandbox", name).get("podUID", "")
             self.kube.delete("sandboxes", name, timeout=60)
+        assert pod_uid or not shows.get("ends"), "which pod it had is not known"
+        if pod_uid:
+            until("no process of it is left on the node", lambda: self._pids(pod_uid) == [], 15)
         after = self.look()
         changed = {
             seen.name: f"{getattr(before, seen.name)}, then {getattr(after, seen.name)}"
@@ -220,12 +232,16 @@ class Arena:
 
     def _by_a_client(self, name: str, pod: str, attack: Attack) -> None:
         """Run the program by a client that is killed, or whose time is over, as soon as the program beats."""
-        command = [sys.executable, "-c", _CLIENT, name, self.kube.namespace, self.program(attack), "5"]
+        # One that is killed leaves long before its command's time is over: that is not what ends the command.
+        killed = attack.do["client"] == "killed"
+        seconds = "600" if killed else "5"
+        command = [sys.executable, "-c", _CLIENT, name, self.kube.namespace, self.program(attack), seconds,
+                   attack.do.get("stdin", "")]  # fmt: skip
         environment = {**self.kube.environment, "PYTHONPATH": str(paths.REPOSITORY / "operator")}
         client = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until("it beats", lambda: "." in self._exec(pod, "cat", "/tmp/beat", timeout=30), 60)
-            if attack.do["client"] == "killed":
+            if killed:
                 client.kill()
             client.wait(60)
         finally:
@@ -247,6 +263,9 @@ class Arena:
             assert reason == shows.get("reason", reason), status
             assert shows.get("silent", "\0") not in json.dumps(status)
             assert "\x1b" not in json.dumps(status, ensure_ascii=False)
+        if shows.get("ready"):
+            status = self.kube.status("sandbox", name)
+            assert status["phase"] == "Ready", status
         if "memory" in shows:
             most = quantity.parse(shows["memory"])
             used = self._memory(self.kube.status("sandbox", name).get("podUID", ""))
@@ -308,16 +327,38 @@ class Arena:
                 return int(path.read_text())
         return 0
 
+    def _pids(self, pod_uid: str) -> list[str]:
+        """Processes of the machine that are a pod's: those in its cgroups."""
+        spelt = {pod_uid, pod_uid.replace("-", "_")}
+        paths = [path for one in spelt for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{one}*/**/cgroup.procs")]
+        return [pid for path in paths for pid in _read(path).split()]
+
     def _devices(self, pod_uid: str) -> set[str]:
-        """Devices of the machine that processes of a pod hold open; they are those in its cgroups."""
-        held = set[str]()
-        for spelt in (pod_uid, pod_uid.replace("-", "_")):
-            for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{spelt}*/**/cgroup.procs"):
-                held.update(one for pid in path.read_text().split() for one in _open_files(pid))
+        """Devices of the machine that processes of a pod hold open."""
+        held = {one for pid in self._pids(pod_uid) for one in _open_files(pid)}
         return {one for one in held if one.startswith("/dev/")}
+
+    def _standing(self, name: str) -> set[tuple[str, ...]]:
+        """Nice value, policy, real-time priority and OOM score of each process of a sandbox, on the node."""
+        found = set[tuple[str, ...]]()
+        for pid in self._pids(self.kube.status("sandbox", name).get("podUID", "-")):
+            # proc(5): fields 19, 41 and 40, counted from the third.
+            words = _read(pathlib.Path("/proc", pid, "stat")).rpartition(")")[2].split()
+            score = _read(pathlib.Path("/proc", pid, "oom_score_adj")).strip()
+            if words and score:
+                found.add((words[16], words[38], words[37], score))
+        return found
 
     def _nft(self, *words: str, stdin: str | None = None) -> str:
         return network.run_in(self._installed.cluster.netns, ["nft", *words], stdin=stdin)
+
+
+def _read(path: pathlib.Path) -> str:
+    """What a file of the kernel says; nothing, if what it tells of has ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _open_files(pid: str) -> list[str]:

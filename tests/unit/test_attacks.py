@@ -41,3 +41,11 @@ def test_the_operator_itself_sends_no_pod_that_admission_refuses(name: str) -> N
     attack = attacks.corpus()[name]
     made = json.loads(json.dumps(attacks.changed("pod", attack.do.get("set", {}), attack.do.get("drop", ()))))
     assert rules.violations(made, INSTALLATION)
+
+
+def test_a_sample_of_the_attacks_with_real_sandboxes_is_tried_each_time() -> None:
+    """By their cheapest; each is some seconds of `make test`."""
+    sample = [attack for attack in attacks.corpus().values() if attack.do.get("sample")]
+    assert all(attack.layer == "node" for attack in sample)
+    assert {"inside", "exec"} <= {attack.kind for attack in sample}
+    assert 3 <= len(sample) <= 8
