@@ -19,7 +19,7 @@ def pool(kube: Kube, replicas: int, ready: bool = True, **spec: object) -> None:
     template = spec.pop("template", TEMPLATE)
     kube.apply(manifests.pool("python", replicas, template, **spec))  # type: ignore[arg-type]
     if ready:
-        kube.wait_for("sandboxpool", "python", "Ready")
+        kube.wait_for("sandboxpool", "python", "Full")
 
 
 def claim(kube: Kube, name: str, **spec: object) -> dict[str, Any]:

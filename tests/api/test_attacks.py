@@ -171,7 +171,7 @@ def target(file_namespace: Kube, file_operator: OperatorProcess, kubelet: Kubele
         manifests.pool("narrow", 1, {"image": "a", "network": NARROW}),
     )
     for name in ("short", "narrow"):
-        file_namespace.wait_for("sandboxpool", name, "Ready")
+        file_namespace.wait_for("sandboxpool", name, "Full")
     yield file_namespace
     file_namespace.delete("sandboxes,sandboxpools", "--all")
 

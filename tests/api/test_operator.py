@@ -195,7 +195,7 @@ def test_a_broken_image_costs_a_handful_of_pods_and_heals(
     kube.wait_reason("sandboxpool", "python", "Stalled", ["ImagePullBackOff"], 60)
     holds("a handful", lambda: len(kubelet.created) - before <= 5, 3)
     kube.apply(manifests.pool("python", 5, TEMPLATE))
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
 
 
 def test_a_pool_that_cannot_prove_its_network_backs_off(
@@ -250,7 +250,7 @@ def test_what_belongs_to_nobody_is_swept_and_nothing_else(kube: Kube, operator: 
     kept = claim(kube, "kept")["podUID"]
     until("whole", lambda: states(kube) == {"warm": 1, "claimed": 2})
     kube.apply(manifests.pool("other", 1, TEMPLATE))
-    kube.wait_for("sandboxpool", "other", "Ready")
+    kube.wait_for("sandboxpool", "other", "Full")
     bystander = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bystander"},
                  "spec": {"containers": [{"name": "c", "image": "a"}]}}  # fmt: skip
     foreign = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "foreign"},

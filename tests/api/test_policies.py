@@ -150,7 +150,7 @@ def test_a_policy_of_others_that_was_there_first_lets_nothing_start(unguarded: K
     exclude = {"podSelector": {"matchLabels": None, "matchExpressions": [
         {"key": names.LABEL_STATE, "operator": "DoesNotExist"}]}}  # fmt: skip
     kube.patch("networkpolicy", "first", {"spec": exclude})
-    kube.wait_for("sandboxpool", "python", "Ready", 30)
+    kube.wait_for("sandboxpool", "python", "Full", 30)
 
 
 def test_a_policy_of_others_that_opens_no_sandbox_stops_nobody(unguarded: Kube, operator: OperatorProcess) -> None:
@@ -223,7 +223,7 @@ def test_a_warm_pod_that_others_have_opened_is_replaced(unwatched: Kube, operato
     (pod,) = kube.list("pods", f"{names.LABEL_STATE}=warm")
     kube.patch("pod", pod["metadata"]["name"], {"metadata": {"labels": {names.LABEL_EGRESS: "Internet"}}}, "status")
     until("it is gone", lambda: kube.get("pod", pod["metadata"]["name"]) is None, 30)
-    kube.wait_for("sandboxpool", "python", "Ready", 30)
+    kube.wait_for("sandboxpool", "python", "Full", 30)
 
 
 def test_a_policy_whose_labels_others_took_off_is_ours_again(unwatched: Kube, operator: OperatorProcess) -> None:
@@ -231,4 +231,4 @@ def test_a_policy_whose_labels_others_took_off_is_ours_again(unwatched: Kube, op
     pool(kube, 1)
     kube.patch("networkpolicy", "sandyard-closed", {"metadata": {"labels": None}})
     until("it has its labels", lambda: names.LABEL_POLICY in labels_of(kube, "sandyard-closed", "networkpolicy"), 20)
-    kube.wait_for("sandboxpool", "python", "Ready", 30)
+    kube.wait_for("sandboxpool", "python", "Full", 30)

@@ -154,7 +154,7 @@ def test_a_pool_follows_its_demand_and_shows_how(kube: Kube, operator: OperatorP
     until("filled", lambda: states(kube).get("warm", 0) == grown["replicas"])
     operator.kill()
     operator.start()
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     assert kube.status("sandboxpool", "python")["autoscale"]["replicas"] >= grown["replicas"] - 1, (
         "it went on from there"
     )

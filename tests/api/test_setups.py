@@ -87,6 +87,6 @@ def test_an_operator_that_was_away_while_the_setup_ended_closes_it_then(
     name = kube.list("pods")[0]["metadata"]["name"]
     kube.patch("pod", name, {"status": {"message": "look"}}, "status")
     operator.start()
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     (pod,) = kube.list("pods")
     assert labels(pod) == ("None", "closed")

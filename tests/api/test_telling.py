@@ -104,7 +104,7 @@ def test_finalizers_of_others_do_not_keep_the_drain_before_an_uninstall(
 ) -> None:
     """On a Sandbox, on a pool, and on a pod of which nothing runs any more."""
     kube.apply(manifests.pool("python", 1, TEMPLATE))
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     kube.create(*(manifests.sandbox(name, template=TEMPLATE) for name in ("held", "of-a-held-pod", "free")))
     pod = kube.wait_for("sandbox", "of-a-held-pod", "Ready")["podName"]
     kubelet.hold = True

@@ -106,7 +106,7 @@ def python_pool(installed: Installed, gate: leaks.Gate) -> Iterator[Kube]:
     """The module's namespace with a pool called python in it."""
     with new_namespace(installed.kube) as within:
         within.apply(manifests.pool("python", 1))
-        within.wait_for("sandboxpool", "python", "Ready", timeout=90)
+        within.wait_for("sandboxpool", "python", "Full", timeout=90)
         gate.changed()
         yield within
 
@@ -115,7 +115,7 @@ def python_pool(installed: Installed, gate: leaks.Gate) -> Iterator[Kube]:
 def pool(python_pool: Kube, leak_gate: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube]:
     """The module's pool, warm again, in the namespace that the client works in."""
     monkeypatch.setenv("KUBECONFIG", str(python_pool.kubeconfig))
-    python_pool.wait_for("sandboxpool", "python", "Ready", timeout=90)
+    python_pool.wait_for("sandboxpool", "python", "Full", timeout=90)
     yield python_pool
     if python_pool.list("sandboxes"):
         python_pool.delete("sandboxes", "--all", timeout=120)

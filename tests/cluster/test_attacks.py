@@ -72,7 +72,7 @@ def test_no_start_lets_a_packet_out_from_the_first_instruction_to_the_last(
     kube.apply(manifests.pool("restless", 0, template, startup={"parallelism": AT_ONCE}))
     while len(opened) < starts:
         kube.scale("sandboxpools", "restless", min(AT_ONCE, starts - len(opened)))
-        kube.wait_for("sandboxpool", "restless", "Ready", 180)
+        kube.wait_for("sandboxpool", "restless", "Full", 180)
         opened += [open_seconds(pod) for pod in kube.list("pods", names.LABEL_STATE)]
         kube.scale("sandboxpools", "restless", 0)
         until("they are gone", lambda: kube.list("pods", names.LABEL_STATE) == [], 120, interval=0.5)

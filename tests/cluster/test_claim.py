@@ -29,7 +29,7 @@ def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(pool: Kube,
     ready = next(i for i, call in enumerate(calls) if (call.resource, call.name) == ("sandboxes/status", "hello"))
     until_ready = [(call.verb, call.resource) for call in sorted(calls[: ready + 1], key=lambda call: call.ended)]
     assert until_ready == [("patch", "pods"), ("patch", "sandboxes/status")]
-    pool.wait_for("sandboxpool", "python", "Ready")
+    pool.wait_for("sandboxpool", "python", "Full")
     pool.delete("sandbox", "hello")
 
 
@@ -37,7 +37,7 @@ def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(pool: Kube,
 def test_more_claims_than_warm_pods(kube: Kube) -> None:
     replicas, claims = soak.rounds(short=6, long=20), soak.rounds(short=15, long=50)
     kube.apply(manifests.pool("python", replicas, whenEmpty={"action": "ColdStart", "waitSeconds": 240}))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+    kube.wait_for("sandboxpool", "python", "Full", timeout=120)
     before = warm_uids(kube)
     assert len(before) == replicas
     names = [f"claim-{number}" for number in range(claims)]
@@ -52,7 +52,7 @@ def test_more_claims_than_warm_pods(kube: Kube) -> None:
     assert before <= warm
     assert any(status["start"] == "Cold" for status in statuses)
 
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=240)
+    kube.wait_for("sandboxpool", "python", "Full", timeout=240)
     status_equals_pods(kube, warm=replicas, claimed=claims)
     until("all are counted", lambda: kube.status("sandboxpool", "python")["warmHits"] == len(warm), 10)
     assert kube.status("sandboxpool", "python")["coldStarts"] == claims - len(warm)

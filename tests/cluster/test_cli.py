@@ -195,7 +195,7 @@ def test_pools_are_made_and_told(cli: Cli) -> None:
     assert "sandyard.dev/language=bash" in cli.stderr
     name = cli.text("create", "--language", "rb", "--wait-seconds", "60").strip()
     assert cli.kube.status("sandbox", name)["poolName"] == "second"
-    cli.kube.wait_for("sandboxpool", "second", "Ready", timeout=60)
+    cli.kube.wait_for("sandboxpool", "second", "Full", timeout=60)
     told = cli.text("pool", "status", "second")
     assert "READY" in told and "CONDITION" not in told and "Stalled" in told
     cli.run(*made, code=1)

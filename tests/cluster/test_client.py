@@ -317,4 +317,4 @@ def test_sigterm_leaves_its_context_too(pool: Kube) -> None:
             assert client.wait(30) == 143
             assert time.monotonic() - started < 10
         until("gone", lambda: pool.list("sandboxes") == [], 30)
-        pool.wait_for("sandboxpool", "python", "Ready", timeout=60)
+        pool.wait_for("sandboxpool", "python", "Full", timeout=60)

@@ -42,7 +42,7 @@ async def test_many_executions_leave_nothing_and_nothing_grows(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
     kube.apply(manifests.pool("python", SANDBOXES))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=240)
+    kube.wait_for("sandboxpool", "python", "Full", timeout=240)
     async with Cluster(namespace=kube.namespace) as cluster:
         made = await asyncio.gather(
             *(AsyncSandbox.create("python", timeout=1800, cluster=cluster) for _ in range(SANDBOXES))

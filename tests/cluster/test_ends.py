@@ -77,7 +77,7 @@ def others(kube: Kube, pod: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_warm_pod_that_falls_sick_is_replaced(kube: Kube) -> None:
     probe = {"command": ["test", "!", "-e", "/workspace/sick"], "periodSeconds": 2, "timeoutSeconds": 5}
     kube.apply(manifests.pool("well", 1, warm={"probe": probe}))
-    kube.wait_for("sandboxpool", "well", "Ready", timeout=90)
+    kube.wait_for("sandboxpool", "well", "Full", timeout=90)
     (before,) = kube.list("pods")
     name = before["metadata"]["name"]
     kube.kubectl("exec", name, "-c", "sandbox", "--", "touch", "/workspace/sick")
@@ -85,7 +85,7 @@ def test_a_warm_pod_that_falls_sick_is_replaced(kube: Kube) -> None:
         "deletionTimestamp") is not None, 20)  # fmt: skip
     # The pool's status may be that of the moment before.
     until("there is another one", lambda: others(kube, before), 60)
-    kube.wait_for("sandboxpool", "well", "Ready", timeout=60)
+    kube.wait_for("sandboxpool", "well", "Full", timeout=60)
     assert len(others(kube, before)) == 1
 
 

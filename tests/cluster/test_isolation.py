@@ -84,7 +84,7 @@ def test_a_closed_sandbox_reaches_nothing(server: Kube, installed: Installed) ->
 def test_the_internet_profile_reaches_the_internet_and_nothing_else(server: Kube, installed: Installed) -> None:
     other = server.status("sandbox", "server")
     server.apply(manifests.pool("net", 1, manifests.template(network={"egress": "Internet"})))
-    server.wait_for("sandboxpool", "net", "Ready")
+    server.wait_for("sandboxpool", "net", "Full")
     server.create(manifests.sandbox("open", "net"))
     status = server.wait_for("sandbox", "open", "Ready")
     assert status["start"] == "Warm"

@@ -33,7 +33,7 @@ def change(kube: Kube, name: str, **spec: Any) -> None:
 
 def test_an_allow_list_opens_what_it_lists_in_a_warm_sandbox(kube: Kube, installed: Installed) -> None:
     kube.apply(manifests.pool("closed", 2, allowedEgress=["None", "AllowList"]))
-    kube.wait_for("sandboxpool", "closed", "Ready")
+    kube.wait_for("sandboxpool", "closed", "Full")
     lists = {"one": [OUTSIDE], "all": [{"cidr": "0.0.0.0/0"}]}
     pods = {}
     for name, allow in lists.items():
@@ -64,7 +64,7 @@ def test_dns_answers_and_nothing_else_does(kube: Kube, installed: Installed) -> 
 
 def test_a_network_is_changed_while_the_sandbox_runs(kube: Kube) -> None:
     kube.apply(manifests.pool("closed", 1, allowedEgress=["None", "AllowList"]))
-    kube.wait_for("sandboxpool", "closed", "Ready")
+    kube.wait_for("sandboxpool", "closed", "Full")
     kube.create(manifests.sandbox("s", "closed"))
     before = kube.wait_for("sandbox", "s", "Ready")
     pod = before["podName"]

@@ -15,7 +15,7 @@ from tests.support.operator import OperatorProcess
 
 def test_a_delete_while_no_operator_runs_is_finished_by_the_next(kube: Kube, operator: OperatorProcess) -> None:
     kube.apply(manifests.pool("python", 2))
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     kube.create(manifests.sandbox("hello", "python"))
     kube.wait_for("sandbox", "hello", "Ready")
     operator.kill()
@@ -37,7 +37,7 @@ def test_kills_of_the_operator_leak_and_double_nothing(kube: Kube, operator: Ope
     kills_wanted, group = soak.rounds(short=8, long=20), soak.rounds(short=5, long=10)
     when_empty = {"action": "ColdStart", "waitSeconds": 600}
     kube.apply(manifests.pool("python", replicas, maxSandboxes=4 * replicas, whenEmpty=when_empty))
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     names = [f"s{number}" for number in range(total)]
     kept = set(names[::5])
     deleted: set[str] = set()

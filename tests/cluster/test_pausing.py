@@ -42,7 +42,7 @@ def test_a_paused_sandbox_stands_still_and_goes_on_where_it_was(kube: Kube) -> N
     template = manifests.template(command=["python3", "-c", COUNTER])
     health = {"command": ["python3", "-c", HEALTH], "periodSeconds": 2, "timeoutSeconds": 5}
     kube.apply(manifests.pool("counter", 1, template, warm={"probe": health}))
-    kube.wait_for("sandboxpool", "counter", "Ready", timeout=90)
+    kube.wait_for("sandboxpool", "counter", "Full", timeout=90)
     kube.create(manifests.sandbox("s", "counter"))
     before = kube.wait_for("sandbox", "s", "Ready")
     pod = before["podName"]

@@ -128,7 +128,7 @@ def claim(kube: Kube, name: str) -> dict[str, Any]:
 def make_pool(kube: Kube, **spec: Any) -> None:
     restart = {"timeoutSeconds": 120, "maxUses": 9, **spec.pop("restart", {})}
     kube.apply(manifests.pool("python", 1, manifests.template(), **{**STRICT, "restart": restart, **spec}))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
+    kube.wait_for("sandboxpool", "python", "Full", timeout=90)
 
 
 def told(kube: Kube, reason: str) -> str:

@@ -52,7 +52,7 @@ def setup(**fields: Any) -> dict[str, Any]:
 def test_the_setup_reaches_what_it_may_and_the_main_process_does_not(kube: Kube) -> None:
     template = manifests.template(setup=setup(network=OPEN), command=python(TRY))
     kube.apply(manifests.pool("prepared", 1, template))
-    kube.wait_for("sandboxpool", "prepared", "Ready", timeout=120)
+    kube.wait_for("sandboxpool", "prepared", "Full", timeout=120)
     kube.create(manifests.sandbox("s", "prepared"))
     pod = kube.wait_for("sandbox", "s", "Ready")["podName"]
     assert f"reached {OUTSIDE}:80" in read(kube, pod, "/workspace/fetched")

@@ -18,7 +18,7 @@ def run(kube: Kube, pod: str, command: str) -> str:
 
 def test_files_outlive_the_pod_and_go_with_the_sandbox(kube: Kube) -> None:
     kube.apply(manifests.pool("lasting", 1, manifests.template(workspace=PERSISTENT)))
-    kube.wait_for("sandboxpool", "lasting", "Ready", timeout=90)
+    kube.wait_for("sandboxpool", "lasting", "Full", timeout=90)
     kube.create(manifests.sandbox("s", "lasting"))
     before = kube.wait_for("sandbox", "s", "Ready")
     assert before["start"] == "Warm"
@@ -56,7 +56,7 @@ def test_files_outlive_the_pod_and_go_with_the_sandbox(kube: Kube) -> None:
 
 def test_two_sandboxes_never_share_a_workspace(kube: Kube) -> None:
     kube.apply(manifests.pool("lasting", 2, manifests.template(workspace=PERSISTENT)))
-    kube.wait_for("sandboxpool", "lasting", "Ready", timeout=90)
+    kube.wait_for("sandboxpool", "lasting", "Full", timeout=90)
     for name in ("a", "b"):
         kube.create(manifests.sandbox(name, "lasting"))
         kube.wait_for("sandbox", name, "Ready")

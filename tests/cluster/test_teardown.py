@@ -20,7 +20,7 @@ def test_delete_returns_when_the_pod_is_gone(pool: Kube) -> None:
 
 def test_a_pool_goes_and_its_claimed_sandboxes_stay(kube: Kube) -> None:
     kube.apply(manifests.pool("python", 2))
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     kube.create(manifests.sandbox("hello", "python"))
     pod = kube.wait_for("sandbox", "hello", "Ready")["podName"]
     kube.delete("sandboxpool", "python")
@@ -53,7 +53,7 @@ def test_a_pod_deleted_by_others_fails_its_sandbox_and_is_replaced_in_its_pool(p
     pool.delete("pod", pod, wait=False)
     until("it says so", lambda: pool.status("sandbox", "hello").get("phase") == "Failed", 15)
     assert pool.condition("sandbox", "hello", "Ready")["reason"] == "PodLost"  # type: ignore[index]
-    pool.wait_for("sandboxpool", "python", "Ready")
+    pool.wait_for("sandboxpool", "python", "Full")
     warm = pool.list("pods", "sandyard.dev/state=warm")[0]["metadata"]["name"]
     pool.delete("pod", warm)
     until("another one", lambda: pool.list("pods", "sandyard.dev/state=warm"), 30)
@@ -64,7 +64,7 @@ def test_a_pod_deleted_by_others_fails_its_sandbox_and_is_replaced_in_its_pool(p
 def test_a_namespace_with_live_sandboxes_goes_within_a_minute(kube: Kube) -> None:
     count = soak.rounds(short=4, long=10)
     kube.apply(manifests.pool("python", count))
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=120)
+    kube.wait_for("sandboxpool", "python", "Full", timeout=120)
     kube.create(*(manifests.sandbox(f"s{number}", "python") for number in range(count)))
     kube.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=60s")
     started = time.monotonic()

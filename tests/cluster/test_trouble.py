@@ -28,7 +28,7 @@ def few_pods_were_made(kube: Kube) -> None:
 
 
 def heals(kube: Kube, name: str) -> None:
-    status = kube.wait_for("sandboxpool", name, "Ready", timeout=90)
+    status = kube.wait_for("sandboxpool", name, "Full", timeout=90)
     assert {c["type"]: c["status"] for c in status["conditions"]}["Stalled"] == "False"
 
 

@@ -9,7 +9,7 @@ from tests.support.release import Installed
 
 def test_uninstall_with_live_sandboxes_leaves_no_finalizer(kube: Kube, installed: Installed) -> None:
     kube.apply(manifests.pool("python", 2))
-    kube.wait_for("sandboxpool", "python", "Ready")
+    kube.wait_for("sandboxpool", "python", "Full")
     kube.create(manifests.sandbox("a", "python"), manifests.sandbox("b", template=manifests.template()))
     kube.kubectl("wait", "--for=condition=Ready", "sandboxes", "--all", "--timeout=60s")
     try:

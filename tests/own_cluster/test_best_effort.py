@@ -36,7 +36,7 @@ def kube() -> Iterator[Kube]:
 def best_effort(kube: Kube) -> Kube:
     """The same cluster, with an operator that does with what there is."""
     install(kube, "isolation.network=BestEffort", "isolation.runtime=BestEffort")
-    kube.wait_for("sandboxpool", "python", "Ready", timeout=90)
+    kube.wait_for("sandboxpool", "python", "Full", timeout=90)
     return kube
 
 

@@ -146,7 +146,7 @@ class Arena:
             f"add rule inet {_TABLE} input {attacker} ct state new counter",
         ]
         self._nft("-f", "-", stdin="\n".join(rules))
-        self.kube.wait_for("sandboxpool", POOL, "Ready", 120)
+        self.kube.wait_for("sandboxpool", POOL, "Full", 120)
 
     def close(self) -> None:
         """Stop counting; what is in the namespace goes with it."""

@@ -71,6 +71,22 @@ def test_each_pod_is_counted_once_and_under_its_own_name() -> None:
         # All are warm: what once failed is no trouble any more, unless somebody waits.
         ({"trouble": IMAGE}, ("True", "Ready"), "False", "False"),
         ({"trouble": IMAGE, "waiting": 1}, ("True", "Ready"), "False", "True"),
+        # Filled once, it stays Ready while claims take pods out of it: refilling is its work.
+        ({"pods": PODS[:1], "filled": True}, ("True", "Ready"), "False", "False"),
+        ({"pods": [], "waiting": 9, "filled": True}, ("True", "Ready"), "False", "False"),
+        ({"pods": PODS[:1], "filled": True, "at_maximum": True}, ("True", "Ready"), "False", "False"),
+        ({"pods": [], "filled": True, "empty_too_long": True}, ("False", "Empty"), "False", "False"),
+        ({"pods": [], "filled": True, "empty_too_long": True, "at_maximum": True},
+         ("False", "MaxSandboxesReached"), "False", "False"),
+        ({"pods": PODS[:1], "filled": True, "trouble": IMAGE}, ("False", "ImagePullBackOff"), "False", "True"),
+        ({"pods": PODS[:1], "filled": True, "paused": True}, ("False", "Paused"), "False", "False"),
+        ({"pods": PODS[:1], "filled": True, "refused": "root"}, ("False", "InvalidTemplate"), "False", "True"),
+        ({"pods": PODS[:1], "filled": True, "backoff": Backoff(2, 900.0, Reason.QUOTA_EXCEEDED, "quota")},
+         ("False", "QuotaExceeded"), "False", "True"),
+        # A rollout goes on until the last pod of the template before is replaced, full or not.
+        ({"pods": PODS[:3]}, ("True", "Ready"), "True", "False"),
+        ({"pods": [*PODS[:1], PODS[2]], "filled": True}, ("True", "Ready"), "True", "False"),
+        ({"pods": PODS[:3], "paused": True}, ("False", "Paused"), "False", "False"),
     ],
 )  # fmt: skip
 def test_ready_reconciling_and_stalled_say_the_same_story(
@@ -80,6 +96,32 @@ def test_ready_reconciling_and_stalled_say_the_same_story(
     assert said(status, Condition.READY) == ready
     assert said(status, Condition.RECONCILING)[0] == reconciling
     assert said(status, Condition.STALLED)[0] == stalled
+
+
+@pytest.mark.parametrize(
+    ("fields", "full"),
+    [
+        ({}, ("True", "AllWarm")),
+        ({"pods": PODS[:1]}, ("False", "Scaling")),
+        ({"pods": PODS[:1], "filled": True}, ("False", "Scaling")),
+        ({"pods": [], "filled": True, "empty_too_long": True}, ("False", "Scaling")),
+        ({"pods": [], "replicas": 0}, ("True", "AllWarm")),
+        ({"paused": True}, ("False", "Paused")),
+        ({"pods": PODS[:1], "at_maximum": True}, ("False", "MaxSandboxesReached")),
+        ({"pods": PODS[:1], "trouble": IMAGE}, ("False", "ImagePullBackOff")),
+        ({"trouble": IMAGE}, ("True", "AllWarm")),
+        ({"refused": "root"}, ("False", "InvalidTemplate")),
+    ],
+)
+def test_full_says_whether_all_desired_sandboxes_are_warm(fields: dict[str, Any], full: tuple[str, str]) -> None:
+    assert said(made(**fields), Condition.FULL) == full
+
+
+def test_ready_tells_how_many_are_warm_whatever_it_is() -> None:
+    for fields in ({}, {"pods": PODS[:1]}, {"pods": PODS[:1], "filled": True}, {"pods": [], "empty_too_long": True}):
+        found = made(**fields).condition(Condition.READY)
+        assert found is not None
+        assert f"{len(fields.get('pods', PODS[:2]))} of 2 warm" in found["message"]
 
 
 def test_a_pool_says_that_it_waits_after_failures_only_while_it_does() -> None:

@@ -125,7 +125,7 @@ _POOL_COLUMNS = [
     _column("Warm", ".status.replicas", "integer", "Warm sandboxes now."),
     _column("Starting", ".status.starting", "integer", "Pods on their way to warm."),
     _column("Claimed", ".status.claimed", "integer", "Pods that belong to a Sandbox."),
-    _column("Ready", _ready("status"), description="Whether all desired sandboxes are warm."),
+    _column("Ready", _ready("status"), description="Whether it was filled and serves claims."),
     _column("Reason", _ready("reason"), description="Why it is (not) Ready."),
     _column("Age", ".metadata.creationTimestamp", "date", "Time since it was made."),
     _column("Max", ".spec.maxSandboxes", "integer", "Most pods at once.", priority=1),

@@ -13,7 +13,7 @@ _SANDBOX, _POOL = "Sandbox", "SandboxPool"
 class Event(Enum):
     """(reason, type, kinds of objects, what has happened); docs/reference.md is made from this."""
 
-    READY = ("Ready", _NORMAL, (_SANDBOX, _POOL), "The Sandbox can be used; all sandboxes of the pool are warm.")
+    READY = ("Ready", _NORMAL, (_SANDBOX, _POOL), "The Sandbox can be used; the pool was filled, and serves claims.")
     WAITING = ("Waiting", _WARNING, (_SANDBOX,), "It is waiting for a pod; the message begins with why.")
     FAILED = ("Failed", _WARNING, (_SANDBOX,), "It could not be started and will not be; the message begins with why.")
     NOT_READY = ("NotReady", _WARNING, (_SANDBOX,), "It was Ready and is not: its probe fails, or its node is lost.")

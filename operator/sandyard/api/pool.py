@@ -339,7 +339,7 @@ class PoolStatus(ApiModel):
         list[ConditionStatus] | None,
         Field(
             max_length=32,
-            description="Ready, Reconciling, Stalled, RuntimeIsolated, NetworkEnforced, BackingOff.",
+            description="Ready, Full, Reconciling, Stalled, RuntimeIsolated, NetworkEnforced, BackingOff.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = None

@@ -45,6 +45,7 @@ class Condition(StrEnum):
     FINISHED = "Finished"
     TEARDOWN_STUCK = "TeardownStuck"
     BACKING_OFF = "BackingOff"
+    FULL = "Full"
 
 
 class Reason(StrEnum):
@@ -57,6 +58,9 @@ class Reason(StrEnum):
     STARTING = "Starting"
     WAITING = "WaitingForPool"
     SCALING = "Scaling"
+    ALL_WARM = "AllWarm"
+    EMPTY = "Empty"
+    ROLLING_OUT = "RollingOut"
     PAUSED = "Paused"
     PAUSING = "Pausing"
     RESUMING = "Resuming"

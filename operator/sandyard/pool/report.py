@@ -36,6 +36,10 @@ class PoolFacts:
         The figures behind `replicas`, where the demand decides.
     exposure
         What opens its sandboxes, if anything of others does.
+    filled
+        Whether all desired sandboxes were warm at some time since its spec was last changed.
+    empty_too_long
+        Whether none has been warm for longer than a start takes.
     """
 
     uid: str
@@ -59,6 +63,8 @@ class PoolFacts:
     autoscale: AutoscaleFigures | None = None
     reused: int = 0
     exposure: Exposure | None = None
+    filled: bool = False
+    empty_too_long: bool = False
 
 
 def status(facts: PoolFacts, before: PoolStatus, now: float) -> PoolStatus:
@@ -104,25 +110,23 @@ def _last_failure(backoff: Backoff) -> LastFailure | None:
 
 
 def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
-    enough = warm >= facts.replicas
+    """What a pool says of itself.
+
+    A pool that was filled once is Ready, though each claim takes a pod out of it: that is its work,
+    and `Full` tells how far it has got. It is reconciling while it is filled for the first time as it is
+    now, and while pods of an earlier template are replaced.
+    """
+    full = _full(facts, warm)
     withheld = facts.exposure is not None and facts.exposure.withholds
-    stalled = _stalled(facts) if not enough or facts.waiting or withheld or facts.refused else None
-    counts = f"{warm} of {facts.replicas} warm"
-    if facts.paused:
-        ready = Finding(Condition.READY, False, Reason.PAUSED, "spec.paused is true: no new pods, no claims")
-    elif enough and not withheld and not facts.refused:
-        ready = Finding(Condition.READY, True, Reason.READY, counts)
-    elif stalled is not None:
-        ready = Finding(Condition.READY, False, stalled.reason, f"{counts}: {stalled.message}")
-    elif facts.at_maximum:
-        ready = Finding(Condition.READY, False, Reason.MAX_SANDBOXES, f"{counts}: maxSandboxes is reached")
-    else:
-        ready = Finding(Condition.READY, False, Reason.SCALING, counts)
-    moving = not enough and not facts.paused and not facts.at_maximum and stalled is None
+    stalled = _stalled(facts) if not full.status or facts.waiting or withheld else None
     held = facts.backoff.active(facts.backoff_now)
+    ready = _ready(facts, full, held)
+    at_rest = facts.paused or facts.at_maximum or stalled is not None
     return [
         ready,
-        Finding(Condition.RECONCILING, moving, Reason.SCALING if moving else Reason.RECONCILED, counts),
+        full,
+        _reconciling(facts, full) if not at_rest else Finding(Condition.RECONCILING, False, Reason.RECONCILED,
+                                                              full.message),
         stalled or _unable(facts) or Finding(Condition.STALLED, False, Reason.RECONCILED),
         Finding(
             Condition.BACKING_OFF,
@@ -132,7 +136,44 @@ def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
         ),
         facts.runtime or Finding(Condition.RUNTIME_ISOLATED, None, Reason.NOT_PROVEN, "no sandbox has started yet"),
         _network(facts),
-    ]
+    ]  # fmt: skip
+
+
+def _full(facts: PoolFacts, warm: int) -> Finding:
+    """Whether all desired sandboxes are warm, and may be handed out."""
+    counts = f"{warm} of {facts.replicas} warm"
+    stalled = _stalled(facts)
+    withheld = facts.exposure is not None and facts.exposure.withholds
+    if facts.paused:
+        return Finding(Condition.FULL, False, Reason.PAUSED, "spec.paused is true: no new pods, no claims")
+    if warm >= facts.replicas and not withheld and not facts.refused:
+        return Finding(Condition.FULL, True, Reason.ALL_WARM, counts)
+    if stalled is not None:
+        return Finding(Condition.FULL, False, stalled.reason, f"{counts}: {stalled.message}")
+    if facts.at_maximum:
+        return Finding(Condition.FULL, False, Reason.MAX_SANDBOXES, f"{counts}: maxSandboxes is reached")
+    return Finding(Condition.FULL, False, Reason.SCALING, counts)
+
+
+def _ready(facts: PoolFacts, full: Finding, held: bool) -> Finding:
+    if full.status:
+        return Finding(Condition.READY, True, Reason.READY, full.message)
+    if facts.paused or _stalled(facts) is not None or held or not facts.filled:
+        return Finding(Condition.READY, False, full.reason, full.message)
+    if facts.empty_too_long:
+        reason = full.reason if facts.at_maximum else Reason.EMPTY
+        text = f"{full.message}; it has been empty for longer than a start takes"
+        return Finding(Condition.READY, False, reason, text)
+    return Finding(Condition.READY, True, Reason.READY, full.message)
+
+
+def _reconciling(facts: PoolFacts, full: Finding) -> Finding:
+    outdated = facts.pods.count(PodState.WARM, PodState.PROVEN, PodState.STARTING, current=False)
+    if outdated:
+        text = f"{full.message}, {outdated} of an earlier template"
+        return Finding(Condition.RECONCILING, True, Reason.ROLLING_OUT, text)
+    filling = not full.status and not facts.filled
+    return Finding(Condition.RECONCILING, filling, Reason.SCALING if filling else Reason.RECONCILED, full.message)
 
 
 def _network(facts: PoolFacts) -> Finding:

@@ -13,8 +13,9 @@ from sandyard.engine.pools import view
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.routing import Routing
 from sandyard.engine.state.pools import PoolEntry
-from sandyard.engine.state.records import AnyPool
+from sandyard.engine.state.records import AnyPool, PoolRecord
 from sandyard.engine.state.store import Store
+from sandyard.pod.observe import PodState
 from sandyard.pool.status import PoolStatus
 
 __all__ = ["PoolWriter"]
@@ -52,14 +53,27 @@ class PoolWriter:
         if entry is None or entry.record.namespace in self._store.unseen:
             return
         pool = entry.record
+        self._count(entry)
         exposure = self._store.exposures.of(pool.namespace)
         status = view.status(entry, self._claims.waiting(pool_uid), exposure, self._clock)
+        full = status.condition(Condition.FULL)
+        if full is not None and full["status"] == "True":
+            entry.memory.filled_generation = pool.generation
         self._show(pool, status)
         if status.same(pool.status):
             return
         entry.memory.written_at = self._clock.monotonic()
         self._record(pool, status)
         self._merge(pool, await self._objects.write_pool_status(pool, status.dump(pool.status)))
+
+    def _count(self, entry: PoolEntry) -> None:
+        """Note how long it has been empty, and come back when that is too long."""
+        pool, memory, now = entry.record, entry.memory, self._clock.now()
+        memory.counted(entry.pods.census.count(PodState.WARM, current=True), now)
+        if isinstance(pool, PoolRecord):
+            late_at = memory.empty_too_long_at(pool.spec.startup.timeout_seconds)
+            if late_at is not None and late_at > now and not pool.spec.paused:
+                self._queue.add_after(entry.uid, late_at - now)
 
     async def add_finalizer(self, pool: AnyPool) -> None:
         """Put our finalizer on, where admission has not done so."""

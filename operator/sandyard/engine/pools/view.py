@@ -51,6 +51,7 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
     pool, memory, now = entry.record, entry.memory, clock.now()
     if isinstance(pool, UnreadablePool):
         return report.unreadable(pool.status, pool.invalid, pool.generation, now)
+    empty_at = memory.empty_too_long_at(pool.spec.startup.timeout_seconds)
     facts = report.PoolFacts(
         uid=pool.uid,
         generation=pool.generation,
@@ -73,6 +74,8 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
         refused=pool.beyond or memory.refused,
         exposure=exposure,
         no_restart=pool.no_restart,
+        filled=memory.filled_generation == pool.generation,
+        empty_too_long=empty_at is not None and now >= empty_at,
     )
     return report.status(facts, pool.status, now)
 

@@ -26,6 +26,7 @@ __all__ = ["PoolMemory", "remember"]
 # A pod must stay warm this long before the failures before it are forgiven; else a pool whose
 # pods start well and die at once would never back off.
 FORGIVE_AFTER_SECONDS = 5.0
+_LEAST_PATIENCE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -46,6 +47,10 @@ class PoolMemory:
         Whether ``maxSandboxes`` keeps it from starting what it wants.
     written_at
         When its status was last written; seconds of the monotonic clock.
+    filled_generation
+        Of its spec when all desired sandboxes were last warm; None: never yet.
+    empty_since
+        Since when none is warm; seconds since the epoch. None: one is.
     busy, held_until
         How often in a row the API server was too busy for a create, and until when none is sent
         because of that; seconds since the epoch.
@@ -68,6 +73,8 @@ class PoolMemory:
     network: Finding | None = None
     demand: Demand = Demand()
     written_at: float = float("-inf")
+    filled_generation: int | None = None
+    empty_since: float | None = None
     busy: int = 0
     held_until: float = float("-inf")
     unsure: dict[str, float] = field(default_factory=dict)
@@ -81,6 +88,21 @@ class PoolMemory:
         self.proven = False
         self.refused = ""
         self.runtime = self.network = None
+
+    def counted(self, warm: int, now: float) -> None:
+        """So many are warm."""
+        if warm:
+            self.empty_since = None
+        elif self.empty_since is None:
+            self.empty_since = now
+
+    def empty_too_long_at(self, start_timeout_seconds: float) -> float | None:
+        """When a pool that stays empty has been so for longer than a start takes; None while one is warm."""
+        if self.empty_since is None:
+            return None
+        measured = self.demand.warm_up_seconds
+        patience = start_timeout_seconds if measured is None else max(_LEAST_PATIENCE_SECONDS, 2 * measured)
+        return self.empty_since + patience
 
     def hold(self, now: float, retry_after_seconds: float | None) -> float:
         """The API server is too busy: send no creates for a while, which says nothing about the template.
@@ -193,6 +215,9 @@ def remember(status: PoolStatus, now: float) -> PoolMemory:
     memory.cold_starts = status.cold_starts or 0
     memory.reused = status.reused or 0
     memory.demand = _measured(status, now)
+    ready = status.condition(Condition.READY)
+    if ready is not None and ready["status"] == "True":
+        memory.filled_generation = ready.get("observedGeneration")
     memory.runtime = _known(status, Condition.RUNTIME_ISOLATED)
     memory.network = _known(status, Condition.NETWORK_ENFORCED)
     return memory
