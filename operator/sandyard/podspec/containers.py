@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,6 +32,7 @@ NODE_ADDRESS: Final = {
     "name": "SANDYARD_NODE_ADDRESS",
     "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}},
 }
+_SHELL_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _PROBE_MEMORY: Final = "128Mi"
 _PROBE_REQUEST: Final = "32Mi"
 _MOUNTS: Final = [
@@ -191,6 +193,9 @@ def _environment(template: Template, env: Sequence[EnvVar]) -> list[dict[str, st
     variables = {"HOME": "/workspace", "USER": "sandbox", "LOGNAME": "sandbox"}
     variables.update({variable.name: variable.value for variable in template.env or ()})
     variables.update({variable.name: variable.value for variable in env})
+    if not all(_SHELL_NAME.fullmatch(name) for name in variables):
+        # Most shells drop what they have no name for; the client's scripts look for it then.
+        variables["SANDYARD_RAW_ENV"] = "1"
     return [{"name": name, "value": _literal(value)} for name, value in variables.items()]
 
 

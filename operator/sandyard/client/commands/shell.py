@@ -91,10 +91,7 @@ class Shell:
             if self.closed:
                 raise ShellClosed("the shell has ended; reset() starts a new one", sandbox=self._session.name)
             exec_id = script.new_id()
-            word = shlex.quote(command)
-            # On one line, so that the shell has read all of it before it begins.
-            text = f"if _sandyard_check {word}; then _sandyard_last; eval {word} </dev/null; "
-            text += f"else _sandyard_last; fi; _sandyard_end {exec_id}\n"
+            text = _lines(command, exec_id)
             tails = (Tail(exec_id, max_output), on_stdout), (Tail(exec_id, max_output), on_stderr)
             self._tails = dict(zip((remotecommand.STDOUT, remotecommand.STDERR), tails, strict=True))
             self._ended.clear()
@@ -155,7 +152,7 @@ class Shell:
     async def _open(self) -> None:
         self._session.check_usable()
         self._id = script.new_id()
-        words = ["/bin/sh", "-c", script.text("shell"), "sandyard-shell", self._id, script.place(self._cwd),
+        words = ["/bin/sh", "-c", script.text("raw", "shell"), "sandyard-shell", self._id, script.place(self._cwd),
                  *script.variables(self._env)]  # fmt: skip
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         turn = await self._session.exec_limit.turn()
@@ -230,3 +227,18 @@ class Shell:
     async def _end_children(self) -> None:
         with contextlib.suppress(errors.ApiError, errors.TransportError):
             await terminate(self._session, self._id + _CHILD, "TERM", _GRACE_SECONDS)
+
+
+def _lines(command: str, exec_id: str) -> str:
+    """What the shell reads for *command*, which as a value of a variable can end none of these lines.
+
+    ``command`` takes from ``eval`` what makes it special: an error in what it runs would end the shell.
+    The last line is one that bash may misread: a text that ends in a backslash leaves its parser in the
+    middle of a command.  In a function, as the text of a shell that is not bash and says ``return``,
+    which would end it elsewhere, ``set --`` is forgotten.
+    """
+    closed = "</dev/null 8>&- 9>&-"
+    run = f'_sandyard_last; "$_sandyard_builtin" eval "$_sandyard_text" {closed}'
+    if "return" in command:
+        run = f'case ${{BASH_VERSION-}} in "") _sandyard_last; _sandyard_call {closed} ;; *) {run} ;; esac'
+    return f"_sandyard_text={shlex.quote(command)}\n{run}; _sandyard_end {exec_id}\n\n"

@@ -32,8 +32,8 @@ class Terminal:
         self._session = session
         self._size = size
         self._id = script.new_id()
-        self._words = ["/bin/sh", "-c", script.text("terminal"), "sandyard-terminal", self._id, script.place(cwd),
-                       *script.variables(env), "--", *command]  # fmt: skip
+        self._words = ["/bin/sh", "-c", script.text("raw", "terminal"), "sandyard-terminal", self._id,
+                       script.place(cwd), *script.variables(env), "--", *command]  # fmt: skip
         self._stack = contextlib.AsyncExitStack()
         self._process: remotecommand.Exec | None = None
         self._output: AsyncGenerator[bytes, None] | None = None

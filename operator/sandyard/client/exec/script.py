@@ -107,7 +107,7 @@ def run(
                 "write it to a file, or send it as stdin"
             )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
-    code = text("functions", "run") if watch_seconds or stdin_bytes is not None else text("run")
+    code = text("functions", "raw", "run") if watch_seconds or stdin_bytes is not None else text("raw", "run")
     request = _request(code, [exec_id, str(watch_seconds), place(folder), length, *assigned, "--", *words])
     mark = new_id()
     return dataclasses.replace(request, preface=request.preface + f"{mark}\n".encode(), mark=mark)

@@ -1,61 +1,62 @@
 # background ID SECONDS MOST_BYTES WITH_STDIN FOLDER NAME=VALUE... -- COMMAND...
 # A command that outlives the exec that starts it: everything of it lies in a folder of its own.
-i=$1 t=$2 most=$3 in=$4 f=$5
+_sy_i=$1 _sy_t=$2 _sy_most=$3 _sy_in=$4 _sy_f=$5
 shift 5
-d=/tmp/.sandyard/proc/$i
+_sy_d=/tmp/.sandyard/proc/$_sy_i
 umask 077
-while [ "$1" != -- ]; do export "$1"; shift; done
+while [ "$1" != -- ]; do command export "$1" 2>/dev/null; shift; done
 shift
-cd "$f" || exit 125
-mkdir -p "$d" && mkfifo "$d/ready" "$d/o" "$d/e" || exit 126
-printf %s "$*" >"$d/cmd"
-date +%s >"$d/start"
+cd "$_sy_f" || exit 125
+mkdir -p "$_sy_d" && mkfifo "$_sy_d/ready" "$_sy_d/o" "$_sy_d/e" || exit 126
+printf %s "$*" >"$_sy_d/cmd"
+date +%s >"$_sy_d/start"
+[ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
 
 # keep FILE: so much of the input goes there, the rest is dropped.
 keep() {
   : >"$1"
-  while s=$(wc -c <"$1") && [ "$s" -lt "$most" ]; do
-    dd bs=65536 count=$(((most - s + 65535) / 65536)) 2>/dev/null >>"$1"
-    [ "$(wc -c <"$1")" -gt "$s" ] || { : >"$1.end"; return; }
+  while _sy_s=$(wc -c <"$1") && [ "$_sy_s" -lt "$_sy_most" ]; do
+    dd bs=65536 count=$(((_sy_most - _sy_s + 65535) / 65536)) 2>/dev/null >>"$1"
+    [ "$(wc -c <"$1")" -gt "$_sy_s" ] || { : >"$1.end"; return; }
   done
-  : >"$d/truncated"
+  : >"$_sy_d/truncated"
   cat >/dev/null
   : >"$1.end"
 }
 
 supervise() {
-  keep "$d/stdout" <"$d/o" &
-  keep "$d/stderr" <"$d/e" &
-  h=
-  stdin=/dev/null
-  if [ "$in" = 1 ]; then
-    mkfifo "$d/stdin" "$d/hold"
-    stdin=$d/stdin
+  keep "$_sy_d/stdout" <"$_sy_d/o" &
+  keep "$_sy_d/stderr" <"$_sy_d/e" &
+  _sy_h=
+  _sy_stdin=/dev/null
+  if [ "$_sy_in" = 1 ]; then
+    mkfifo "$_sy_d/stdin" "$_sy_d/hold"
+    _sy_stdin=$_sy_d/stdin
     # Holds it open from one writer to the next, until somebody opens the other end of "hold".
-    cat >"$d/stdin" <"$d/hold" &
-    h=$!
+    cat >"$_sy_d/stdin" <"$_sy_d/hold" &
+    _sy_h=$!
   fi
-  (export SANDYARD_EXEC="$i"; exec "$@" <"$stdin" >"$d/o" 2>"$d/e") &
-  c=$!
-  echo $c >"$d/pid"
-  echo $c >"$d/ready"
-  w=
-  [ "$t" = 0 ] || { sandyard_watch "$i" "$t" "$d/timed_out" & w=$!; }
-  { wait $c; } 2>/dev/null
-  r=$?
-  [ -z "$w" ] || kill -s USR1 $w
-  [ -z "$h" ] || kill $h
+  (export SANDYARD_EXEC="$_sy_i"; exec "$@" <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e") &
+  _sy_c=$!
+  echo $_sy_c >"$_sy_d/pid"
+  echo $_sy_c >"$_sy_d/ready"
+  _sy_w=
+  [ "$_sy_t" = 0 ] || { sandyard_watch "$_sy_i" "$_sy_t" "$_sy_d/timed_out" & _sy_w=$!; }
+  { wait $_sy_c; } 2>/dev/null
+  _sy_r=$?
+  [ -z "$_sy_w" ] || kill -s USR1 $_sy_w
+  [ -z "$_sy_h" ] || kill $_sy_h
   # What it has written is on its way through the pipes; a child may hold them open for longer.
-  n=0
-  until [ -e "$d/stdout.end" ] && [ -e "$d/stderr.end" ] || [ $n -ge 20 ]; do
-    n=$((n + 1))
+  _sy_n=0
+  until [ -e "$_sy_d/stdout.end" ] && [ -e "$_sy_d/stderr.end" ] || [ $_sy_n -ge 20 ]; do
+    _sy_n=$((_sy_n + 1))
     sleep 0.1 || sleep 1
   done
-  echo $r >"$d/exit.new"
-  mv -f "$d/exit.new" "$d/exit"
-  rm -f "$d/o" "$d/e" "$d/ready" "$d/stdin" "$d/hold"
+  echo $_sy_r >"$_sy_d/exit.new"
+  mv -f "$_sy_d/exit.new" "$_sy_d/exit"
+  rm -f "$_sy_d/o" "$_sy_d/e" "$_sy_d/ready" "$_sy_d/stdin" "$_sy_d/hold"
 }
 
 supervise "$@" </dev/null >/dev/null 2>&1 &
-read -r p <"$d/ready"
-echo "$p"
+read -r _sy_p <"$_sy_d/ready"
+echo "$_sy_p"

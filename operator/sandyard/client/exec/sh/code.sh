@@ -3,30 +3,30 @@
 # have made anything of those names: what is there goes first.
 cd "$1" || exit 125
 resident() {
-  n=0
-  for f in /proc/[0-9]*/statm; do read -r _ x _ <"$f" && n=$((n + x)); done 2>/dev/null
+  _sy_n=0
+  for _sy_f in /proc/[0-9]*/statm; do read -r _ _sy_x _ <"$_sy_f" && _sy_n=$((_sy_n + _sy_x)); done 2>/dev/null
 }
 resident
-b=$n p=0
+_sy_b=$_sy_n _sy_p=0
 # The shell itself says nothing, as in run.sh: 4 is the program's standard error.
 exec 3<&0 4>&2 2>/dev/null
 /bin/sh ./runner.sh <&3 2>&4 3<&- 4>&- &
-c=$!
+_sy_c=$!
 exec 3<&-
 sample() {
   while :; do
     resident
-    [ $((n - b)) -le $p ] || { p=$((n - b)); rm -rf peak; echo $p >peak; }
+    [ $((_sy_n - _sy_b)) -le $_sy_p ] || { _sy_p=$((_sy_n - _sy_b)); rm -rf peak; echo $_sy_p >peak; }
     sleep 0.2 || sleep 1
   done
 }
 sample >/dev/null </dev/null 4>&- &
-s=$!
-wait $c
-r=$?
+_sy_s=$!
+wait $_sy_c
+_sy_r=$?
 rm -rf usage
 # Not a redirection of "times" itself: where that fails, as in a folder that is gone, the shell would end.
 { times; } >usage
-kill -s KILL $s
-wait $s
-exit $r
+kill -s KILL $_sy_s
+wait $_sy_s
+exit $_sy_r

@@ -22,6 +22,7 @@ sandyard_tenths() {
 
 # sandyard_end ID SIGNAL SECONDS: send it to all of them, and KILL after so many seconds, until none is left.
 sandyard_end() {
+  unset IFS
   sandyard_tenths
   b=$u k=
   while l=$(sandyard_tagged "$1"); [ -n "$l" ]; do
@@ -37,6 +38,7 @@ sandyard_end() {
 # sandyard_watch ID SECONDS [FILE]: end it when its time is over, whatever has become of the client, and tell so
 # by making the file. USR1 calls it off.
 sandyard_watch() {
+  unset IFS
   trap 'kill $s; exit' USR1
   SANDYARD_EXEC= sleep "$2" &
   s=$!

@@ -1,0 +1,95 @@
+"""A shell session goes on after whatever its commands say, with bash and with an image that has none."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sandyard.client import AsyncSandbox, errors
+from tests.unit.local_pod import local_pod
+
+pytestmark = pytest.mark.timeout(60)
+# A text, the exit codes that it may have, and what it prints.
+TEXTS: dict[str, tuple[str, tuple[int, ...], bytes]] = {
+    "a backslash at its end": ("echo a\\", (0,), b"a\\\n"),
+    "two of them": ("echo a\\\\", (0,), b"a\\\n"),
+    "an open quote": ("echo 'open", (2,), b""),
+    "an open double quote": ('echo "open', (2,), b""),
+    "an open substitution": ("echo $(", (1, 2), b""),
+    "an open sum": ("echo $((", (2,), b""),
+    "an open condition": ("if true; then", (2,), b""),
+    "an open function": ("f() {", (2,), b""),
+    "too many ends": ("done; }; fi; )", (2,), b""),
+    "a heredoc without an end": ("cat <<X\nin it\n", (0, 2), b"in it\n"),
+    "a long heredoc": ("cat <<'X' | wc -c\n" + "y" * 150_000 + "\nX", (0,), b"150001\n"),
+    "a long word": (f": {'x' * 200_000}", (0,), b""),
+    "set -u": ("set -u; echo x", (0,), b"x\n"),
+    "standard error to standard output": ("exec 2>&1; echo to >&2", (0,), b"to\n"),
+    "standard error to nothing": ("exec 2>/dev/null; echo q >&2", (0,), b""),
+    "standard output to a file": ("exec >/dev/null; echo q", (0,), b""),
+    "no standard output": ("exec 1>&-", (0,), b""),
+    "no standard input": ("exec <&-; cat </dev/null", (0,), b""),
+    "a function printf": ("printf() { echo mine; }; printf", (0,), b"mine\n"),
+    "functions of all kinds": ("command() { :; }; test() { :; }; echo() { :; }; read() { :; }", (0,), b""),
+    "an alias": ("alias printf=false eval=false command=false", (0,), b""),
+    "a constant": ("readonly A=1; A=2", (0, 1, 2), b""),
+    "an option that there is not": ("set -o nonsense", (1, 2), b""),
+    "no program": ("no-such-program", (127,), b""),
+    "no file": (". /nonexistent", (1, 2, 127), b""),
+    "a division": (": $((1/0))", (1, 2), b""),
+    "return": ("echo a; return 3 2>/dev/null || exit_code=1; (exit 3)", (3,), b"a\n"),
+    "break": ("break; continue 7", (0, 1, 2), b""),
+    "separators": ("IFS=_sandyar; echo x", (0,), b"x\n"),
+    "no PATH": ("PATH=/nonexistent; echo x", (0,), b"x\n"),
+    "a trap": ("trap 'echo t' USR1; kill -s USR1 $$", (0,), b"t\n"),
+    "lines": ("echo 1\n\n# 2\necho 3 # 4", (0,), b"1\n3\n"),
+    "nothing": ("", (0,), b""),
+}
+
+
+@pytest.fixture(params=["bash", "no bash"])
+async def sandbox(
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[AsyncSandbox]:
+    if request.param == "no bash":
+        for name in os.listdir("/usr/bin"):
+            if name not in ("bash", "rbash"):
+                (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+        monkeypatch.setenv("PATH", str(tmp_path))
+    async with local_pod() as (_, made):
+        yield made
+
+
+@pytest.mark.parametrize("what", TEXTS)
+async def test_it_answers_and_goes_on_and_has_forgotten_nothing(sandbox: AsyncSandbox, what: str) -> None:
+    text, codes, printed = TEXTS[what]
+    async with await sandbox.shell() as shell:
+        await shell.run("kept=1; cd /tmp")
+        done = await shell.run(text, timeout=20)
+        assert done.exit_code in codes, done
+        assert done.stdout in (printed, b"") if codes != (0,) else done.stdout == printed
+        last = await shell.run("case $kept-$? in 1-*) cd /usr; (exit 9) ;; esac", timeout=20)
+        assert last.exit_code == 9, last
+        assert (await shell.run(":", timeout=20)).exit_code == 0
+        assert not shell.closed
+
+
+async def test_the_words_of_a_session_stay_set_and_what_ends_it_ends_it(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as shell:
+        await shell.run("set -- a 'b c'; exec 7</etc/passwd; f() { return 4; }; declare -A m 2>/dev/null; m=1")
+        assert (await shell.run('echo "$2-$#"; f')).exit_code == 4
+        assert (await shell.run("read -r line <&7; echo ${line%%:*}")).stdout == b"root\n"
+        assert (await shell.run("echo out; exit 6")).exit_code == 6
+        with pytest.raises(errors.ShellClosed):
+            await shell.run("true")
+
+
+async def test_it_holds_no_stream_of_the_session_open(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as shell:
+        assert (await shell.run("ls /proc/self/fd | sort -n | head -4 | tr '\\n' ' '")).stdout in (
+            b"0 1 2 3 ",
+            b"0 1 2 ",
+        )
