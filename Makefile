@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit api cluster-tests attack mutants bench-loop generate lock up down
+.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench-loop generate lock up down
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ cluster-tests: ## Run the tests on a real cluster with gVisor
 
 attack: ## Try every attack of tests/attacks, on the API server and on real sandboxes
 	@hack/test tests/api/test_attacks.py tests/api/test_pod_security.py tests/cluster/test_attacks.py -v
+
+faults: ## Put every fault between operator and API server, and write docs/faults.md (an hour)
+	@SANDYARD_SOAK=1 SANDYARD_FAULTS_REPORT=docs/faults.md hack/test tests/api/test_faults.py -s
 
 bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, no cluster)
 	@hack/bench-loop

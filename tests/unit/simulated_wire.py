@@ -62,6 +62,7 @@ class Connection:
         self._server = server
         self._may_write = may_write
         self.dead = False
+        self.server_date = ""
         self.sending = 0
 
     async def get(self, path: str, _params: Any = None) -> dict[str, Any]:

@@ -146,6 +146,44 @@ def test_a_step_that_is_put_right_has_never_been() -> None:
     assert clock.now() == pytest.approx(1.8e9 + 701), "the next one has its own ten minutes"
 
 
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR, 60.0])
+def test_a_process_that_starts_with_a_wrong_clock_begins_with_the_api_servers(wrong: float) -> None:
+    inner = Jumping()
+    clock = SteadyClock(inner)
+    clock.compare(1.8e9 - wrong)
+    inner.go(30)
+    assert clock.now() == pytest.approx(1.8e9 - wrong + 30, abs=3)
+    # As long as the API server sees the same time go by, nobody else's is believed.
+    for _ in range(100):
+        inner.go(60)
+        clock.compare(inner.wall - wrong - 1)
+    assert clock.now() == pytest.approx(inner.wall - wrong, abs=3)
+    inner.go(1, -wrong)
+    assert clock.now() == inner.wall, "put right"
+
+
+@pytest.mark.parametrize("wrong", [HOUR, -HOUR, 2.0])
+def test_an_api_server_whose_clock_makes_a_step_moves_nobodys(wrong: float) -> None:
+    inner = Jumping()
+    clock = SteadyClock(inner)
+    clock.compare(inner.wall)
+    for _ in range(20):
+        inner.go(60)
+        clock.compare(inner.wall + wrong)
+        assert clock.now() == inner.wall
+
+
+def test_a_step_that_the_api_server_does_not_share_is_never_believed() -> None:
+    inner = Jumping()
+    clock = SteadyClock(inner)
+    clock.compare(inner.wall)
+    inner.go(10, HOUR)
+    for _ in range(60):
+        inner.go(60)
+        clock.compare(inner.wall - HOUR)
+        assert clock.now() == pytest.approx(inner.wall - HOUR, abs=3)
+
+
 def test_a_clock_that_runs_fast_is_followed() -> None:
     inner = Jumping()
     clock = SteadyClock(inner)

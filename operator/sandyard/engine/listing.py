@@ -80,6 +80,8 @@ class Listing:
         known_pools = [entry.record for entry in self._store.pools.values()]
         pools = await self._objects.pools(self._namespaces)
         sandboxes = await self._objects.sandboxes(self._namespaces)
+        if (server := self._objects.server_time()) is not None:
+            self._clock.compare(server)
         living_pools = await self._read(pools.items, self._intake.pool_shown)
         living_sandboxes = await self._read(sandboxes.items, self._intake.sandbox_shown)
         # Only what was known before the list was asked for can be missing from it.

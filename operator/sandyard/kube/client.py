@@ -69,6 +69,11 @@ class Client:
     silence_seconds
         How long a connection may stay without any sign of the other side, idle or not, before it
         counts as lost; None: as the system has it, which is hours.
+
+    Attributes
+    ----------
+    server_date
+        The ``Date`` header of the last answer; empty: there was none.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Client:
         silence_seconds: float | None = None,
     ) -> None:
         self.config = config
+        self.server_date = ""
         self._observer = observer
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._connections = connections
@@ -286,6 +292,7 @@ class Client:
                 method, self.config.server + path, params=params, data=body, headers=headers, proxy=self.config.proxy
             ) as response:
                 data = await response.read()
+                self.server_date = response.headers.get("Date", "")
                 code = str(response.status)
                 if response.status >= 400:
                     raise _error(response, data)

@@ -38,6 +38,10 @@ class Objects:
         """Ask the API server which version it is: some of what pools may ask for needs a newer one."""
         self._isolation.server_version = Version.of(await self._writer.read("/version") or {})
 
+    def server_time(self) -> float | None:
+        """The API server's time at its last answer, in seconds since the epoch; None: it has told none."""
+        return self._writer.server_time()
+
     async def sandboxes(self, namespaces: Sequence[str]) -> Listed:
         """All Sandboxes in *namespaces*, or everywhere when that is empty, as they were sent."""
         return await self._writer.items(SANDBOXES, namespaces)

@@ -6,6 +6,7 @@ stopped and continued must find out before it writes, not after.
 
 from __future__ import annotations
 
+import email.utils
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,13 @@ class Writer:
             if error.not_found:
                 return None
             raise
+
+    def server_time(self) -> float | None:
+        """The API server's time at its last answer, in seconds since the epoch; None: it has told none."""
+        try:
+            return email.utils.parsedate_to_datetime(self._client.server_date).timestamp()
+        except ValueError:
+            return None
 
     async def items(
         self, resource: Resource, namespaces: Sequence[str], params: Mapping[str, str] | None = None

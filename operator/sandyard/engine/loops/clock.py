@@ -25,6 +25,9 @@ class Clock:
         """Seconds that never jump: for how long something has lasted."""
         return time.monotonic()
 
+    def compare(self, server: float) -> None:
+        """Take note of the API server's time, of a moment ago."""
+
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds*."""
         await asyncio.sleep(seconds)
@@ -40,6 +43,7 @@ class SteadyClock(Clock):
         self._inner = inner
         self._wall, self._at = inner.now(), inner.monotonic()
         self._stepped_at: float | None = None
+        self._compared = False
 
     def now(self) -> float:
         """Wall time; for ten minutes after a step what it would be without."""
@@ -50,6 +54,20 @@ class SteadyClock(Clock):
             return expected
         self._wall, self._at, self._stepped_at = wall, at, None
         return wall
+
+    def compare(self, server: float) -> None:
+        """Begin with the API server's time, which objects have, where this machine's is another.
+
+        Later it only bears witness: a step of this machine's clock that the server does not share is not believed.
+        """
+        at = self._inner.monotonic()
+        if not self._compared and abs(server - self.now()) > _STEP_SECONDS:
+            self._wall, self._at, self._stepped_at = server, at, at
+            extra = {"seconds": round(self._inner.now() - server, 1), "believed_after_seconds": _BELIEVED_SECONDS}
+            _log.error("the clock is not the API server's: put it right, or lifetimes follow it", extra=extra)
+        elif self._stepped_at is not None and abs(server - (self._wall + at - self._at)) <= _STEP_SECONDS:
+            self._stepped_at = at
+        self._compared = True
 
     def monotonic(self) -> float:
         """Seconds that never jump."""
