@@ -101,6 +101,36 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     assert store.pools["pool"].record.version == 5
 
 
+def sandbox(version: int, uid: str = "s", **spec: Any) -> Any:
+    metadata = {"name": "s", "namespace": "ns", "uid": uid, "resourceVersion": str(version), "generation": version,
+                "creationTimestamp": "2030-01-01T00:00:00Z"}  # fmt: skip
+    return records.sandbox({"metadata": metadata, "spec": {"poolRef": {"name": "pool"}, **spec}})
+
+
+def test_a_reply_that_comes_after_what_the_watch_has_shown_changes_nothing() -> None:
+    store = Store(Clock())
+    written = sandbox(5)
+    store.put_sandbox(written)
+    store.put_sandbox(sandbox(8, desiredState="Paused"))
+    assert not store.merge_sandbox(written, sandbox(7))
+    assert store.sandboxes["s"].record.version == 8
+    assert store.sandboxes["s"].record.spec.desired_state == "Paused"
+    # One that is newer than all that was shown is taken in, and wakes for what others have changed.
+    assert store.merge_sandbox(written, sandbox(9, desiredState="Suspended"))
+    assert store.sandboxes["s"].record.spec.desired_state == "Suspended"
+
+
+def test_a_reply_about_one_that_is_gone_or_of_another_brings_nothing_back() -> None:
+    store = Store(Clock())
+    written = sandbox(5)
+    assert not store.merge_sandbox(written, sandbox(6))
+    assert "s" not in store.sandboxes
+    store.put_sandbox(written)
+    assert not store.merge_sandbox(written, sandbox(6, uid="namesake"))
+    assert set(store.sandboxes) == {"s"}
+    assert store.sandboxes["s"].record.version == 5
+
+
 def test_a_written_claim_is_the_sandboxs_before_the_watch_shows_it() -> None:
     store = Store(Clock())
     store.put_pool(pool())

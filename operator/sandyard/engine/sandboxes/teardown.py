@@ -25,6 +25,7 @@ __all__ = ["Teardown"]
 _DEFAULT_GRACE_SECONDS = 10.0
 # There is no watch on workspaces: few Sandboxes have one.
 _WORKSPACE_SECONDS = 0.5
+_LATE_WORKSPACE_SECONDS = 5.0
 # The cluster has a pod that the watch does not show.
 _UNSEEN_SECONDS = 0.5
 # Others have changed the object meanwhile: the next attempt goes by what they made of it.
@@ -108,7 +109,7 @@ class Teardown:
             await self._workspaces.delete(workspace)
         elif late:
             await self._report(run, f"PersistentVolumeClaim {name} is still terminating")
-        wait = _WORKSPACE_SECONDS if not late else teardown.STUCK_AFTER_SECONDS
+        wait = _WORKSPACE_SECONDS if not late else _LATE_WORKSPACE_SECONDS
         self._queue.add_after(sandbox.uid, wait)
         return False
 
