@@ -28,6 +28,17 @@ def test_reject_fails_at_once_and_starts_nothing(kube: Kube, operator: OperatorP
     assert states(kube) == {}
 
 
+def test_a_limit_range_that_takes_the_sandbox_takes_its_proof(kube: Kube, operator: OperatorProcess) -> None:
+    kube.create({
+        "apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "least"},
+        "spec": {"limits": [{"type": "Container", "min": {"memory": "100Mi"}, "max": {"memory": "256Mi"}}]},
+    })  # fmt: skip
+    try:
+        pool(kube, 1, template={**TEMPLATE, "resources": {"cpu": "1", "memory": "128Mi"}})
+    finally:
+        kube.delete("limitrange", "least")
+
+
 def test_a_start_that_hangs_is_no_exhausted_pool(kube: Kube, operator: OperatorProcess, kubelet: Kubelet) -> None:
     kubelet.stuck.add("slow")
     pool(kube, 0, ready=False, template={**TEMPLATE, "image": "slow"})

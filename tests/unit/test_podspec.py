@@ -117,6 +117,20 @@ def test_a_tenth_of_the_cpu_and_all_of_the_memory_is_set_aside() -> None:
     assert (requests["cpu"], requests["memory"]) == ("150m", "1Gi")
 
 
+@pytest.mark.parametrize(
+    ("memory", "request_", "proof"),
+    [("1Gi", "256Mi", ("256Mi", "1Gi")), ("1Gi", None, ("1Gi", "1Gi")), ("64Mi", "16Mi", ("32Mi", "128Mi"))],
+)
+def test_the_proof_asks_for_no_less_than_what_it_proves(
+    memory: str, request_: str | None, proof: tuple[str, str]
+) -> None:
+    requests = {"memory": request_} if request_ is not None else None
+    made = build(objects.template(resources={"cpu": "1", "memory": memory, "requests": requests}))
+    own = made["spec"]["initContainers"][0]["resources"]
+    assert (own["requests"]["memory"], own["limits"]["memory"]) == proof
+    assert own["requests"]["cpu"] == made["spec"]["containers"][0]["resources"]["requests"]["cpu"]
+
+
 def test_a_setup_with_the_templates_own_network_needs_no_closing() -> None:
     network = {"egress": "Internet"}
     made = build(objects.template(network=network, setup={"command": ["true"], "network": network}))

@@ -217,16 +217,29 @@ def _own_container(name: str, template: Template, probe: Probe, module: Sequence
         "image": probe.image,
         "imagePullPolicy": probe.pull_policy,
         "command": ["/opt/sandyard/bin/python", "-I", "-m", *module],
-        "resources": {
-            "limits": {"cpu": template.resources.cpu, "memory": _PROBE_MEMORY, "ephemeral-storage": "16Mi"},
-            "requests": {
-                "cpu": resources(template.resources)["requests"]["cpu"],
-                "memory": _PROBE_REQUEST,
-                "ephemeral-storage": "16Mi",
-            },
-        },
+        "resources": _own_resources(resources(template.resources)),
         "securityContext": _own_security(),
         "terminationMessagePolicy": "File",
+    }
+
+
+def _own_resources(main: dict[str, Any]) -> dict[str, Any]:
+    """At least as much as the main container, which a LimitRange lets pass.
+
+    One runs after the other, so it costs nothing.
+    """
+    requests, limits = main["requests"], main["limits"]
+    return {
+        "limits": {
+            "cpu": limits["cpu"],
+            "memory": max(limits["memory"], _PROBE_MEMORY, key=quantity.parse),
+            "ephemeral-storage": "16Mi",
+        },
+        "requests": {
+            "cpu": requests["cpu"],
+            "memory": max(requests["memory"], _PROBE_REQUEST, key=quantity.parse),
+            "ephemeral-storage": "16Mi",
+        },
     }
 
 
