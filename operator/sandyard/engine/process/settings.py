@@ -59,7 +59,7 @@ class Settings:
     probe_image: str = "sandyard/operator:dev"
     probe_pull_policy: str = "IfNotPresent"
     probe_timeout_seconds: int = 20
-    forbidden: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ("node:10250",)
     excluded_cidrs: tuple[str, ...] = ()
     isolation_runtime: str = "Required"
     isolation_network: str = "Required"
@@ -94,15 +94,16 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     def get(name: str, default: str) -> str:
         return environment.get(f"SANDYARD_{name}", default)
 
-    def words(name: str) -> tuple[str, ...]:
-        return tuple(word for word in get(name, "").replace(",", " ").split() if word)
+    def words(name: str, default: str = "") -> tuple[str, ...]:
+        return tuple(word for word in get(name, default).replace(",", " ").split() if word)
 
-    def destinations(name: str) -> tuple[str, ...]:
-        for word in words(name):
+    def destinations(name: str, default: str) -> tuple[str, ...]:
+        found = words(name, default)
+        for word in found:
             host, _, port = word.rpartition(":")
             if not host or not port.isdecimal() or not 0 < int(port) < 65536:
                 raise SettingsError(f"SANDYARD_{name}={word!r}: use host:port, such as db.example.com:5432")
-        return words(name)
+        return found
 
     def ranges(name: str) -> tuple[str, ...]:
         for word in words(name):
@@ -147,7 +148,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         probe_image=get("PROBE_IMAGE", "sandyard/operator:dev"),
         probe_pull_policy=choice("PROBE_PULL_POLICY", "IfNotPresent", ("Always", "IfNotPresent", "Never")),
         probe_timeout_seconds=number("PROBE_TIMEOUT_SECONDS", "20"),
-        forbidden=destinations("FORBIDDEN"),
+        forbidden=destinations("FORBIDDEN", "node:10250"),
         excluded_cidrs=ranges("EXCLUDED_CIDRS"),
         isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
