@@ -166,7 +166,7 @@ def test_a_paused_pool_gives_and_starts_nothing(kube: Kube, operator: OperatorPr
     claim(kube, "s")
     until("whole", lambda: states(kube) == {"warm": 1, "claimed": 1})
     kube.patch("sandboxpool", "python", {"spec": {"paused": True, "replicas": 3}})
-    kube.wait_reason("sandboxpool", "python", "Ready", ["Paused"], 60)
+    kube.wait_reason("sandboxpool", "python", "Full", ["Paused"], 60)
     kube.create(manifests.sandbox("later", "python"))
     kube.wait_reason("sandbox", "later", "Ready", ["Paused"], 60)
     assert states(kube) == {"warm": 1, "claimed": 1}

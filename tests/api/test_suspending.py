@@ -47,7 +47,7 @@ def test_a_warm_pods_workspace_becomes_its_sandboxs_and_outlives_the_pod(kube: K
     want(kube, "s", "Suspended")
     told = suspended(kube)
     assert not {"podName", "podUID", "podIP", "claimedAt"} & told.keys()
-    assert kube.condition("sandbox", "s", "Ready")["reason"] == "Suspended"  # type: ignore[index]
+    assert kube.condition("sandbox", "s", "Reconciling")["reason"] == "Suspended"  # type: ignore[index]
     until("its pod is gone", lambda: states(kube) == {"warm": 1})
     until("the Sandbox alone owns it", lambda: claims(kube)[workspace] == ["Sandbox"])
 
@@ -143,7 +143,7 @@ def test_an_expired_one_is_suspended_and_goes_on_with_a_longer_life(kube: Kube, 
     pool(kube, 1, template=PERSISTENT)
     claim(kube, "s", lifetime={"seconds": 3, "onExpiry": "Suspend"})
     suspended(kube)
-    assert kube.condition("sandbox", "s", "Ready")["reason"] == "Expired"  # type: ignore[index]
+    assert kube.condition("sandbox", "s", "Reconciling")["reason"] == "Expired"  # type: ignore[index]
     patch(kube, "sandbox", "s", {"lifetime": {"seconds": 3600}})
     kube.wait_for("sandbox", "s", "Ready")
 
@@ -152,7 +152,7 @@ def test_an_idle_one_is_suspended_and_goes_on_when_it_is_used(kube: Kube, operat
     pool(kube, 1, template=PERSISTENT)
     claim(kube, "s", lifetime={"idleSeconds": 5, "onExpiry": "Suspend"})
     suspended(kube)
-    assert kube.condition("sandbox", "s", "Ready")["reason"] == "Idle"  # type: ignore[index]
+    assert kube.condition("sandbox", "s", "Reconciling")["reason"] == "Idle"  # type: ignore[index]
     stamp = model.timestamp(time.time())
     kube.annotate("sandbox", "s", "sandyard.dev/last-activity", stamp)
     kube.wait_for("sandbox", "s", "Ready")

@@ -51,9 +51,10 @@ def test_a_paused_sandbox_stands_still_and_goes_on_where_it_was(kube: Kube) -> N
 
     want(kube, "s", "Paused")
     until("paused", lambda: kube.status("sandbox", "s").get("phase") == "Paused", 30)
-    told = kube.condition("sandbox", "s", "Ready")
+    told = kube.condition("sandbox", "s", "Reconciling")
     assert told is not None
     assert (told["status"], told["reason"]) == ("False", "Paused")
+    assert kube.condition("sandbox", "s", "Ready") is None, "it is as it was asked to be"
     stood = counted(kube, pod)
     # Its probe gets no answer now; that neither kills it nor changes what it is.
     until("the probe has failed", lambda: kube.get("pod", pod)["status"]["containerStatuses"][0]["ready"]  # type: ignore[index]

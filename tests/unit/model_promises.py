@@ -48,7 +48,7 @@ def what_is_called_ready_has_its_own_pod(world: World) -> None:
 
 def what_is_called_paused_stands_still_and_what_is_called_ready_does_not(world: World) -> None:
     for sandbox in world.api.all("sandboxes"):
-        ready = condition(sandbox, "Ready") or {}
+        ready = condition(sandbox, "Ready") or condition(sandbox, "Reconciling") or {}
         frozen = sandbox["status"].get("podUID") in world.api.frozen
         if sandbox["status"].get("phase") == "Paused" and ready.get("reason") == "Paused":
             assert frozen, "it says Paused and runs"

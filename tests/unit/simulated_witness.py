@@ -144,7 +144,7 @@ class Witness:
         if sandbox is None or "deletionTimestamp" in sandbox["metadata"] or uid in self.hurt:
             return
         mine = sandbox["status"].get("podUID") == uid
-        ready = condition(sandbox, "Ready") or {}
+        ready = condition(sandbox, "Ready") or condition(sandbox, "Reconciling") or {}
         # One that is being suspended says so before its pod goes, though its phase stays for now.
         healthy = ready.get("status") == "True" or ready.get("reason") == "Paused"
         if mine and healthy and not self._may_rest(sandbox):
@@ -159,7 +159,7 @@ class Witness:
         if before["status"].get("phase") in _ENDED and phase not in (before["status"]["phase"], "Terminating"):
             self.breaks(f"{after['metadata']['name']} had ended and comes back as {phase}")
         if phase in _ENDED and before["status"].get("phase") != phase:
-            reason = (condition(after, "Ready") or {}).get("reason", "")
+            reason = (condition(after, "Ready") or condition(after, "Reconciling") or {}).get("reason", "")
             self.ended[phase, reason] += 1
             if not self._may_end(after, reason):
                 self.breaks(f"{after['metadata']['name']} has ended without a reason, as {phase}/{reason}: {after}")

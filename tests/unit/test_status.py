@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from sandyard.pod import proof, termination
 from sandyard.sandbox import expiry, phase
 from sandyard.sandbox import status as statuses
 from sandyard.sandbox.status import Status
+from tests.support import kstatus
 from tests.unit import objects
 
 PROOF = proof.Proof("gvisor", isolated=True, network="Enforced")
@@ -65,7 +67,7 @@ def test_a_suspended_sandbox_has_no_pod_but_its_workspace() -> None:
     assert [getattr(status, key) for key in ("pod_name", "pod_uid", "pod_ip", "node_name", "claimed_at")] == [None] * 5
     assert status.workspace_claim == "w"
     assert said(status, Condition.CLAIMED)[0] == "False"
-    assert said(status, Condition.READY) == ("False", "Suspended")
+    assert said(status, Condition.RECONCILING) == ("False", "Suspended")
     assert not status.running
     assert status.suspended_on_request
     assert not phase.suspended(facts(ready()), Reason.EXPIRED, "over").suspended_on_request
@@ -80,6 +82,46 @@ def test_each_new_pod_counts_as_a_restart_and_idle_time_starts_anew() -> None:
     fresh = phase.resuming(facts(Status(phase=Phase.SUSPENDED)))
     assert fresh.restarts is None
     assert fresh.last_activity_at is None
+
+
+COMPLETED = {"reason": "Completed", "exitCode": 0}
+ERROR = {"reason": "Error", "exitCode": 3}
+
+
+@pytest.mark.parametrize(
+    ("status", "judged"),
+    [
+        (phase.pending(facts(), Reason.WAITING, "x", stalled=False), "InProgress"),
+        (phase.pending(facts(), Reason.POOL_NOT_FOUND, "x", stalled=True), "Failed"),
+        (phase.starting(facts(), objects.pod(), Reason.STARTING, "x", stalled=False), "InProgress"),
+        (phase.starting(facts(), objects.pod(), Reason.IMAGE_PULL, "x", stalled=True), "Failed"),
+        (ready(), "Current"),
+        (phase.not_ready(facts(ready()), objects.pod(), Reason.POD_NOT_READY, "x"), "InProgress"),
+        (phase.pausing(facts(ready()), objects.pod(), Reason.PAUSING, "x"), "InProgress"),
+        (phase.pausing(facts(ready()), objects.pod(), Reason.PAUSE_FAILED, "x", stalled=True), "Failed"),
+        (phase.paused(facts(ready()), objects.pod(), 3), "Current"),
+        (phase.suspending(facts(ready()), "x"), "InProgress"),
+        (phase.suspended(facts(ready()), Reason.SUSPENDED, "x"), "Current"),
+        (phase.suspended(facts(ready()), Reason.EXPIRED, "x"), "Current"),
+        (phase.suspended(facts(ready()), Reason.IMAGE_PULL, "x", stalled=True), "Failed"),
+        (phase.resuming(facts(ready())), "InProgress"),
+        (phase.expired(facts(ready()), Reason.EXPIRED, "x"), "Current"),
+        (phase.expired(facts(ready()), Reason.IDLE, "x"), "Current"),
+        (phase.finished(facts(ready()), objects.pod(), COMPLETED), "Current"),
+        (phase.finished(facts(ready()), objects.pod(), ERROR), "Failed"),
+        (phase.failed(facts(ready()), Reason.POD_LOST, "x"), "Failed"),
+        (phase.terminating(facts(ready()), ""), "InProgress"),
+        (phase.refused_state(ready(), Reason.PAUSING_DISABLED, "x"), "Failed"),
+    ],
+)
+def test_what_is_as_it_was_asked_to_be_is_current_and_every_status_says_why(status: Status, judged: str) -> None:
+    content = json.loads(json.dumps(status.dump()))
+    assert kstatus.judge({"metadata": {"generation": content["observedGeneration"]}, "status": content}) == judged
+    assert status.told is not None
+    assert status.told["reason"]
+    reconciling = status.condition(Condition.RECONCILING)
+    assert reconciling is not None
+    assert reconciling["reason"] == status.told["reason"], "the column of kubectl get"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +143,7 @@ def test_a_sandbox_is_paused_when_every_process_is_and_not_before() -> None:
     assert phase.pausing(facts(ready()), objects.pod(), Reason.PAUSING, "x").phase == "Ready"
     paused = phase.paused(facts(ready()), objects.pod(), 3)
     assert paused.phase == "Paused"
-    assert said(paused, Condition.READY) == ("False", "Paused")
+    assert said(paused, Condition.RECONCILING) == ("False", "Paused")
     assert phase.pausing(facts(paused), objects.pod(), Reason.RESUMING, "x").phase == "Paused"
     failed = phase.pausing(facts(ready()), objects.pod(), Reason.PAUSE_FAILED, "x", stalled=True)
     assert said(failed, Condition.STALLED) == ("True", "PauseFailed")

@@ -63,9 +63,11 @@ def words(step: Step) -> list[type]:
 
 
 def reason(step: Step) -> str:
-    """The reason of the condition Ready in the status that is written."""
+    """Why, in the status that is written: the reason of Ready, or of Reconciling where there is no Ready."""
     assert step.status is not None
-    return next(str(c["reason"]) for c in step.status.conditions if c["type"] == "Ready")
+    told = step.status.told
+    assert told is not None
+    return str(told["reason"])
 
 
 def answered(before: SandboxView, **answers: Any) -> SandboxView:

@@ -103,13 +103,13 @@ def _column(name: str, path: str, kind: str = "string", description: str = "", p
     return column
 
 
-def _ready(field: str) -> str:
-    return f'.status.conditions[?(@.type=="Ready")].{field}'
+def _condition(kind: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
 
 
 _SANDBOX_COLUMNS = [
     _column("Phase", ".status.phase", description="Where the sandbox is in its life."),
-    _column("Reason", _ready("reason"), description="Why it is (not) Ready."),
+    _column("Reason", _condition("Reconciling", "reason"), description="Why it is as it is."),
     _column("Start", ".status.start", description="Warm from a pool, or Cold."),
     _column("Pool", ".spec.poolRef.name", description="Pool that it is taken from."),
     _column("Pod", ".status.podName", description="Its pod."),
@@ -118,20 +118,20 @@ _SANDBOX_COLUMNS = [
     _column("Runtime", ".status.runtime", description="As proven from inside.", priority=1),
     _column("IP", ".status.podIP", description="Address of its pod.", priority=1),
     _column("Node", ".status.nodeName", description="Node that it runs on.", priority=1),
-    _column("Message", _ready("message"), description="Why, in a sentence.", priority=1),
+    _column("Message", _condition("Reconciling", "message"), description="Why, in a sentence.", priority=1),
 ]
 _POOL_COLUMNS = [
     _column("Desired", ".spec.replicas", "integer", "Warm sandboxes to keep."),
     _column("Warm", ".status.replicas", "integer", "Warm sandboxes now."),
     _column("Starting", ".status.starting", "integer", "Pods on their way to warm."),
     _column("Claimed", ".status.claimed", "integer", "Pods that belong to a Sandbox."),
-    _column("Ready", _ready("status"), description="Whether it was filled and serves claims."),
-    _column("Reason", _ready("reason"), description="Why it is (not) Ready."),
+    _column("Ready", _condition("Ready", "status"), description="Whether it was filled and serves claims."),
+    _column("Reason", _condition("Reconciling", "reason"), description="Why it is as it is."),
     _column("Age", ".metadata.creationTimestamp", "date", "Time since it was made."),
     _column("Max", ".spec.maxSandboxes", "integer", "Most pods at once.", priority=1),
     _column("Terminating", ".status.terminating", "integer", "Pods being deleted.", priority=1),
     _column("Image", ".spec.template.image", description="Image of the template.", priority=1),
-    _column("Message", _ready("message"), description="Why, in a sentence.", priority=1),
+    _column("Message", _condition("Reconciling", "message"), description="Why, in a sentence.", priority=1),
 ]
 
 

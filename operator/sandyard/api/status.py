@@ -25,6 +25,11 @@ class BaseStatus(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=F
         """The condition of type *kind*, if it is there."""
         return conditions.find(self.conditions, kind)
 
+    @property
+    def told(self) -> Mapping[str, Any] | None:
+        """The condition that says how it goes: Ready, or Reconciling where nothing is to become Ready."""
+        return self.condition(Condition.READY) or self.condition(Condition.RECONCILING)
+
     def same(self: S, other: S) -> bool:
         """Whether both say the same; nothing needs to be written then."""
         return conditions.same(msgspec.to_builtins(self), msgspec.to_builtins(other))

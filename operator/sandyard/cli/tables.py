@@ -114,8 +114,18 @@ def _status(field: str) -> Callable[[Mapping[str, Any]], Any]:
 
 def _ready(field: str) -> Callable[[Mapping[str, Any]], object]:
     def value(item: Mapping[str, Any]) -> object:
-        found = item.get("status", {}).get("conditions") or ()
-        return next((entry.get(field) for entry in found if entry["type"] == "Ready"), "")
+        found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions") or ()}
+        return found.get("Ready", {}).get(field, "")
+
+    return value
+
+
+def _why(field: str) -> Callable[[Mapping[str, Any]], object]:
+    """Of Ready; what is at rest as it was asked to be has only Reconciling."""
+
+    def value(item: Mapping[str, Any]) -> object:
+        found = {entry["type"]: entry for entry in item.get("status", {}).get("conditions") or ()}
+        return (found.get("Ready") or found.get("Reconciling") or {}).get(field, "")
 
     return value
 
@@ -133,7 +143,7 @@ NAMESPACE = Column("NAMESPACE", lambda item: item["metadata"].get("namespace"))
 SANDBOXES: Columns = (
     Column("NAME", lambda item: item["metadata"]["name"]),
     Column("PHASE", lambda item: item.get("status", {}).get("phase", "Pending")),
-    Column("REASON", _ready("reason")),
+    Column("REASON", _why("reason")),
     Column("START", _status("start")),
     Column("POOL", _status("poolName")),
     Column("POD", _status("podName")),
@@ -141,7 +151,7 @@ SANDBOXES: Columns = (
     Column("AGE", _age),
     Column("IP", _status("podIP"), wide=True),
     Column("NODE", _status("nodeName"), wide=True),
-    Column("MESSAGE", _ready("message"), wide=True),
+    Column("MESSAGE", _why("message"), wide=True),
 )
 DESCRIPTION: Columns = (
     *SANDBOXES,
@@ -164,10 +174,10 @@ POOLS: Columns = (
     Column("STARTING", lambda item: str(item.get("status", {}).get("starting", 0))),
     Column("CLAIMED", lambda item: str(item.get("status", {}).get("claimed", 0))),
     Column("READY", _ready("status")),
-    Column("REASON", _ready("reason")),
+    Column("REASON", _why("reason")),
     Column("AGE", _age),
     Column("IMAGE", lambda item: item["spec"]["template"]["image"], wide=True),
-    Column("MESSAGE", _ready("message"), wide=True),
+    Column("MESSAGE", _why("message"), wide=True),
 )
 
 

@@ -81,12 +81,12 @@ class SandboxInfo(dict[str, Any]):
         return str(self._condition(kind).get("status", ""))
 
     def reason(self, kind: str) -> str:
-        """Reason of the condition of type *kind*."""
-        return str(self._condition(kind).get("reason", ""))
+        """Reason of the condition of type *kind*; where nothing is to become Ready, that of Reconciling for Ready."""
+        return str(self._told(kind).get("reason", ""))
 
     def message(self, kind: str) -> str:
-        """Message of the condition of type *kind*."""
-        return str(self._condition(kind).get("message", ""))
+        """Message of the condition of type *kind*, as `reason` has it."""
+        return str(self._told(kind).get("message", ""))
 
     def trouble(self) -> SandboxError | None:
         """The error that says why the Sandbox will never be Ready (again); None while it may be."""
@@ -103,6 +103,9 @@ class SandboxInfo(dict[str, Any]):
             ended = SandboxDeleted if reason == "PodLost" else SandboxEnded
             return ended(text, sandbox=self.name, reason=reason)
         return None
+
+    def _told(self, kind: str) -> Mapping[str, Any]:
+        return self._condition(kind) or (self._condition("Reconciling") if kind == "Ready" else {})
 
     def _condition(self, kind: str) -> Mapping[str, Any]:
         conditions: Sequence[Mapping[str, Any]] = self.get("status", {}).get("conditions") or ()

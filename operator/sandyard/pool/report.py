@@ -122,11 +122,12 @@ def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
     held = facts.backoff.active(facts.backoff_now)
     ready = _ready(facts, full, held)
     at_rest = facts.paused or facts.at_maximum or stalled is not None
+    moving = None if at_rest else _reconciling(facts, full)
     return [
-        ready,
+        # What is paused is as it was asked to be; Ready would have to be False, which says "not yet".
+        *([] if facts.paused else [ready]),
         full,
-        _reconciling(facts, full) if not at_rest else Finding(Condition.RECONCILING, False, Reason.RECONCILED,
-                                                              full.message),
+        moving or Finding(Condition.RECONCILING, False, ready.reason, ready.message),
         stalled or _unable(facts) or Finding(Condition.STALLED, False, Reason.RECONCILED),
         Finding(
             Condition.BACKING_OFF,
@@ -167,13 +168,15 @@ def _ready(facts: PoolFacts, full: Finding, held: bool) -> Finding:
     return Finding(Condition.READY, True, Reason.READY, full.message)
 
 
-def _reconciling(facts: PoolFacts, full: Finding) -> Finding:
+def _reconciling(facts: PoolFacts, full: Finding) -> Finding | None:
+    """What it is doing, beyond a pool's work; None: nothing."""
     outdated = facts.pods.count(PodState.WARM, PodState.PROVEN, PodState.STARTING, current=False)
     if outdated:
         text = f"{full.message}, {outdated} of an earlier template"
         return Finding(Condition.RECONCILING, True, Reason.ROLLING_OUT, text)
-    filling = not full.status and not facts.filled
-    return Finding(Condition.RECONCILING, filling, Reason.SCALING if filling else Reason.RECONCILED, full.message)
+    if not full.status and not facts.filled:
+        return Finding(Condition.RECONCILING, True, Reason.SCALING, full.message)
+    return None
 
 
 def _network(facts: PoolFacts) -> Finding:

@@ -61,7 +61,7 @@ class Facts:
         """The status in *phase*: what *fields* says, what was there before, and the conditions."""
         before = self.before
         merged = conditions.merge(before.conditions, findings, self.generation, self.now)
-        named = {condition["type"] for condition in merged}
+        named = {condition["type"] for condition in merged} | {Condition.READY}
         old = [condition for condition in before.conditions if condition["type"] not in named]
         content: dict[str, Any] = {"phase": phase, "observed_generation": self.generation}
         if self.pool_name is not None:
@@ -121,7 +121,7 @@ def ready(
         Phase.READY,
         [
             Finding(Condition.READY, True, Reason.READY, f"pod {pod.metadata.name}"),
-            Finding(Condition.RECONCILING, False, Reason.RECONCILED),
+            Finding(Condition.RECONCILING, False, Reason.READY, f"pod {pod.metadata.name}"),
             Finding(Condition.STALLED, False, Reason.RECONCILED),
             Finding(Condition.CLAIMED, True, Reason.CLAIMED, f"pod {pod.metadata.name}"),
             runtime,
@@ -275,10 +275,14 @@ def _under_way(reason: Reason, message: str, *, stalled: bool = False) -> list[F
 
 
 def _at_rest(reason: Reason, message: str, *, stalled: bool = False) -> list[Finding]:
-    """Not Ready, and nothing is done about it."""
+    """Nothing is done about it: it is as it was asked to be, or *stalled*.
+
+    In the first case there is no condition Ready. It would have to be False, which says "not yet" to everybody
+    who judges by kstatus, for ever. Reconciling has the reason.
+    """
     return [
-        Finding(Condition.READY, False, reason, message),
-        Finding(Condition.RECONCILING, False, reason),
+        *([Finding(Condition.READY, False, reason, message)] if stalled else []),
+        Finding(Condition.RECONCILING, False, reason, message),
         Finding(Condition.STALLED, stalled, reason, message if stalled else ""),
     ]
 

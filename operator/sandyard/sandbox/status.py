@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sandyard.api import model
-from sandyard.api.reasons import Condition, Phase, Reason, Start
+from sandyard.api.reasons import Phase, Reason, Start
 from sandyard.api.status import BaseStatus
 
 __all__ = ["Status", "read"]
@@ -54,19 +54,19 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     @property
     def held(self) -> bool:
         """Whether some of its processes may be stopped: they must be continued before it is Ready."""
-        found = self.condition(Condition.READY)
+        found = self.told
         return found is not None and found.get("reason") in _HELD
 
     @property
     def being_suspended(self) -> bool:
         """Whether its pod is on its way out, and only its pod."""
-        found = self.condition(Condition.READY)
+        found = self.told
         return found is not None and found.get("reason") == Reason.SUSPENDING
 
     @property
     def suspended_on_request(self) -> bool:
         """Whether it is suspended because somebody asked for it, not because its time was over."""
-        found = self.condition(Condition.READY)
+        found = self.told
         return self.phase is Phase.SUSPENDED and found is not None and found.get("reason") == Reason.SUSPENDED
 
     @property
