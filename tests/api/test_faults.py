@@ -92,10 +92,13 @@ class Arena:
             finally:
                 keeper.cancel()
 
+        before = self._found()
         swarm.run(self.kube.kubeconfig, self.kube.namespace, supervised)
         assert self.proxy.forbidden == []
-        found = [kind for kind in self.kinds.values() if kind.stuck or kind.left or kind.doubles]
-        assert not found, found
+        assert [item for item in self._found() if item not in before] == []
+
+    def _found(self) -> list[str]:
+        return [item for kind in self.kinds.values() for item in (*kind.stuck, *kind.left, *kind.doubles)]
 
     async def _keep_alive(self) -> None:
         while True:
@@ -189,7 +192,7 @@ def arena(
     kube.within("sandyard-system").delete("lease", "sandyard")
     operator = OperatorProcess(
         proxy.config(folder / "kubeconfig"), folder / "operator.log", SANDYARD_WATCH_NAMESPACES=kube.namespace,
-        SANDYARD_LEADER_ELECTION="true", SANDYARD_POD_UID="pod-of-the-operator",
+        SANDYARD_LEADER_ELECTION="true", SANDYARD_LEASE_DURATION_SECONDS="30", SANDYARD_POD_UID="pod-of-the-operator",
     )  # fmt: skip
     made = Arena(kube, proxy, operator, random.Random(soak.seed()))
     proxy.cut = made.kill
