@@ -17,7 +17,11 @@ _NAMES = """HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TER
 XCPU XFSZ VTALRM PROF WINCH SYS"""
 # The name that each script of ours is called by, behind its text.
 _OURS = re.compile(r"^/bin/sh -c .* sandyard-(run|background|code|collect|files|kill|processes|read)( |$)", re.DOTALL)
-_HELPERS = frozenset({"sleep", "cat", "dd", "head", "wc", "tr", "date", "rm"})
+# Those that it runs, in words that hardly anybody else writes: a command may be a program of the same name.
+_HELPER = re.compile(
+    r"(\S*/)?(cat -|sleep 0[0-9.]+|head -c [0-9]+|dd bs=[0-9]+ count=[0-9]+|wc -c|tr .*|date \+%s|rm -r?f .*)",
+    re.DOTALL,
+)
 SIGNALS = frozenset(_NAMES.split())
 
 
@@ -63,7 +67,7 @@ def _of_the_sandbox(found: Sequence[ProcessInfo]) -> list[ProcessInfo]:
     def helps(one: ProcessInfo) -> bool:
         # A command's own parent is one of our shells too, but the parent of that is none.
         deep = one.parent in ours and parents.get(one.parent) in ours
-        return deep and one.command.partition(" ")[0].rpartition("/")[2] in _HELPERS
+        return deep and _HELPER.fullmatch(one.command) is not None
 
     return [one for one in found if one.pid not in ours and not helps(one)]
 

@@ -33,7 +33,7 @@ supervise() {
     mkfifo "$_sy_d/stdin" "$_sy_d/hold"
     _sy_stdin=$_sy_d/stdin
     # Holds it open from one writer to the next, until somebody opens the other end of "hold".
-    cat >"$_sy_d/stdin" <"$_sy_d/hold" &
+    cat - >"$_sy_d/stdin" <"$_sy_d/hold" &
     _sy_h=$!
   fi
   (export SANDYARD_EXEC="$_sy_i"; exec "$@" <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e") &

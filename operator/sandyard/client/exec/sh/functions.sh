@@ -40,7 +40,7 @@ sandyard_end() {
 sandyard_watch() {
   unset IFS
   trap 'kill $s; exit' USR1
-  SANDYARD_EXEC= sleep "$2" &
+  SANDYARD_EXEC= sleep "0$2" &
   s=$!
   # The command may die of the first signal, and call this off while children of it still have to go.
   wait $s && { [ -z "$3" ] || : >"$3"; } && trap '' USR1 && sandyard_end "$1" TERM 5

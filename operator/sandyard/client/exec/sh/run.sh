@@ -58,7 +58,7 @@ sandyard_run() {
 sandyard_gone() {
   unset IFS
   trap 'kill $s; exit' USR1
-  SANDYARD_EXEC= cat <&3 &
+  SANDYARD_EXEC= cat - <&3 &
   s=$!
   exec 3<&-
   wait $s || return
