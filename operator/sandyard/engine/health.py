@@ -52,7 +52,7 @@ class Health:
         """Bring the gauges up to date."""
         for queue in self._queues.all:
             self.metrics.queue_length.labels(queue.name).set(len(queue))
-            self.metrics.queue_failures.labels(queue.name).set(queue.failures_total)
+            self.metrics.count_failures(queue.name, queue.failures_total)
         self.metrics.queue_length.labels("events").set(len(self._recorder))
         self.metrics.teardown_stuck.set(self._store.sandboxes.stuck)
         self.metrics.sandboxes.clear()

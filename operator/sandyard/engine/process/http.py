@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import prometheus_client
 from aiohttp import web
+from prometheus_client import exposition
 
 from sandyard.engine.process.metrics import Metrics
 
@@ -33,10 +33,11 @@ async def serve(
         problem = ready()
         return web.Response(text=problem or "ok", status=503 if problem else 200)
 
-    async def show_metrics(_request: web.Request) -> web.Response:
+    async def show_metrics(request: web.Request) -> web.Response:
         collect()
-        body = prometheus_client.generate_latest(metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+        # OpenMetrics for whoever asks for it, as Prometheus does.
+        encode, kind = exposition.choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(metrics.registry), headers={"Content-Type": kind})
 
     application = web.Application()
     application.add_routes(

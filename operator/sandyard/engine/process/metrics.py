@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from sandyard import __version__
 
 __all__ = ["Metrics"]
 
+# Each would be one more series beside every counter and histogram, which nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _FAST = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -82,16 +95,26 @@ class Metrics:
         self.queue_length = Gauge(
             "sandyard_queue_length", "Keys that wait in a queue.", ["queue"], registry=self.registry
         )
-        self.queue_failures = Gauge(
-            "sandyard_queue_failures", "Failed runs of a queue's handler so far.", ["queue"], registry=self.registry
+        self.queue_failures = Counter(
+            "sandyard_queue_failures", "Failed runs of a queue's handler.", ["queue"], registry=self.registry
         )
         self.sandboxes = Gauge("sandyard_sandboxes", "Sandboxes by phase.", ["phase"], registry=self.registry)
         self.leader = Gauge("sandyard_leader", "1 while this operator is the active one.", registry=self.registry)
+        self.build = Info("sandyard_build", "Always 1: the versions that run.", registry=self.registry)
+        self.build.info({"version": __version__, "python_version": platform.python_version()})
+        # process_*: memory, processor time, open files and start of this process.
+        ProcessCollector(registry=self.registry)
+        self._failures: dict[str, int] = {}
 
     def observe_request(self, verb: str, resource: str, code: str, seconds: float) -> None:
         """Observer for `sandyard.kube.client.Client`."""
         self.requests.labels(verb, resource, code).inc()
         self.request_seconds.labels(verb).observe(seconds)
+
+    def count_failures(self, queue: str, total: int) -> None:
+        """So many runs of the queue's handler have failed since the process began."""
+        self.queue_failures.labels(queue).inc(total - self._failures.get(queue, 0))
+        self._failures[queue] = total
 
     def forget_pool(self, namespace: str, pool: str, states: Iterable[str]) -> None:
         """Drop the gauges of a pool that is gone."""
