@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import re
+
 import aiohttp
+import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from localcluster import paths
 from sandyard import __version__
 from sandyard.engine.process import http
 from sandyard.engine.process.metrics import Metrics
@@ -66,3 +71,16 @@ def test_two_operators_in_one_process_share_nothing() -> None:
     one, two = touched(), Metrics()
     assert isinstance(one.registry, CollectorRegistry) and one.registry is not two.registry
     assert two.registry.get_sample_value("sandyard_queue_failures_total", {"queue": "pools"}) is None
+
+
+def test_the_page_on_monitoring_speaks_of_what_there_is() -> None:
+    page = (paths.REPOSITORY / "docs" / "monitoring.md").read_text()
+    samples = {sample.name for family in touched().registry.collect() for sample in family.samples}
+    families = {family.name for family in Metrics().registry.collect()}
+    known = samples | families | {f"{name}_{part}" for name in families for part in ("total", "bucket")}
+    assert set(re.findall(r"\bsandyard_[a-z_]+", page)) <= known
+    rules = (paths.REPOSITORY / "charts/sandyard/templates/prometheusrule.yaml").read_text()
+    assert re.findall(r"^### (\w+)$", page, re.MULTILINE) == re.findall(r"alert: (\w+)", rules)
+    values = yaml.safe_load((paths.REPOSITORY / "charts/sandyard/values.yaml").read_text())
+    for path in re.findall(r"`((?:metrics|networkPolicy)[.][\w.]+)`", page):
+        functools.reduce(lambda found, key: found[key], path.split("."), values)
