@@ -155,13 +155,21 @@ def test_the_finalizer_is_taken_off_by_the_operator_alone(world: World, kind: st
 
 
 def test_an_administrator_frees_what_is_deleted_when_the_operator_is_gone(world: World) -> None:
-    """The way out; what nobody has deleted keeps its finalizer, whoever asks."""
+    """The way out, in two steps; what nobody has deleted keeps its finalizer, whoever asks."""
     patch, kube = {"metadata": {"finalizers": None}}, world.admin
+    breaking = {"metadata": {"annotations": {"sandyard.dev/break-glass": "the operator is gone"}}}
     with pytest.raises(Refused, match="taken off by the operator"):
         kube.patch("sandbox", "ours", patch)
+    with pytest.raises(Refused, match="belong to the operator"):
+        kube.patch("sandbox", "ours", breaking)
     for kind, made in (("sandbox", manifests.sandbox("left", "nobody")), ("sandboxpool", manifests.pool("left", 0))):
         kube.create(made)
         kube.delete(kind, "left", wait=False)
+        with pytest.raises(Refused, match="taken off by the operator"):
+            kube.patch(kind, "left", patch)
+        with pytest.raises(Refused, match="belong to the operator"):
+            world.change(SOMEBODY, kind, "left", breaking)
+        kube.patch(kind, "left", breaking)
         with pytest.raises(Refused, match="taken off by the operator"):
             world.change(SOMEBODY, kind, "left", patch)
         kube.patch(kind, "left", patch)

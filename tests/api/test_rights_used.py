@@ -158,7 +158,9 @@ def test_a_namespace_whose_rights_go_costs_no_other_anything(release: Release) -
     leaving.delete("rolebinding", "sandyard")
     until("it is refused", lambda: not leaving.may(OPERATOR_USER, "list", "pods"))
     claim(kube, "one")
-    stray = kube.list("pods", f"{names.LABEL_STATE}=warm")[0]
+    # Another one takes the place of the one that was claimed.
+    until("it is full again", lambda: kube.list("pods", f"{names.LABEL_STATE}=warm"))
+    (stray,) = kube.list("pods", f"{names.LABEL_STATE}=warm")
     operator.stop()
     kube.as_user(OPERATOR_USER).patch("sandboxpool", "python", {"metadata": {"finalizers": None}})
     kube.delete("sandboxpool", "python")
