@@ -277,3 +277,11 @@ def test_what_an_installation_switches_off_is_refused(strict: Kube, made: dict[s
 )
 def test_what_it_leaves_on_is_taken(strict: Kube, made: dict[str, Any]) -> None:
     strict.create(made, dry_run=True)
+
+
+def test_the_charts_own_policy_for_the_operators_port_is_let_through(world: World) -> None:
+    peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    objects = chart.render({"networkPolicy": {"enabled": True, "from": peers}})
+    for item in [*chart.selected(objects, "NetworkPolicy"), *chart.selected(objects, "PodDisruptionBudget")]:
+        item["metadata"].pop("namespace")
+        world.admin.create(item, dry_run=True)
