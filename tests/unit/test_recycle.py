@@ -274,6 +274,22 @@ def test_a_restart_beyond_those_that_were_asked_for_is_nobodys(known: str, numbe
     assert restart.unasked(annotated(used(number), {names.ANNOTATION_RESTARTS: known})) is unasked
 
 
+NOT_FOUND = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "unasked"),
+    [("Running", NOT_FOUND, False), ("Failed", NOT_FOUND, False), ("Failed", {"running": {}}, False),
+     ("Running", {"running": {}}, True), ("Running", {"terminated": {"exitCode": 137, "reason": "Error"}}, True)],
+)  # fmt: skip
+def test_a_container_that_the_kubelet_no_longer_finds_was_not_restarted(
+    phase: str, state: dict[str, Any], unasked: bool
+) -> None:
+    """Evicting a pod, the kubelet counts one start more of what it has just ended."""
+    pod = used(0, changed={names.CONTAINER: {"restartCount": 1, "state": state}}, phase=phase)
+    assert restart.unasked(pod) is unasked
+
+
 def test_the_former_words_are_read_for_one_release_more() -> None:
     former = spec(recycle="Scrub", restart=None, scrub={"timeoutSeconds": 7, "maxUses": 2})
     assert (former.recycle, former.restarting.timeout_seconds, former.restarting.max_uses) == ("Restart", 7, 2)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sandyard.api import model, names, untrusted
@@ -23,6 +23,8 @@ __all__ = ["Evidence", "Request", "ask", "asked", "count", "evidence", "possible
 
 # Of the pod's status, while the kubelet ends the containers (KEP-5532).
 _RESTARTING = "AllContainersRestarting"
+# What the kubelet says of a container that the runtime knows nothing of any more.
+_NOT_FOUND = "ContainerStatusUnknown"
 # Much more than was ever seen to differ (some 10 KiB), and little for ten tenants to add up.
 _MORE_MEMORY_KIB = 1024
 
@@ -118,17 +120,30 @@ def possible(pod: Pod) -> bool:
 
 def count(pod: Pod) -> int:
     """How often the containers of *pod* have been started anew; the one that restarts it may do so alone."""
-    counts = [status.restart_count for status in _containers(pod) if status.name != names.RESTART_CONTAINER]
-    return max(counts, default=0)
+    return _most_starts(_containers(pod))
 
 
 def unasked(pod: Pod) -> bool:
-    """Whether the containers of *pod* were, or are being, restarted though nobody has asked for it."""
-    if names.ANNOTATION_RESTART in pod.metadata.annotations:
+    """Whether the containers of *pod* were, or are being, restarted though nobody has asked for it.
+
+    A pod that has ended was not: the kubelet that evicts one counts a restart of a container that it
+    no longer finds, before it is done with the pod (``convertToAPIContainerStatuses``).
+    """
+    if names.ANNOTATION_RESTART in pod.metadata.annotations or pod.status.phase in ("Failed", "Succeeded"):
         return False
     known = untrusted.whole_number(pod.metadata.annotations.get(names.ANNOTATION_RESTARTS, "0")) or 0
     under_way = any(condition.type == _RESTARTING and condition.status == "True" for condition in pod.status.conditions)
-    return under_way or count(pod) > known
+    return under_way or _most_starts(status for status in _containers(pod) if not _not_found(status)) > known
+
+
+def _most_starts(statuses: Iterable[ContainerStatus]) -> int:
+    counts = [status.restart_count for status in statuses if status.name != names.RESTART_CONTAINER]
+    return max(counts, default=0)
+
+
+def _not_found(status: ContainerStatus) -> bool:
+    ended = status.state.terminated
+    return ended is not None and ended.reason == _NOT_FOUND
 
 
 def evidence(pod: Pod, request: Request) -> Evidence:
