@@ -203,7 +203,8 @@ def test_the_end_of_the_client_ends_everything(shell: str, size: int, command: s
     words = [*NAMESPACE, "sh", "-c", f"exec 9<&0; {look}", "look", *shell.split(), *request.words[1:]]
     # Its end comes right behind the input.
     done = subprocess.run(words, input=request.preface + bytes(size), capture_output=True, timeout=40, check=False)
-    assert done.returncode == code
+    # The first signal may come before it is ignored.
+    assert done.returncode in (code, 143)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
