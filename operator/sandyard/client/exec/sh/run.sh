@@ -57,11 +57,7 @@ sandyard_run() {
 # sandyard_gone: end the command when the stream of 3 ends. USR1 calls it off.
 sandyard_gone() {
   unset IFS
-  trap 'kill $s; exit' USR1
-  SANDYARD_EXEC= cat - <&3 &
-  s=$!
-  exec 3<&-
-  wait $s || return
+  while read -r _sy_rest <&3; do :; done
   # The command may not even have begun.
   k=0
   while [ -z "$(sandyard_tagged "$_sy_m")" ] && [ $k -lt 300 ]; do
