@@ -1,4 +1,4 @@
-"""Run code that nobody vouches for, in a sandbox of the pool ``python``, and show how it went."""
+"""Run untrusted code in a sandbox of the pool ``python``, and show how it went."""
 
 from sandyard import Sandbox
 

@@ -125,7 +125,7 @@ class Warm(ApiModel):
         Field(
             ge=10,
             le=315360000,
-            description="A warm sandbox older than this is replaced, after its substitute is ready.",
+            description="A warm sandbox older than this is replaced, after its replacement is ready.",
         ),
     ] = None
     probe: Annotated[
@@ -157,7 +157,7 @@ class Rollout(ApiModel):
         ),
         Field(
             description="How many warm sandboxes may be missing while they are replaced: a number, or a percentage of "
-            "replicas (rounded up). 0: each goes after its substitute is ready."
+            "replicas (rounded up). 0: each goes after its replacement is ready."
         ),
     ] = "25%"
 
@@ -349,7 +349,7 @@ class SandboxPool(ApiModel):
     """A pool of warm sandboxes.
 
     The operator keeps `spec.replicas` isolated pods ready, so that a Sandbox that names this
-    pool gets one of them in milliseconds, and starts a substitute at once.
+    pool gets one of them in milliseconds, and starts a replacement at once.
     """
 
     spec: PoolSpec

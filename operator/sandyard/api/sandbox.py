@@ -204,7 +204,7 @@ class SandboxStatus(ApiModel):
 
 
 class Sandbox(ApiModel):
-    """An isolated place to run code that nobody vouches for.
+    """An isolated place to run untrusted code.
 
     It is one pod under gVisor with no network unless asked for. It is taken from a pool in
     milliseconds (`spec.poolRef`) or started alone (`spec.template`). Deleting it deletes

@@ -96,7 +96,7 @@ class Unavailable(SandboxError):
 
 
 class OperatorUnavailable(Unavailable):
-    """No operator takes notice of a new Sandbox. Does one run? ``kubectl -n sandyard-system get pods``."""
+    """No operator is reconciling a new Sandbox: check that it runs, ``kubectl -n sandyard-system get pods``."""
 
     code = "OperatorUnavailable"
 

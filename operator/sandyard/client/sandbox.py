@@ -136,7 +136,7 @@ class AsyncSandbox:
         SandboxCreateError
             The sandbox could not be started, or needs somebody's help; ``reason`` says why.
         OperatorUnavailable
-            No operator takes notice of the Sandbox, not even within *wait_seconds*, where given.
+            No operator reconciles the Sandbox, not even within *wait_seconds*, where given.
         """
         if [pool, template, language].count(None) != 2:
             raise InvalidArgument("give either a pool or a template, or a language")

@@ -213,7 +213,7 @@ class Session:
         Raises
         ------
         OperatorUnavailable
-            No operator has taken notice of the Sandbox within *notice* seconds.
+            No operator has reconciled the Sandbox within *notice* seconds.
         SandboxDeleted
             It is gone.
         """
@@ -243,7 +243,7 @@ class Session:
         except TimeoutError:
             if not noticed:
                 raise OperatorUnavailable(
-                    f"no operator has taken notice of Sandbox {self.name!r} within {notice:g} s; is it running?",
+                    f"no operator has reconciled Sandbox {self.name!r} within {notice:g} s: check that it runs",
                     sandbox=self.name,
                 ) from None
             return False
