@@ -178,8 +178,9 @@ def test_a_setup_that_failed_has_a_condition_of_its_own() -> None:
 
 
 def test_an_expired_sandbox_has_no_address_and_expires_no_more() -> None:
-    status = phase.expired(facts(ready(expires_at="2030-01-01T00:00:00Z")), Reason.EXPIRED, "over")
-    assert (status.pod_ip, status.expires_at) == (None, None)
+    before = ready(expires_at="2030-01-01T00:00:00Z", expires="2030-01-01")
+    status = phase.expired(facts(before), Reason.EXPIRED, "over")
+    assert (status.pod_ip, status.expires_at, status.expires) == (None, None, None)
 
 
 def test_only_phases_without_return_are_ends() -> None:
@@ -263,3 +264,14 @@ def test_a_deadline_holds_before_ready_and_beside_the_pools_limit() -> None:
     assert expiry.expiry(own, expiry.Terms(), None).at == 600
     assert expiry.expiry(own, expiry.Terms(max_seconds=100), 0.0).at == 100
     assert expiry.expiry(own, expiry.Terms(max_seconds=1000), 0.0).at == 600
+
+
+@pytest.mark.parametrize(
+    ("after_seconds", "shown"),
+    [(60, "01-01 00:01Z"), (299 * 86400, "10-27 00:00Z"), (400 * 86400, "1971-02-05"), (1e15, "9999-12-31")],
+)
+def test_the_column_of_when_it_expires_is_short_and_never_means_another_year(after_seconds: float, shown: str) -> None:
+    told = statuses.until(after_seconds, now=0.0)
+    assert told["expires"] == shown
+    assert len(shown) <= 12
+    assert statuses.until(None, now=0.0) == {"expires_at": None, "expires": None}

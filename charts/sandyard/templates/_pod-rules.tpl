@@ -8,9 +8,9 @@
   message: "a sandbox's pod has the operator's labels, and of its template's those whose keys begin as policy.labels of the chart says"
 - expression: >-
     !variables.operator || (variables.newAnnotations.all(a, a in
-    ["cluster-autoscaler.kubernetes.io/safe-to-evict", "kubernetes.io/limit-ranger", "openshift.io/scc",
-    "security.openshift.io/validated-scc-subject-type"] || (["sandyard.dev/",
-    "variables.annotations"]).exists(b, a.startsWith(b))))
+    ["cluster-autoscaler.kubernetes.io/safe-to-evict", "argocd.argoproj.io/ignore-restart-policy",
+    "kubernetes.io/limit-ranger", "openshift.io/scc", "security.openshift.io/validated-scc-subject-type"] ||
+    (["sandyard.dev/", "variables.annotations"]).exists(b, a.startsWith(b))))
   message: "a sandbox's pod has the operator's annotations, and of its template's those whose keys begin as policy.annotations of the chart says"
 - expression: >-
     variables.settled || (variables.spec.all(a, a in ["runtimeClassName", "restartPolicy",

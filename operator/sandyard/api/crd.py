@@ -113,7 +113,7 @@ _SANDBOX_COLUMNS = [
     _column("Start", ".status.start", description="Warm from a pool, or Cold."),
     _column("Pool", ".spec.poolRef.name", description="Pool that it is taken from."),
     _column("Pod", ".status.podName", description="Its pod."),
-    _column("Expires", ".status.expiresAt", "string", "When it will expire."),
+    _column("Expires", ".status.expires", description="When it will expire (UTC)."),
     _column("Age", ".metadata.creationTimestamp", "date", "Time since it was made."),
     _column("Runtime", ".status.runtime", description="As proven from inside.", priority=1),
     _column("IP", ".status.podIP", description="Address of its pod.", priority=1),

@@ -8,10 +8,11 @@ import pydantic
 from pydantic.alias_generators import to_camel
 
 from sandyard.api import quantity
-from sandyard.api.rfc3339 import moment, seconds, timestamp
+from sandyard.api.rfc3339 import moment, seconds, short, timestamp
 
 __all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "LABEL_KEY_RULE", "TEXT", "ApiModel", "ConditionStatus", "LabelValue",
-           "Quantity", "Selector", "moment", "no_larger", "rules", "seconds", "timestamp"]  # fmt: skip
+           "Quantity", "Selector", "moment", "no_larger", "rules", "seconds", "short",
+           "timestamp"]  # fmt: skip
 
 
 class ApiModel(pydantic.BaseModel):

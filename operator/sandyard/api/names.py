@@ -80,6 +80,8 @@ ANNOTATION_RESTART: Final = f"{GROUP}/restart"
 ANNOTATION_RESTARTS: Final = f"{GROUP}/restarts"
 ANNOTATION_TOUCHED: Final = f"{GROUP}/touched"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+# Argo CD calls a running pod with restartPolicy Never Progressing, for ever, unless this is "true".
+ANNOTATION_ARGO_RUNS_LONG: Final = "argocd.argoproj.io/ignore-restart-policy"
 
 STATE_WARM: Final = "warm"
 STATE_CLAIMED: Final = "claimed"

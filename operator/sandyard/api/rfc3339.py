@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import datetime
 
-__all__ = ["moment", "seconds", "timestamp"]
+__all__ = ["moment", "seconds", "short", "timestamp"]
 
 _FIRST = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC).timestamp()
 _LAST = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC).timestamp()
+_YEAR_IS_CLEAR_SECONDS = 300 * 86400
 
 
 def timestamp(at: float) -> str:
@@ -18,6 +19,15 @@ def timestamp(at: float) -> str:
     held = min(max(at, _FIRST), _LAST)
     # strftime writes early years with fewer digits.
     return datetime.datetime.fromtimestamp(held, datetime.UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def short(at: float, now: float) -> str:
+    """*at* in UTC in 12 characters or fewer, for a column: ``11-29 12:30Z``, or the date alone if it is far from *now*.
+
+    Both in seconds since the epoch. Which year is meant is clear within 300 days only.
+    """
+    text = timestamp(at)
+    return text[:10] if abs(at - now) > _YEAR_IS_CLEAR_SECONDS else f"{text[5:10]} {text[11:16]}Z"
 
 
 def seconds(text: str) -> float:

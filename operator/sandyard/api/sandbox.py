@@ -177,6 +177,10 @@ class SandboxStatus(ApiModel):
     claimed_at: Annotated[str | None, _time("When it got its pod.")] = None
     ready_at: Annotated[str | None, _time("When it became Ready.")] = None
     expires_at: Annotated[str | None, _time("When it will expire.")] = None
+    expires: Annotated[
+        str | None,
+        Field(max_length=12, description="When it will expire, in UTC, for people: 11-29 12:30Z, or the date alone."),
+    ] = None
     last_activity_at: Annotated[
         str | None, _time("When it was last used, as far as lifetime.idleSeconds is concerned.")
     ] = None

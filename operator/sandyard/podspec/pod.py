@@ -128,7 +128,11 @@ def build(
         **_open_at_first(template),
         names.LABEL_TEMPLATE_HASH: template_hash(template, probe, health, restart=restart),
     }
-    annotations = {**(template.annotations or {}), names.ANNOTATION_SAFE_TO_EVICT: "false" if sandbox else "true"}
+    annotations = {
+        **(template.annotations or {}),
+        names.ANNOTATION_SAFE_TO_EVICT: "false" if sandbox else "true",
+        names.ANNOTATION_ARGO_RUNS_LONG: "true",
+    }
     if pool is not None:
         labels[names.LABEL_POOL_UID] = pool.uid
         annotations[names.ANNOTATION_POOL] = pool.name

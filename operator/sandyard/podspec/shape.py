@@ -98,7 +98,7 @@ _LABELS: Final = (
 )  # fmt: skip
 # Annotations are words to whatever runs on the node; those of the cluster's own plug-ins are not ours to give.
 _ANNOTATIONS: Final = (
-    names.ANNOTATION_SAFE_TO_EVICT,
+    names.ANNOTATION_SAFE_TO_EVICT, names.ANNOTATION_ARGO_RUNS_LONG,
     # Put on by admission itself: limits of the namespace, OpenShift's own standards.
     "kubernetes.io/limit-ranger", "openshift.io/scc", "security.openshift.io/validated-scc-subject-type",
 )  # fmt: skip

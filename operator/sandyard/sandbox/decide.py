@@ -17,7 +17,7 @@ from sandyard.api import model
 from sandyard.api.events import Event
 from sandyard.api.reasons import Condition, Phase, Reason
 from sandyard.sandbox import acquire, expiry, follow, phase, steps
-from sandyard.sandbox.status import Status
+from sandyard.sandbox.status import Status, until
 from sandyard.sandbox.steps import Count, Step
 from sandyard.sandbox.view import SandboxView, UnreadableView
 
@@ -214,7 +214,7 @@ def _active(view: SandboxView, moment: float, source: str) -> Status:
         view.status, last_activity_at=model.timestamp(moment), activity_source=source
     )  # fmt: skip
     at = view.expiry(status=stamped).at
-    return stamped if at is None else msgspec.structs.replace(stamped, expires_at=model.timestamp(at))
+    return stamped if at is None else msgspec.structs.replace(stamped, **until(at, view.now))
 
 
 def _busy(view: SandboxView, due_at: float) -> Step | None:

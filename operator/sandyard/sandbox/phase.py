@@ -16,7 +16,7 @@ from sandyard.api.conditions import Finding
 from sandyard.api.objects import Pod
 from sandyard.api.reasons import Condition, Phase, Reason, Start
 from sandyard.pod import proof as proofs
-from sandyard.sandbox.status import Status
+from sandyard.sandbox.status import Status, until
 
 __all__ = [
     "Facts",
@@ -220,7 +220,7 @@ def expired(facts: Facts, reason: Reason, message: str) -> Status:
         _end_findings(reason, message, stalled=False),
         last_termination=termination,
         pod_ip=None,
-        expires_at=None,
+        **until(None, facts.now),
     )
 
 

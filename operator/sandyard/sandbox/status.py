@@ -11,7 +11,7 @@ from sandyard.api import model
 from sandyard.api.reasons import Phase, Reason, Start
 from sandyard.api.status import BaseStatus
 
-__all__ = ["Status", "read"]
+__all__ = ["Status", "read", "until"]
 
 _ENDED = (Phase.EXPIRED, Phase.SUCCEEDED, Phase.FAILED)
 _HELD = (Reason.PAUSED, Reason.PAUSING, Reason.RESUMING, Reason.NOT_PAUSED, Reason.PAUSE_FAILED)
@@ -34,6 +34,7 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     claimed_at: str | None = None
     ready_at: str | None = None
     expires_at: str | None = None
+    expires: str | None = None
     last_activity_at: str | None = None
     activity_source: str | None = None
     workspace_claim: str | None = None
@@ -78,6 +79,13 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     def active_seconds(self) -> float | None:
         """When it was last used, in seconds since the epoch."""
         return model.moment(self.last_activity_at)
+
+
+def until(at: float | None, now: float) -> dict[str, str | None]:
+    """The fields that say when it expires, *at* in seconds since the epoch; None: never."""
+    if at is None:
+        return {"expires_at": None, "expires": None}
+    return {"expires_at": model.timestamp(at), "expires": model.short(at, now)}
 
 
 def read(content: Mapping[str, Any]) -> Status:

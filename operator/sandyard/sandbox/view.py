@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandyard.api import model
 from sandyard.api.network import Network
 from sandyard.api.objects import Pod
 from sandyard.api.pool import PoolSpec
@@ -20,7 +19,7 @@ from sandyard.podspec.network import Reach
 from sandyard.sandbox import expiry, freeze
 from sandyard.sandbox.expiry import Expiry, Terms
 from sandyard.sandbox.phase import Facts
-from sandyard.sandbox.status import Status
+from sandyard.sandbox.status import Status, until
 from sandyard.sandbox.usage import Usage
 
 __all__ = ["Answers", "Claim", "PoolFacts", "Refusal", "SandboxView", "UnreadableView"]
@@ -294,5 +293,5 @@ class SandboxView(_View):
         fields: Mapping[str, Any] = {}
         if not self.status.ended:
             at = self.expiry(ready_at=ready_at).at
-            fields = {"expires_at": model.timestamp(at) if at is not None else None}
+            fields = until(at, self.now)
         return Facts(self.generation, self.status, self.now, self.pool_name, fields)
