@@ -33,12 +33,20 @@ class Group:
         Module whose version is stamped in, and the variables (``-X``) that receive it.
     patches
         (module, file, old, new): small changes to a dependency's source before the build.
+    own
+        Name of a program of ours, whose ``main.go`` lies beside its go.mod.
     """
 
     tags: str = ""
     renames: dict[str, str] = field(default_factory=dict)
     stamp: tuple[str, tuple[str, ...]] | None = None
     patches: tuple[tuple[str, str, str, str], ...] = ()
+    own: str = field(default="", repr=False)  # Left out: the names of the groups' folders come from it.
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files under ``hack/tools`` that it is built from."""
+        return ("go.mod", "go.sum", *(["main.go"] if self.own else []))
 
 
 _KUBE_VERSION = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
@@ -80,6 +88,7 @@ GROUPS: dict[str, Group] = {
     "helm3": Group(renames={"helm": "helm3"}, stamp=("helm.sh/helm/v3", ("helm.sh/helm/v3/internal/version",))),
     "kwok": Group(),
     "kind": Group(),
+    "kstatus": Group(own="kstatus"),
 }
 
 API = ("etcd", "kubernetes")
@@ -148,7 +157,7 @@ def search_path(names: Iterable[str]) -> str:
 
 def _folder(name: str) -> pathlib.Path:
     digest = hashlib.sha256(repr(GROUPS[name]).encode())
-    for file in ("go.mod", "go.sum"):
+    for file in GROUPS[name].sources:
         digest.update((SOURCES / name / file).read_bytes())
     return paths.cache_dir() / "tools" / f"{name}-{digest.hexdigest()[:12]}"
 
@@ -176,17 +185,17 @@ def _build(name: str, folder: pathlib.Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
         work = pathlib.Path(scratch)
-        for file in ("go.mod", "go.sum"):
+        for file in group.sources:
             shutil.copy(source / file, work / file)
         for module in {patch[0] for patch in group.patches}:
             _apply_patches(module, group.patches, work)
         ldflags = " ".join([_LDFLAGS, *_stamps(group, work)])
         out = work / "bin"
         out.mkdir()
-        arguments = ["build", "-trimpath", "-mod=readonly", "-ldflags", ldflags, "-o", f"{out}{os.sep}"]
+        arguments = ["build", "-trimpath", "-mod=readonly", "-ldflags", ldflags, "-o", f"{out}{os.sep}{group.own}"]
         if group.tags:
             arguments += ["-tags", group.tags]
-        _go([*arguments, "tool"], work)
+        _go([*arguments, "." if group.own else "tool"], work)
         for old, new in group.renames.items():
             (out / old).rename(out / new)
         out.rename(folder)

@@ -1,27 +1,24 @@
 """What kstatus makes of a custom resource: by it Flux, and Helm and kubectl's successors, judge health.
 
-Its rules for kinds that it does not know (sigs.k8s.io/cli-utils, pkg/kstatus, README.md): a generation that is
-not observed, or Reconciling, is in progress; Stalled has failed; then the condition Ready decides, if there is one.
+`judge` has its rules in Python; `judge_all` asks kstatus itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["judge"]
+from localcluster import tools
+from pages.judges import kstatus as judge
+
+__all__ = ["judge", "judge_all"]
 
 
-def judge(body: Mapping[str, Any]) -> str:
-    """``Terminating``, ``InProgress``, ``Failed`` or ``Current``."""
-    status, metadata = body.get("status") or {}, body["metadata"]
-    if "deletionTimestamp" in metadata:
-        return "Terminating"
-    if status.get("observedGeneration", metadata.get("generation", 0)) != metadata.get("generation", 0):
-        return "InProgress"
-    known = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
-    if known.get("Reconciling") == "True":
-        return "InProgress"
-    if known.get("Stalled") == "True":
-        return "Failed"
-    return "Current" if known.get("Ready", "True") == "True" else "InProgress"
+def judge_all(bodies: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the Go module sigs.k8s.io/cli-utils says of each; built once, cached beside the cluster's tools."""
+    program = tools.ensure(["kstatus"])["kstatus"] / "kstatus"
+    lines = "\n".join(json.dumps(body) for body in bodies)
+    done = subprocess.run([str(program)], input=lines, text=True, capture_output=True, timeout=60, check=True)
+    return done.stdout.split()

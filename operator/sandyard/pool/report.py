@@ -96,6 +96,8 @@ def unreadable(before: PoolStatus, invalid: str, generation: int, now: float) ->
     """The status of a pool that cannot be read: what it was, and why it stands still."""
     findings = [
         Finding(Condition.READY, False, Reason.INVALID_SPEC, invalid),
+        # The column of kubectl get.
+        Finding(Condition.RECONCILING, False, Reason.INVALID_SPEC, invalid),
         Finding(Condition.STALLED, True, Reason.INVALID_SPEC, invalid),
     ]
     merged = conditions.merge(before.conditions, findings, generation, now)
