@@ -10,9 +10,11 @@ from pydantic.alias_generators import to_camel
 from sandyard.api import quantity
 from sandyard.api.rfc3339 import moment, seconds, short, timestamp
 
-__all__ = ["LABEL_KEY", "LABEL_KEYS_RULE", "LABEL_KEY_RULE", "TEXT", "ApiModel", "ConditionStatus", "LabelValue",
-           "Quantity", "Selector", "moment", "no_larger", "rules", "seconds", "short",
+__all__ = ["DNS_SUBDOMAIN", "LABEL_KEY", "LABEL_KEYS_RULE", "LABEL_KEY_RULE", "TEXT", "ApiModel", "ConditionStatus",
+           "LabelValue", "Quantity", "Selector", "moment", "no_larger", "rules", "seconds", "short",
            "timestamp"]  # fmt: skip
+
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 
 class ApiModel(pydantic.BaseModel):

@@ -7,21 +7,19 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from sandyard.api.model import ApiModel, ConditionStatus, rules
+from sandyard.api.model import DNS_SUBDOMAIN, ApiModel, ConditionStatus, rules
 from sandyard.api.network import Network
 from sandyard.api.pool import SandboxLifetime
 from sandyard.api.template import ENVIRONMENT_RULE, EnvVar, Template
 
 __all__ = ["LastTermination", "Lifetime", "PoolRef", "Sandbox", "SandboxSpec", "SandboxStatus"]
 
-_DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-
 
 class PoolRef(ApiModel):
     """The pool to take the sandbox from, in the same namespace."""
 
     name: Annotated[
-        str, Field(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="Name of the SandboxPool.")
+        str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN, description="Name of the SandboxPool.")
     ]
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sandyard.api import names, quantity
 from sandyard.api.model import (
+    DNS_SUBDOMAIN,
     LABEL_KEY,
     LABEL_KEY_RULE,
     LABEL_KEYS_RULE,
@@ -20,18 +21,16 @@ from sandyard.api.model import (
     rules,
 )
 from sandyard.api.network import Dns, Network
+from sandyard.api.volume import Tmp, Workspace
 
 __all__ = [
     "EnvVar",
-    "Persistent",
     "Requests",
     "Resources",
     "Setup",
     "Template",
     "Toleration",
     "User",
-    "Volume",
-    "Workspace",
 ]
 
 _OWN_KEYS_RULE = (
@@ -39,7 +38,6 @@ _OWN_KEYS_RULE = (
     "keys of sandyard.dev/, dev.gvisor. and kubernetes.io/ are reserved: use a key of your own domain",
 )
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 ShortText = Annotated[str, Field(max_length=4096, pattern=TEXT)]
 
@@ -154,67 +152,6 @@ class User(ApiModel):
     gid: Annotated[int, Field(ge=0, le=2147483647, description="Group id, also of the volumes.")] = 1000
 
 
-class Volume(ApiModel):
-    """A volume that lives and dies with the pod."""
-
-    size_limit: Annotated[
-        Quantity | None,
-        Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "256Mi")),
-    ] = None
-    medium: Annotated[
-        Literal["", "Memory"],
-        Field(description='"" for the node\'s disk, Memory for a RAM disk (which counts as memory of the sandbox).'),
-    ] = ""
-
-
-class Persistent(ApiModel):
-    """A PersistentVolumeClaim of the sandbox's own; it goes when the Sandbox is deleted."""
-
-    size: Annotated[
-        Quantity,
-        Field(description="Storage to ask for.", json_schema_extra=quantity.between("1Mi", "64Ti", "1Gi")),
-    ]
-    storage_class_name: Annotated[
-        str | None,
-        Field(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="Default: that of the cluster."),
-    ] = None
-
-
-class Workspace(Volume):
-    """The volume at /workspace."""
-
-    model_config = pydantic.ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.persistent) || !has(self.medium) || self.medium == ''",
-                "a persistent workspace cannot be a RAM disk: set persistent or medium Memory",
-            ),
-        )
-    )
-
-    persistent: Annotated[
-        Persistent | None,
-        Field(
-            description="Keep the workspace in a PersistentVolumeClaim, so that the sandbox can be suspended; "
-            "persistent.size then holds in place of sizeLimit."
-        ),
-    ] = None
-
-    size_limit: Annotated[
-        Quantity,
-        Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "512Mi")),
-    ] = "512Mi"
-
-
-class Tmp(Volume):
-    """The volume at /tmp."""
-
-    size_limit: Annotated[
-        Quantity,
-        Field(description="Most that it may hold.", json_schema_extra=quantity.between("1Mi", "64Ti", "128Mi")),
-    ] = "128Mi"
-
-
 class Setup(ApiModel):
     """A command that prepares the volumes before the main process starts."""
 
@@ -289,7 +226,7 @@ class Toleration(ApiModel):
 class PullSecret(ApiModel):
     """Name of a Secret in the same namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=_DNS_SUBDOMAIN, description="Name.")]
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN, description="Name.")]
 
 
 class Template(ApiModel):
@@ -346,7 +283,7 @@ class Template(ApiModel):
         Field(
             min_length=1,
             max_length=253,
-            pattern=_DNS_SUBDOMAIN,
+            pattern=DNS_SUBDOMAIN,
             description="RuntimeClass; the sandbox proves that it is gVisor before it is handed out.",
         ),
     ] = "gvisor"
@@ -376,7 +313,7 @@ class Template(ApiModel):
         Field(
             min_length=1,
             max_length=253,
-            pattern=_DNS_SUBDOMAIN,
+            pattern=DNS_SUBDOMAIN,
             description="PriorityClass of the pod.",
             json_schema_extra=rules(
                 ("!self.startsWith('system-')", "classes of the system are refused: make a PriorityClass of your own")
