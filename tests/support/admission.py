@@ -15,6 +15,7 @@ from sandyard.api.template import Template
 from sandyard.podspec import pod as podspec
 from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
+from tests.support.kubelet import NODELESS
 
 __all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "WORKSPACE",
            "World", "built", "claim", "policy", "world"]  # fmt: skip
@@ -85,7 +86,7 @@ OUR_POLICY = {names.LABEL_POLICY: "sandyard-closed"}
 
 def world(admin: Kube) -> Iterator[World]:
     """A `World` in a namespace of its own: the fixture of a file."""
-    namespace = f"rules-{uuid.uuid4().hex[:8]}"
+    namespace = f"{NODELESS}{uuid.uuid4().hex[:8]}"
     admin.make_namespace(namespace)
     made = World(admin, namespace)
     subjects = [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
