@@ -35,7 +35,7 @@ def test_a_warm_claim_is_a_pod_of_the_pool_in_two_writes_and_no_read(pool: Kube,
 
 @pytest.mark.soak
 def test_more_claims_than_warm_pods(kube: Kube) -> None:
-    replicas, claims = soak.rounds(short=6, long=20), soak.rounds(short=15, long=50)
+    replicas, claims = soak.rounds(short=3, long=20), soak.rounds(short=8, long=50)
     kube.apply(manifests.pool("python", replicas, whenEmpty={"action": "ColdStart", "waitSeconds": 240}))
     kube.wait_for("sandboxpool", "python", "Full", timeout=120)
     before = warm_uids(kube)

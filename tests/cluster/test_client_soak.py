@@ -14,7 +14,7 @@ from tests.support import leaks, manifests, soak
 from tests.support.kube import Kube
 from tests.support.release import Installed
 
-SANDBOXES, ROUNDS = soak.rounds(short=5, long=20), soak.rounds(short=20, long=50)
+SANDBOXES, ROUNDS = soak.rounds(short=3, long=20), soak.rounds(short=20, long=50)
 # Measured: 1 to 2 MiB each, once and for all.
 GROWTH_KIB = 12 * 1024
 

@@ -33,8 +33,8 @@ def test_a_delete_while_no_operator_runs_is_finished_by_the_next(kube: Kube, ope
 def test_kills_of_the_operator_leak_and_double_nothing(kube: Kube, operator: OperatorProcess) -> None:
     """SIGKILL at random moments while sandboxes are made and deleted."""
     rng = random.Random(soak.seed())
-    replicas, total = soak.rounds(short=3, long=6), soak.rounds(short=15, long=50)
-    kills_wanted, group = soak.rounds(short=8, long=20), soak.rounds(short=5, long=10)
+    replicas, total = soak.rounds(short=3, long=6), soak.rounds(short=10, long=50)
+    kills_wanted, group = soak.rounds(short=5, long=20), soak.rounds(short=5, long=10)
     when_empty = {"action": "ColdStart", "waitSeconds": 600}
     kube.apply(manifests.pool("python", replicas, maxSandboxes=4 * replicas, whenEmpty=when_empty))
     kube.wait_for("sandboxpool", "python", "Full")
