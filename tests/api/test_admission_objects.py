@@ -193,7 +193,8 @@ def test_a_release_that_overlaps_another_is_refused(admin: Kube, ours: list[str]
     admin.patch("validatingadmissionpolicybinding", name, {"spec": {"matchResources": narrow}})
     try:
         install = ("helm", "template", "--dry-run=server", "second", str(chart.CHART), "--namespace=second",
-                   "--set=crds.install=false", "--set=runtimeClass.create=false",
+                   f"--set=image.repository={chart.REPOSITORY}", "--set=crds.install=false",
+                   "--set=runtimeClass.create=false",
                    f"--set-json=namespaces={json.dumps(ours)}")  # fmt: skip
         with pytest.raises(Refused, match=says) if says else contextlib.nullcontext():
             admin.run(*install)

@@ -69,6 +69,12 @@ def test_the_operator_and_the_probe_are_one_image_by_its_digest_if_there_is_one(
         assert chart.environment(objects)["SANDYARD_PROBE_IMAGE"] == image
 
 
+def test_without_an_image_the_chart_says_what_to_set() -> None:
+    for values in ({"image.repository": None}, {"image": {"tag": "dev", "repository": None}}):
+        with pytest.raises(AssertionError, match=r"--set image\.repository=registry\.example/sandyard/operator"):
+            chart.render(values)
+
+
 def pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Specs of every pod that the chart makes."""
     found = [item["spec"]["template"]["spec"] for kind in ("Deployment", "Job")

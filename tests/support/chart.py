@@ -13,8 +13,10 @@ import yaml
 
 from localcluster import paths, tools
 
-__all__ = ["CHART", "environment", "one", "render", "rendered", "rules", "selected", "verbs"]
+__all__ = ["CHART", "REPOSITORY", "environment", "one", "render", "rendered", "rules", "selected", "verbs"]
 
+# The operator's image, in tests that start none.
+REPOSITORY = "sandyard/operator"
 CHART = paths.REPOSITORY / "charts" / "sandyard"
 _MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
@@ -37,8 +39,14 @@ def render(
     AssertionError
         Helm refuses; the text is what it says.
     """
-    text = rendered(json.dumps(values or {}), release, namespace, api_versions)
+    text = rendered(json.dumps(_with_an_image(values or {})), release, namespace, api_versions)
     return [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
+
+
+def _with_an_image(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The chart needs an image's name; *values* may have another."""
+    named = "image.repository" in values or "repository" in values.get("image", {})
+    return dict(values) if named else {"image.repository": REPOSITORY, **values}
 
 
 @functools.cache

@@ -18,11 +18,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- define "sandyard.repository" -}}
+{{- required "image.repository: no public registry has the operator's image. Build it (docker build -f Containerfile), push it where your nodes pull from, and set this to its name without the tag: --set image.repository=registry.example/sandyard/operator" .Values.image.repository -}}
+{{- end }}
+
 {{- define "sandyard.image" -}}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ include "sandyard.repository" . }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ include "sandyard.repository" . }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end }}
 
