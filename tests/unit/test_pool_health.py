@@ -163,3 +163,40 @@ def test_what_was_filled_is_known_from_the_status(ready: bool | None, known: int
     merged = conditions.merge((), [Finding(Condition.READY, ready, Reason.READY)], 7, 100.0)
     assert remember(PoolStatus(conditions=tuple(merged)), 100.0).filled_generation == known
     assert remember(PoolStatus(), 100.0).filled_generation is None
+
+
+def measured(world: World, name: str) -> float | None:
+    """A gauge of the pool as a scrape shows it."""
+    world.operator._health.collect()
+    return world.leader.metrics.registry.get_sample_value(name, {"namespace": "ns", "pool": "pool"})
+
+
+def test_the_age_of_the_oldest_claim_is_measured_at_each_scrape(world: World) -> None:
+    name = "sandyard_pool_oldest_claim_age_seconds"
+    for pod in range(3):
+        world.claim(f"s{pod}")
+    world.catch_up()
+    world.work(1000)
+    first = measured(world, name)
+    world.now += 30
+    assert first is not None and measured(world, name) == pytest.approx(first + 30)
+    start(world, 60)
+    assert measured(world, name) is None, "nobody waits any more"
+
+
+def test_a_pool_that_backs_off_is_measured_until_its_pods_start() -> None:
+    world = World(maximum=20)
+    try:
+        world.catch_up()
+        world.work(1000)
+        for pod in world.pods(going=False):
+            world.start_pod(pod["metadata"]["name"], well=False)
+        world.catch_up()
+        world.work(1000)
+        world.now += 2
+        world.work(1000)
+        assert measured(world, "sandyard_pool_backing_off") == 1
+        start(world, 600)
+        assert measured(world, "sandyard_pool_backing_off") == 0
+    finally:
+        world.close()

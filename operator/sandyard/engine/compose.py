@@ -158,5 +158,5 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         (queues.restarts, reuse.trigger),
     )
     work = Work(store, queues, handlers, timers, recorder, policies, sweep)
-    health = Health(caches, store, queues, recorder, metrics, clock)
+    health = Health(caches, store, claims, queues, recorder, metrics, clock)
     return Engine(settings, outside.client, outside.connections, leadership, caches, health, work, lease_lost)

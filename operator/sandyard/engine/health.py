@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandyard.engine.caches import Caches
+from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
@@ -20,11 +21,13 @@ class Health:
     """What the process's HTTP server answers."""
 
     def __init__(
-        self, caches: Caches, store: Store, queues: Queues, recorder: Recorder, metrics: Metrics, clock: Clock
-    ) -> None:
+        self, caches: Caches, store: Store, claims: Claims, queues: Queues, recorder: Recorder, metrics: Metrics,
+        clock: Clock,
+    ) -> None:  # fmt: skip
         self.metrics = metrics
         self._caches = caches
         self._store = store
+        self._claims = claims
         self._queues = queues
         self._recorder = recorder
         self._clock = clock
@@ -56,5 +59,14 @@ class Health:
         self.metrics.queue_length.labels("events").set(len(self._recorder))
         self.metrics.teardown_stuck.set(self._store.sandboxes.stuck)
         self.metrics.sandboxes.clear()
+        self._tell_waits()
         for phase, count in self._store.sandboxes.phases.items():
             self.metrics.sandboxes.labels(phase).set(count)
+
+    def _tell_waits(self) -> None:
+        now, gauge = self._clock.monotonic(), self.metrics.oldest_claim
+        gauge.clear()
+        for uid, since in self._claims.oldest().items():
+            entry = self._store.pools.get(uid)
+            if entry is not None:
+                gauge.labels(entry.record.namespace, entry.record.name).set(now - since)

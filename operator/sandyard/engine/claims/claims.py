@@ -57,6 +57,10 @@ class Claims:
         """Claims that wait for a pod of that pool."""
         return len(self._queue(pool_uid))
 
+    def oldest(self) -> dict[str, float]:
+        """Pools with claims that wait, each with the time since when the first of them does (monotonic)."""
+        return {uid: queue.oldest for uid, queue in self._waiting.items() if queue.oldest is not None}
+
     def waiting_cold(self, pool_uid: str) -> int:
         """Those among them that asked for a start."""
         return self._queue(pool_uid).cold

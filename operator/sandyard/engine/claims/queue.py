@@ -33,6 +33,12 @@ class ClaimQueue:
         """How many of them asked for a start."""
         return self._cold
 
+    @property
+    def oldest(self) -> float | None:
+        """Since when the claim that arrived first has waited; seconds of the monotonic clock."""
+        first = self._order.first()
+        return self._claims[first].since if first is not None else None
+
     def place(self, sandbox_uid: str) -> int:
         """How many claims come before that one; 0 if it is not in the queue."""
         return self._order.place(sandbox_uid) if sandbox_uid in self._order else 0

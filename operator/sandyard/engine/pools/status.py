@@ -94,6 +94,9 @@ class PoolWriter:
         for state, number in _numbers(status).items():
             self._metrics.pool_pods.labels(pool.namespace, pool.name, state).set(number or 0)
         self._metrics.pool_waiting.labels(pool.namespace, pool.name).set(self._claims.waiting(pool.uid))
+        held = status.condition(Condition.BACKING_OFF)
+        held_now = held is not None and held["status"] == "True"
+        self._metrics.pool_backing_off.labels(pool.namespace, pool.name).set(held_now)
 
     def _record(self, pool: AnyPool, status: PoolStatus) -> None:
         before, after = pool.status.condition(Condition.READY), status.condition(Condition.READY)

@@ -56,6 +56,14 @@ class Metrics:
             "sandyard_pool_waiting_claims", "Claims that wait for a pod.", ["namespace", "pool"],
             registry=self.registry,
         )  # fmt: skip
+        self.pool_backing_off = Gauge(
+            "sandyard_pool_backing_off", "1 while a pool starts nothing, since its last starts have failed.",
+            ["namespace", "pool"], registry=self.registry,
+        )  # fmt: skip
+        self.oldest_claim = Gauge(
+            "sandyard_pool_oldest_claim_age_seconds", "For how long the oldest claim of a pool has waited for a pod.",
+            ["namespace", "pool"], registry=self.registry,
+        )  # fmt: skip
         self.pod_starts = Counter(
             "sandyard_pod_starts", "Pods that were created, by result.", ["result"], registry=self.registry
         )
@@ -121,5 +129,6 @@ class Metrics:
         for state in states:
             with contextlib.suppress(KeyError):
                 self.pool_pods.remove(namespace, pool, state)
-        with contextlib.suppress(KeyError):
-            self.pool_waiting.remove(namespace, pool)
+        for gauge in (self.pool_waiting, self.pool_backing_off):
+            with contextlib.suppress(KeyError):
+                gauge.remove(namespace, pool)
