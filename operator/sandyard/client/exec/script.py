@@ -6,10 +6,12 @@ and silence is never taken for success; a first mark tells that the command is a
 A mark holds a secret, which the script reads from its input ahead of the command's: it is in no
 environment and among no process's arguments, so that the command cannot write a mark itself. A
 process of the same user that was there before could still take it from the script's input or memory.
-All processes of a command carry its id in their environment, by which they are found and ended,
-also those that have left their session.  Two watches inside the sandbox do so: one when the stream from the
-client ends before the command has, one when the command's time is over, should nobody have told of the
-client's end.  The shell's part lies in ``sh/``.
+What ends a command finds its processes by three signs: its id in their environment, a parent that is one of
+them, and its session, which each exec has to itself.  So neither a child with an empty environment nor one in
+a session of its own is missed; one that has dropped all three is nobody's, and goes with the sandbox.  Only a
+subreaper could know it, and a shell cannot be one.  Two watches inside the sandbox do so: one when the stream
+from the client ends before the command has, one when the command's time is over, should nobody have told of
+the client's end.  The shell's part lies in ``sh/``.
 """
 
 from __future__ import annotations
@@ -126,7 +128,8 @@ def _request(code: str, arguments: list[str]) -> Request:
     if plain and sum(len(_bytes(word)) for word in words) <= _LONGEST_ARGUMENTS:
         return Request(words)
     preface = _bytes(f"set -- {shlex.join(arguments)}\n{code}")
-    return Request(["/bin/sh", "-c", _BOOT, "sandyard-run", str(len(preface))], preface)
+    # The id, by which what ends the command knows this shell.
+    return Request(["/bin/sh", "-c", _BOOT, "sandyard-run", str(len(preface)), arguments[0]], preface)
 
 
 def _bytes(word: str) -> bytes:

@@ -16,11 +16,11 @@ date +%s >"$_sy_d/start"
 keep() {
   : >"$1"
   while _sy_s=$(wc -c <"$1") && [ "$_sy_s" -lt "$_sy_most" ]; do
-    dd bs=65536 count=$(((_sy_most - _sy_s + 65535) / 65536)) 2>/dev/null >>"$1"
+    SANDYARD_EXEC=- dd bs=65536 count=$(((_sy_most - _sy_s + 65535) / 65536)) 2>/dev/null >>"$1"
     [ "$(wc -c <"$1")" -gt "$_sy_s" ] || { : >"$1.end"; return; }
   done
   : >"$_sy_d/truncated"
-  cat >/dev/null
+  SANDYARD_EXEC=- cat >/dev/null
   : >"$1.end"
 }
 
@@ -33,7 +33,7 @@ supervise() {
     mkfifo "$_sy_d/stdin" "$_sy_d/hold"
     _sy_stdin=$_sy_d/stdin
     # Holds it open from one writer to the next, until somebody opens the other end of "hold".
-    cat - >"$_sy_d/stdin" <"$_sy_d/hold" &
+    SANDYARD_EXEC=- cat - >"$_sy_d/stdin" <"$_sy_d/hold" &
     _sy_h=$!
   fi
   (export SANDYARD_EXEC="$_sy_i"; exec "$@" <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e") &
@@ -50,7 +50,7 @@ supervise() {
   _sy_n=0
   until [ -e "$_sy_d/stdout.end" ] && [ -e "$_sy_d/stderr.end" ] || [ $_sy_n -ge 20 ]; do
     _sy_n=$((_sy_n + 1))
-    sleep 0.1 || sleep 1
+    SANDYARD_EXEC=- sleep 0.1 || SANDYARD_EXEC=- sleep 1
   done
   echo $_sy_r >"$_sy_d/exit.new"
   mv -f "$_sy_d/exit.new" "$_sy_d/exit"

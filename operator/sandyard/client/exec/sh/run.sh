@@ -62,7 +62,7 @@ sandyard_gone() {
   k=0
   while [ -z "$(sandyard_tagged "$_sy_m")" ] && [ $k -lt 300 ]; do
     k=$((k + 1))
-    sleep 0.1 || sleep 1
+    SANDYARD_EXEC=- sleep 0.1 || SANDYARD_EXEC=- sleep 1
   done
   trap '' USR1
   sandyard_end "$_sy_m" TERM 5
@@ -71,7 +71,7 @@ sandyard_gone() {
 # sandyard_feed: so much of 3 becomes the input, after a line with the pid of this very shell. Some images have no head.
 sandyard_feed() {
   sh -c 'echo $PPID'
-  if command -v head >/dev/null; then SANDYARD_EXEC= head -c "$_sy_n"; else SANDYARD_EXEC= dd bs=1 count="$_sy_n"; fi <&3
+  if command -v head >/dev/null; then SANDYARD_EXEC=- head -c "$_sy_n"; else SANDYARD_EXEC=- dd bs=1 count="$_sy_n"; fi <&3
   exec >/dev/null
   sandyard_gone
 }
