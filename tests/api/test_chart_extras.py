@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -89,3 +90,51 @@ def test_further_objects_are_rendered_with_the_release() -> None:
     objects = chart.render({"extraObjects": [config, text]})
     found = [item["metadata"] for item in chart.selected(objects, "ConfigMap")]
     assert found == [{"name": "sandyard-one"}, {"name": "two", "namespace": "sandyard-system"}]
+
+
+def test_a_dashboard_is_there_on_request_for_grafana_to_find() -> None:
+    assert not chart.selected(chart.render(), "ConfigMap")
+    config = chart.one(chart.render({"metrics.dashboard": {"enabled": True}}), "ConfigMap")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    board = json.loads(config["data"]["sandyard.json"])
+    assert board["title"] == "Sandyard" and len(board["panels"]) > 10
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
+    assert len(set(places)) == len(places)
+
+
+def test_alerts_link_to_their_pages_and_have_the_bounds_that_are_asked_for() -> None:
+    values = {"metrics.rules": {"enabled": True, "runbookUrlPrefix": "https://docs.example/runbooks",
+                                "claimP99Seconds": 0.25, "oldestClaimSeconds": 7}}  # fmt: skip
+    for given, linked in ((values, True), ({"metrics.rules.enabled": True}, False)):
+        (group,) = chart.one(chart.render(given), "PrometheusRule")["spec"]["groups"]
+        rules = {rule["alert"]: rule for rule in group["rules"]}
+        for name, rule in rules.items():
+            url = rule["annotations"].get("runbook_url")
+            assert url == (f"https://docs.example/runbooks/{name}.md" if linked else None)
+            assert rule["annotations"]["summary"] and "{{" not in rule["expr"]
+        if linked:
+            assert rules["SandyardClaimsSlow"]["expr"].endswith("> 0.25")
+            assert rules["SandyardClaimsWait"]["expr"].endswith("> 7")
+
+
+def test_security_contexts_can_be_added_to_and_stay_as_strict_where_nothing_is_said() -> None:
+    def contexts(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        spec = chart.one(chart.render(values), "Deployment")["spec"]["template"]["spec"]
+        return spec["securityContext"], spec["containers"][0]["securityContext"]
+
+    pod, container = contexts({})
+    assert (pod["runAsNonRoot"], pod["runAsUser"], pod["seccompProfile"]["type"]) == (True, 65532, "RuntimeDefault")
+    assert container["capabilities"] == {"drop": ["ALL"]} and container["readOnlyRootFilesystem"] is True
+    changed, own = contexts({"podSecurityContext": {"runAsUser": 1234, "fsGroup": 5},
+                             "securityContext": {"seLinuxOptions": {"level": "s0"}}})  # fmt: skip
+    assert (changed["runAsUser"], changed["fsGroup"], changed["runAsNonRoot"]) == (1234, 5, True)
+    assert own == {**container, "seLinuxOptions": {"level": "s0"}}
+
+
+def test_the_charts_tell_where_they_come_from_and_what_is_in_them() -> None:
+    about = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    notes = about["annotations"]
+    assert {item["kind"] for item in yaml.safe_load(notes["artifacthub.io/crds"])} == {"Sandbox", "SandboxPool"}
+    for example in yaml.safe_load(notes["artifacthub.io/crdsExamples"]):
+        assert example["kind"] in ("Sandbox", "SandboxPool")
+    assert notes["artifacthub.io/license"] == "Apache-2.0"

@@ -6,15 +6,21 @@ import functools
 import re
 
 import aiohttp
+import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from localcluster import paths
+from pages import dashboard
 from sandyard import __version__
+from sandyard.api.reasons import Reason
 from sandyard.engine.process import http
 from sandyard.engine.process.metrics import Metrics
+
+RULES = paths.REPOSITORY / "charts/sandyard/templates/prometheusrule.yaml"
+PAGE = paths.REPOSITORY / "docs" / "monitoring.md"
 
 
 async def scraped(metrics: Metrics, accept: str = "") -> tuple[str, str]:
@@ -79,8 +85,55 @@ def test_the_page_on_monitoring_speaks_of_what_there_is() -> None:
     families = {family.name for family in Metrics().registry.collect()}
     known = samples | families | {f"{name}_{part}" for name in families for part in ("total", "bucket")}
     assert set(re.findall(r"\bsandyard_[a-z_]+", page)) <= known
-    rules = (paths.REPOSITORY / "charts/sandyard/templates/prometheusrule.yaml").read_text()
-    assert re.findall(r"^### (\w+)$", page, re.MULTILINE) == re.findall(r"alert: (\w+)", rules)
+    assert re.findall(r"^### (\w+)$", page, re.MULTILINE) == re.findall(r"alert: (\w+)", RULES.read_text())
     values = yaml.safe_load((paths.REPOSITORY / "charts/sandyard/values.yaml").read_text())
     for path in re.findall(r"`((?:metrics|networkPolicy)[.][\w.]+)`", page):
         functools.reduce(lambda found, key: found[key], path.split("."), values)
+
+
+def labels_of_metrics() -> dict[str, set[str]]:
+    """Every sample that an operator may show, and the labels that it has."""
+    found: dict[str, set[str]] = {}
+    for item in vars(Metrics()).values():
+        if hasattr(item, "_documentation"):
+            labels = set(item._labelnames)
+            found |= {item._name: labels, f"{item._name}_total": labels, f"{item._name}_info": labels,
+                      f"{item._name}_bucket": labels | {"le"}}  # fmt: skip
+    return found
+
+
+EXPRESSIONS = {
+    **dict(re.findall(r"alert: (\w+)\n +expr: (.+)", RULES.read_text())),
+    **{f"{panel.title} {at}": query for panel in dashboard.PANELS for at, (query, _) in enumerate(panel.queries)},
+    **{f"monitoring.md {at}": query for at, query in enumerate(re.findall(r"`(\w+\(.*?\))`", PAGE.read_text()))},
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_alerts_and_graphs_go_by_metrics_and_labels_that_there_are(name: str) -> None:
+    known, expression = labels_of_metrics(), EXPRESSIONS[name]
+    used = re.findall(r"(sandyard_[a-z0-9_]+)(?:\{(.*?)\})?", expression)
+    assert used, expression
+    for metric, matchers in used:
+        assert metric in known, metric
+        assert set(re.findall(r"(\w+)(?:=~|!=|=)", matchers)) <= known[metric]
+    of_all = set().union(*(known[metric] for metric, _ in used))
+    for by in re.findall(r"by \((.*?)\)", expression):
+        assert {label.strip() for label in by.split(",")} <= of_all
+    assert expression.count("(") == expression.count(")")
+
+
+def test_every_alert_has_a_page_that_says_where_to_look_and_what_helps() -> None:
+    alerts = set(re.findall(r"alert: (\w+)", RULES.read_text()))
+    pages = {path.stem: path.read_text() for path in (paths.REPOSITORY / "docs" / "runbooks").glob("*.md")}
+    assert set(pages) == alerts
+    for name, text in pages.items():
+        assert text.startswith(f"# {name}\n")
+        assert "## Look" in text and "## What to do" in text
+        assert f"/{name}.md" in RULES.read_text(), "the alert links to it"
+
+
+def test_words_in_runbooks_are_reasons_that_there_are() -> None:
+    for path in (paths.REPOSITORY / "docs" / "runbooks").glob("*.md"):
+        for row in re.findall(r"^\| (`[A-Z].*?) \|", path.read_text(), re.MULTILINE):
+            assert set(re.findall(r"`([A-Z]\w+)`", row)) <= set(Reason), path

@@ -144,18 +144,14 @@ spec:
 {{- end }}
 
 {{- define "sandyard.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- $given := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) }}
+{{- mergeOverwrite $given .Values.securityContext | toYaml }}
 {{- end }}
 
 {{- define "sandyard.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{- $profile := dict "type" "RuntimeDefault" }}
+{{- $given := dict "runAsNonRoot" true "runAsUser" 65532 "runAsGroup" 65532 "seccompProfile" $profile }}
+{{- mergeOverwrite $given .Values.podSecurityContext | toYaml }}
 {{- end }}
 
 {{/* Rules of the operator in a namespace that it serves: verbs that are used, nothing else. */}}
