@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import pathlib
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -69,6 +70,24 @@ def test_a_step_that_failed_or_never_ran_is_no_pass(
     assert "lint: not run" in capsys.readouterr().out
     assert suite._judge([*steps, suite.Step("lint", [], status=2)]) == 1
     assert "lint: exit status 2" in capsys.readouterr().out
+
+
+def test_a_long_test_that_nobody_has_explained_is_named_and_is_a_pass(
+    suite: types.ModuleType, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = re.findall(r"`(test_\w+::test_\w+)`", (paths.REPOSITORY / "CONTRIBUTING.md").read_text())[0]
+    module, _, name = told.partition("::")
+    steps = [run_of(suite, tmp_path, layer) for layer in LAYERS]
+    ran = [(module, f"{name}[a]"), ("test_x", "test_slow"), ("test_x", "test_quick")]
+    for step, (classname, test) in zip(steps, ran, strict=False):
+        seconds = "59.9" if test == "test_quick" else "60.1"
+        text = step.report.read_text()  # type: ignore[attr-defined]
+        case = f'<testcase classname="tests.cluster.{classname}" name="{test}" time="{seconds}"/></testsuite>'
+        step.report.write_text(text.replace("</testsuite>", case))  # type: ignore[attr-defined]
+    assert suite._judge(steps) == 0
+    shown = capsys.readouterr().out
+    assert "test_x::test_slow" in shown
+    assert "test_quick" not in shown and name not in shown
 
 
 def test_a_failed_lint_ends_the_other_lane_in_order_and_nothing_follows(
