@@ -202,7 +202,7 @@ class ClaimWorld:
         except StopIteration as done:
             if done.value is not None:
                 self.served.add(uid)
-        except (errors.ApiError, errors.TransportError, NotLeader):
+        except (errors.ApiError, errors.TransportError):
             # The queue brings it back.
             self.queues.sandboxes.add(uid)
 

@@ -244,21 +244,21 @@ class Process:
     async def _handle(self, queue: SimQueue, handler: Handler, key: str) -> None:
         try:
             await handler(key)
+        except NotLeader:
+            self.refused += 1
         except (errors.ApiError, errors.TransportError):
             queue.failures_total += 1
             queue.add_after(key, 0.2)
-        except NotLeader:
-            self.refused += 1
         finally:
             queue.busy.discard(key)
 
     async def _guarded(self, job: Awaitable[Any]) -> None:
         try:
             await job
-        except (errors.ApiError, errors.TransportError):
-            pass
         except NotLeader:
             self.refused += 1
+        except (errors.ApiError, errors.TransportError):
+            pass
 
     def _run(self, jobs: list[Any], turns: int | None = None) -> None:
         async def together() -> None:

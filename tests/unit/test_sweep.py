@@ -132,3 +132,14 @@ def test_what_was_deleted_unseen_is_forgotten(world: World) -> None:
     world.sweep()
     world.sweep()
     assert going(world) == [pod]
+
+
+def test_who_leads_no_more_in_the_midst_of_a_sweep_ends_it_as_any_other_error_does(world: World) -> None:
+    stray(world)
+    world.now += 60
+    before = world.leader
+    world.replace()
+    # The first pass is over, and it waits for the next.
+    with pytest.raises(AssertionError, match="nothing here waits"):
+        world.loop.run_until_complete(before.operator.work.sweep.run())
+    assert going(world) == []

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.loops.workqueue import WorkQueue
 from sandyard.kube import backoff, errors
 
@@ -174,3 +175,31 @@ async def test_one_that_comes_late_need_not_wait_for_those_who_have_their_share(
             await asyncio.sleep(0)
         queue.add("b0")
         await late.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (errors.ApiError(500, {}), True),
+        (errors.TransportError("cut off"), True),
+        (NotLeader("another leads"), True),
+        (KeyError("a bug"), False),
+    ],
+)
+async def test_what_may_happen_any_time_is_told_in_a_line_and_a_bug_by_where_it_is(
+    error: Exception, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, done = Delays(), asyncio.Event()
+
+    async def handle(_key: str) -> None:
+        if queue.seconds:
+            done.set()
+            return
+        raise error
+
+    with caplog.at_level("INFO"):
+        queue.add("a")
+        async with running(queue, handle):
+            await done.wait()
+    (record,) = (record for record in caplog.records if record.message == "will retry")
+    assert (record.exc_info is None) is known

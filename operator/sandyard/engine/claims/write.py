@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from sandyard.api.objects import Pod
 from sandyard.engine.cluster.pods import Pods
-from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.state.records import SandboxRecord
 from sandyard.kube import errors
 
@@ -48,7 +47,7 @@ async def write(pods: Pods, pod: Pod, sandbox: SandboxRecord, labels: Mapping[st
         if error.refused:
             return Written(Outcome.DENIED, error)
         return Written(Outcome.UNKNOWN if error.unsure else Outcome.REFUSED, error)
-    except (errors.NotConnected, NotLeader) as error:
+    except errors.NotConnected as error:
         return Written(Outcome.REFUSED, error)
     except errors.TransportError as error:
         return Written(Outcome.UNKNOWN, error)

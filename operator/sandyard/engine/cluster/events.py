@@ -11,7 +11,7 @@ from typing import Any
 from sandyard.api import conditions, model, names
 from sandyard.api.events import Event
 from sandyard.engine.cluster.resources import EVENTS
-from sandyard.engine.cluster.writer import NotLeader, Writer
+from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
 from sandyard.kube import errors
@@ -55,8 +55,6 @@ class Recorder:
             event = await self._queue.get()
             try:
                 await self._writer.create(EVENTS.path(event["metadata"]["namespace"]), event)
-            except NotLeader:
-                continue
             except (errors.ApiError, errors.TransportError) as error:
                 _log.debug("event dropped", extra={"error": str(error)})
 

@@ -34,8 +34,8 @@ class Listed:
     refused: set[str] = field(default_factory=set)
 
 
-class NotLeader(Exception):
-    """This process is not, or no longer, the one that acts."""
+class NotLeader(errors.NotConnected):
+    """This process is not, or no longer, the one that acts: the request was not sent."""
 
 
 class Writer:
