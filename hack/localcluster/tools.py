@@ -89,6 +89,7 @@ GROUPS: dict[str, Group] = {
     "kwok": Group(),
     "kind": Group(),
     "kstatus": Group(own="kstatus"),
+    "actionlint": Group(),
 }
 
 API = ("etcd", "kubernetes")

@@ -1,0 +1,87 @@
+"""Versions agree, and the workflows build, check and publish what they should; `make lint` has actionlint read them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from localcluster import paths
+
+TOP = paths.REPOSITORY
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (TOP / ".github" / "workflows").glob("*.yaml")}
+CHANGES = (TOP / "CHANGELOG.md").read_text()
+
+
+def check(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(TOP / "hack" / "release-check"), *arguments]
+    return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
+
+
+def test_package_charts_and_change_log_name_one_version() -> None:
+    version = re.findall(r"^## \[(\d.*?)\]", CHANGES, re.MULTILINE)[0]
+    done = check(f"v{version}", "--notes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("### ")
+
+
+def test_a_tag_of_another_version_names_every_place_that_differs() -> None:
+    done = check("v99.0.0")
+    assert done.returncode == 1
+    charts = ("charts/sandyard/Chart.yaml: appVersion", "charts/sandyard-pools/Chart.yaml: version")
+    for place in ("pyproject.toml", "CHANGELOG.md", *charts):
+        assert place in done.stderr
+
+
+def test_the_change_log_is_kept_as_it_says() -> None:
+    titles = re.findall(r"^## (.*)$", CHANGES, re.MULTILINE)
+    assert titles[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", title) for title in titles[1:])
+    kinds = set(re.findall(r"^### (.*)$", CHANGES, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def jobs() -> list[tuple[str, str, dict[str, Any]]]:
+    return [(name, job, made) for name, flow in WORKFLOWS.items() for job, made in flow["jobs"].items()]
+
+
+@pytest.mark.parametrize(("flow", "job", "made"), jobs(), ids=lambda part: part if isinstance(part, str) else "")
+def test_a_job_ends_by_itself_and_has_no_more_rights_than_it_needs(flow: str, job: str, made: dict[str, Any]) -> None:
+    assert made["timeout-minutes"] <= 90
+    assert WORKFLOWS[flow]["permissions"] == {"contents": "read"}
+    rights = made.get("permissions", {})
+    assert set(rights) <= {"contents", "id-token", "attestations"}
+    for step in made["steps"]:
+        for script in re.findall(r"(?:^|[ (])(hack/[\w-]+)", step.get("run", ""), re.MULTILINE):
+            assert (TOP / script).exists(), script
+
+
+def steps(job: str, action: str) -> list[dict[str, Any]]:
+    return [step.get("with", {}) for step in WORKFLOWS["release"]["jobs"][job]["steps"]
+            if step.get("uses", "").startswith(action)]  # fmt: skip
+
+
+def test_images_of_two_architectures_have_an_sbom_and_provenance() -> None:
+    (build,) = steps("image", "docker/build-push-action")
+    assert build["platforms"].split(",") == ["linux/amd64", "linux/arm64"]
+    assert (build["sbom"], build["provenance"], build["push"]) == (True, "mode=max", True)
+    assert (TOP / build["file"]).exists()
+    for job in ("image", "charts", "wheel"):
+        assert steps(job, "actions/attest-build-provenance"), job
+    assert steps("wheel", "actions/attest-sbom")
+
+
+def test_a_release_is_checked_first_and_comes_last() -> None:
+    needs = {job: made.get("needs", []) for job, made in WORKFLOWS["release"]["jobs"].items()}
+    assert set(needs["release"]) == {"image", "charts", "wheel"}
+    assert needs["image"] == needs["wheel"] == "check"
+
+
+def test_ci_runs_every_check_and_test_and_kind() -> None:
+    run = " ".join(step.get("run", "") for made in WORKFLOWS["ci"]["jobs"].values() for step in made["steps"])
+    for command in ("hack/lint", "make test", "--provider kind"):
+        assert command in run
