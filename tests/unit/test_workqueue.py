@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import uvloop
 
 from sandyard.engine.cluster.writer import NotLeader
 from sandyard.engine.loops.workqueue import WorkQueue
@@ -203,3 +204,26 @@ async def test_what_may_happen_any_time_is_told_in_a_line_and_a_bug_by_where_it_
             await done.wait()
     (record,) = (record for record in caplog.records if record.message == "will retry")
     assert (record.exc_info is None) is known
+
+
+@pytest.mark.parametrize("soon", [0.0001, 0.0004, 1e-9])
+def test_what_is_due_in_less_than_a_millisecond_may_be_put_off_and_brought_forward(soon: float) -> None:
+    """The loop that the operator runs on has no timer for so short a time."""
+
+    async def main() -> list[str]:
+        queue, seen, done = WorkQueue("test", workers=1), list[str](), asyncio.Event()
+        queue.active = True
+
+        async def handle(key: str) -> None:
+            seen.append(key)
+            done.set()
+
+        async with running(queue, handle):
+            for seconds in (60.0, soon, 60.0, soon / 2):
+                queue.add_after("a", seconds)
+            await done.wait()
+            await asyncio.sleep(0.01)
+        return seen
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(main()) == ["a"]

@@ -57,7 +57,8 @@ class WorkQueue:
         self._failures: dict[str, int] = {}
         # Keys that wait because no reply came.
         self._cut_off: dict[str, None] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        # What is due in less than a millisecond has no timer with uvloop, which then tells no time either.
+        self._timers: dict[str, tuple[float, asyncio.Handle]] = {}
         self._ready = asyncio.Semaphore(0)
 
     def __len__(self) -> int:
@@ -86,12 +87,12 @@ class WorkQueue:
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
-        timer = self._timers.get(key)
-        if timer is not None:
-            if timer.when() <= due:
+        if key in self._timers:
+            known, timer = self._timers[key]
+            if known <= due:
                 return
             timer.cancel()
-        self._timers[key] = loop.call_at(due, self._fire, key)
+        self._timers[key] = due, loop.call_at(due, self._fire, key)
 
     async def run(self, handler: Callable[[str], Awaitable[None]]) -> None:
         """Hand keys to *handler* until cancelled."""
