@@ -19,6 +19,7 @@ from localcluster import paths, tools
 from sandyard.api import names
 from tests.support.audit import Audit
 from tests.support.control_plane import ControlPlane
+from tests.support.fault_arena import Findings
 from tests.support.kube import Kube, NotThere, wait_for_api
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
@@ -126,6 +127,12 @@ def kubelet(control_plane: ControlPlane, admin: Kube) -> Iterator[Kubelet]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def findings() -> Findings:
+    """What the files of faults have found together."""
+    return Findings()
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,7 @@ class FaultyProxy:
         self._call(self._close())
         if self._session is not None:
             self._call(self._session.close())
+        self._call(self._end_requests())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
@@ -134,6 +135,13 @@ class FaultyProxy:
                     server.transport.abort()
             await self._runner.cleanup()
             self._runner = None
+
+    async def _end_requests(self) -> None:
+        """Requests whose connection is gone know it the next time they wake."""
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
