@@ -45,16 +45,12 @@ def test_kubectl_prints_each_situation_as_the_page_has_it(kube: Kube) -> None:
         assert printed(kube, kind) == rows
 
 
-def test_the_example_of_a_team_is_taken_as_it_stands(admin: Kube) -> None:
+def test_the_example_of_a_team_is_taken_as_it_stands(kube: Kube) -> None:
     folder = judges.GITOPS / "team"
-    names_ = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    made = [yaml.safe_load((folder / name).read_text()) for name in names_]
-    admin.make_namespace(made[0]["metadata"]["name"])
-    try:
-        for item in made[1:]:
-            admin.within(item["metadata"]["namespace"]).create(item, dry_run=True)
-    finally:
-        admin.delete("namespace", made[0]["metadata"]["name"], wait=False)
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    for item in [yaml.safe_load((folder / name).read_text()) for name in listed][1:]:
+        item["metadata"]["namespace"] = kube.namespace
+        kube.create(item, dry_run=True)
 
 
 def values_of(path: str, kind: str, *keys: str) -> dict[str, Any]:

@@ -83,5 +83,5 @@ def test_a_release_is_checked_first_and_comes_last() -> None:
 
 def test_ci_runs_every_check_and_test_and_kind() -> None:
     run = " ".join(step.get("run", "") for made in WORKFLOWS["ci"]["jobs"].values() for step in made["steps"])
-    for command in ("hack/lint", "make test", "--provider kind"):
+    for command in ("hack/lint", "make test", "--provider kind", "mkdocs build --strict"):
         assert command in run
