@@ -317,6 +317,10 @@
   expression: >-
     object.spec.?maxSandboxes.optMap(v, [v]).orValue([]).filter(i, !((variables.maxSandboxes == 0 || i <=
     variables.maxSandboxes))).map(i, string(i))
+- name: beyond_schedule_maxSandboxes
+  expression: >-
+    object.spec.?schedule.orValue([]).map(v, v.replicas).filter(i, !((variables.maxSandboxes == 0 || i <=
+    variables.maxSandboxes))).map(i, string(i))
 - name: beyond_autoscale_maxReplicas_maxSandboxes
   expression: >-
     object.spec.?autoscale.?maxReplicas.optMap(v, [v]).orValue([]).filter(i, !((variables.maxSandboxes == 0 ||
@@ -594,6 +598,12 @@
   messageExpression: >-
     'spec.maxSandboxes: ' + variables.beyond_maxSandboxes_maxSandboxes.join(', ') + ' is beyond
     policy.maxSandboxes of the chart (' + string(variables.maxSandboxes) + ')'
+- expression: >-
+    variables.settled || variables.beyond_schedule_maxSandboxes.size() == 0
+  message: "spec.schedule is beyond policy.maxSandboxes of the chart"
+  messageExpression: >-
+    'spec.schedule: ' + variables.beyond_schedule_maxSandboxes.join(', ') + ' is beyond policy.maxSandboxes of
+    the chart (' + string(variables.maxSandboxes) + ')'
 - expression: >-
     variables.settled || variables.beyond_autoscale_maxReplicas_maxSandboxes.size() == 0
   message: "spec.autoscale.maxReplicas is beyond policy.maxSandboxes of the chart"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import zoneinfo
 from typing import Annotated, Any, Literal
 
+import cronsim
 import pydantic
 from pydantic import Field
 
@@ -22,6 +25,7 @@ __all__ = [
     "Rollout",
     "SandboxLifetime",
     "SandboxPool",
+    "ScheduledSize",
     "Startup",
     "Warm",
     "WarmProbe",
@@ -175,6 +179,42 @@ class Autoscale(ApiModel):
     max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most warm sandboxes.")]
 
 
+class ScheduledSize(ApiModel):
+    """The size of a pool from some time of the day, week or month on."""
+
+    cron: Annotated[
+        str,
+        Field(
+            max_length=100,
+            pattern=r"^[^\s]+([ ]+[^\s]+){4}$",
+            description="When it begins: minute, hour, day of the month, month, day of the week, as in cron, such as "
+            "0 7 * * 1-5. It holds until another entry begins.",
+        ),
+    ]
+    time_zone: Annotated[
+        str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$", description="Such as Europe/Berlin.")
+    ] = "UTC"
+    replicas: Annotated[int, Field(ge=0, le=10000, description="Warm sandboxes to keep from then on.")]
+
+    @pydantic.field_validator("cron")
+    @classmethod
+    def _readable(cls, line: str) -> str:
+        try:
+            cronsim.CronSim(line, datetime.datetime.fromtimestamp(0, datetime.UTC))
+        except cronsim.CronSimError as error:
+            raise ValueError(f"{line!r} is no cron line such as '0 7 * * 1-5': {error}") from error
+        return line
+
+    @pydantic.field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no time zone such as Europe/Berlin or UTC") from error
+        return name
+
+
 class Restart(ApiModel):
     """How used sandboxes are restarted."""
 
@@ -258,6 +298,15 @@ class PoolSpec(ApiModel):
         Autoscale | None,
         Field(description="Size the pool from the measured claim rate and warm-up time; replicas is then not used."),
     ] = None
+    schedule: Annotated[
+        list[ScheduledSize] | None,
+        Field(
+            max_length=32,
+            description="Sizes by time, in place of replicas: the entry that began last holds. With autoscale it is "
+            "the fewest that the demand may leave.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = None
     claim_defaults: Annotated[
         ClaimDefaults, Field(default_factory=ClaimDefaults, description="What a Sandbox gets that does not say so.")
     ]
@@ -308,6 +357,15 @@ class AutoscaleStatus(ApiModel):
     ]
 
 
+class ScheduleStatus(ApiModel):
+    """What spec.schedule asks for now."""
+
+    replicas: Annotated[int, Field(ge=0, description="Warm sandboxes by the entry that began last.")]
+    until: Annotated[
+        str, Field(max_length=32, json_schema_extra={"format": "date-time"}, description="When the next entry begins.")
+    ]
+
+
 class PoolStatus(ApiModel):
     """What a pool is; written by the operator alone."""
 
@@ -332,6 +390,7 @@ class PoolStatus(ApiModel):
     ] = None
     template_hash: Annotated[str | None, Field(max_length=63, description="Hash of the current template.")] = None
     last_failure: Annotated[Failure | None, Field(description="The latest failure to start a pod.")] = None
+    schedule: Annotated[ScheduleStatus | None, Field(description="What spec.schedule asks for now.")] = None
     autoscale: Annotated[AutoscaleStatus | None, Field(description="What spec.autoscale has measured and decided.")] = (
         None
     )

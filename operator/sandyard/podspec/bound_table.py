@@ -163,6 +163,14 @@ def _names(path: str) -> Items:
     )
 
 
+def _sizes(path: str) -> Items:
+    """``replicas`` of each entry of a list."""
+    return Items(
+        lambda spec: [item["replicas"] for item in _at(spec, path) or ()],
+        f"{_cel(path)}.orValue([]).map(v, v.replicas)",
+    )
+
+
 def _root(path: str) -> Items:
     """The user id 0, if it is asked for."""
     found = _one(path)
@@ -237,5 +245,6 @@ ROWS: Final = [
     Row("maxLifetimeSeconds", "maxLifetimeSeconds", _one("maxLifetimeSeconds"), Most()),
     Row("maxSandboxes", "replicas", _one("replicas"), Most()),
     Row("maxSandboxes", "maxSandboxes", _one("maxSandboxes"), Most()),
+    Row("maxSandboxes", "schedule", _sizes("schedule"), Most()),
     Row("maxSandboxes", "autoscale.maxReplicas", _one("autoscale.maxReplicas"), Most()),
 ]  # fmt: skip

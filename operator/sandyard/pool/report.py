@@ -13,7 +13,8 @@ from sandyard.pod.observe import PodState, Trouble
 from sandyard.podspec.foreign import Exposure
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.census import Census
-from sandyard.pool.status import AutoscaleFigures, LastFailure, PoolStatus
+from sandyard.pool.schedule import Window
+from sandyard.pool.status import AutoscaleFigures, LastFailure, PoolStatus, ScheduleFigures
 
 __all__ = ["PoolFacts", "status", "unreadable"]
 
@@ -34,6 +35,8 @@ class PoolFacts:
         Why its pods are not restarted although it asks for that.
     autoscale
         The figures behind `replicas`, where the demand decides.
+    schedule
+        The size that holds by ``spec.schedule``, if it has one.
     exposure
         What opens its sandboxes, if anything of others does.
     filled
@@ -61,6 +64,7 @@ class PoolFacts:
     refused: str = ""
     no_restart: str = ""
     autoscale: AutoscaleFigures | None = None
+    schedule: Window | None = None
     reused: int = 0
     exposure: Exposure | None = None
     filled: bool = False
@@ -87,6 +91,7 @@ def status(facts: PoolFacts, before: PoolStatus, now: float) -> PoolStatus:
         selector=f"{names.LABEL_POOL_UID}={facts.uid},{names.LABEL_STATE}={names.STATE_WARM}",
         template_hash=facts.template_hash,
         autoscale=facts.autoscale,
+        schedule=_schedule(facts.schedule),
         last_failure=_last_failure(facts.backoff) or before.last_failure,
         conditions=tuple(merged),
     )
@@ -102,6 +107,12 @@ def unreadable(before: PoolStatus, invalid: str, generation: int, now: float) ->
     ]
     merged = conditions.merge(before.conditions, findings, generation, now)
     return msgspec.structs.replace(before, observed_generation=generation, conditions=tuple(merged))
+
+
+def _schedule(window: Window | None) -> ScheduleFigures | None:
+    if window is None:
+        return None
+    return ScheduleFigures(replicas=window.replicas, until=model.timestamp(window.until))
 
 
 def _last_failure(backoff: Backoff) -> LastFailure | None:

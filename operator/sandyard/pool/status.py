@@ -9,7 +9,7 @@ import msgspec
 
 from sandyard.api.status import BaseStatus
 
-__all__ = ["AutoscaleFigures", "LastFailure", "PoolStatus", "read"]
+__all__ = ["AutoscaleFigures", "LastFailure", "PoolStatus", "ScheduleFigures", "read"]
 
 
 class LastFailure(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
@@ -28,6 +28,13 @@ class AutoscaleFigures(msgspec.Struct, frozen=True, rename="camel", kw_only=True
     replicas: int
 
 
+class ScheduleFigures(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """The size that the schedule asks for, and until when."""
+
+    replicas: int
+    until: str
+
+
 class PoolStatus(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     """What has been said of a pool; the fields are those of `sandyard.api.pool.PoolStatus`."""
 
@@ -43,6 +50,7 @@ class PoolStatus(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False
     selector: str | None = None
     template_hash: str | None = None
     last_failure: LastFailure | None = None
+    schedule: ScheduleFigures | None = None
     autoscale: AutoscaleFigures | None = None
 
 

@@ -36,6 +36,8 @@ from sandyard.pool.arithmetic import Decision
 __all__ = ["Pools"]
 
 _log = logging.getLogger(__name__)
+# Of a pool with a schedule, whatever happens to the clock meanwhile.
+_SCHEDULE_LOOK_SECONDS = 300.0
 _DEMAND_INTERVAL_SECONDS = 5.0
 _CONFLICT_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
@@ -121,6 +123,10 @@ class Pools:
         if pool.spec.autoscale is not None and not memory.demand.idle(now):
             # The load of the past is forgotten with time.
             self._queues.pools.add_after(pool.uid, _DEMAND_INTERVAL_SECONDS)
+        window = view.scheduled(pool, self._clock.now())
+        if window is not None:
+            wait = window.until - self._clock.now()
+            self._queues.pools.add_after(pool.uid, min(max(1.0, wait), _SCHEDULE_LOOK_SECONDS))
         if decision.again_at is not None:
             self._queues.pools.add_after(pool.uid, max(0.05, decision.again_at - now))
         deadline = memory.expectations.next_deadline()

@@ -7,11 +7,12 @@ from sandyard.engine.state.pool_memory import PoolMemory
 from sandyard.engine.state.pools import PoolEntry
 from sandyard.engine.state.records import PoolRecord, UnreadablePool
 from sandyard.podspec.foreign import Exposure
-from sandyard.pool import arithmetic, report
+from sandyard.pool import arithmetic, report, schedule
 from sandyard.pool.arithmetic import PoolView
+from sandyard.pool.schedule import Window
 from sandyard.pool.status import AutoscaleFigures, PoolStatus
 
-__all__ = ["replicas", "status", "view"]
+__all__ = ["replicas", "scheduled", "status", "view"]
 
 
 def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock, *, withheld: bool) -> PoolView:
@@ -39,11 +40,17 @@ def view(pool: PoolRecord, entry: PoolEntry, waiting_cold: int, clock: Clock, *,
 
 
 def replicas(pool: PoolRecord, memory: PoolMemory, now: float) -> int:
-    """Warm sandboxes that *pool* is to keep now: as written, or as the demand asks for."""
-    scale = pool.spec.autoscale
+    """Warm sandboxes that *pool* is to keep now: as written, by the time of day, or as the demand asks for."""
+    scale, window = pool.spec.autoscale, scheduled(pool, now)
     if scale is None:
-        return pool.spec.replicas
-    return memory.demand.replicas(now, scale.min_replicas, scale.max_replicas)
+        return pool.spec.replicas if window is None else window.replicas
+    least = scale.min_replicas if window is None else min(window.replicas, scale.max_replicas)
+    return memory.demand.replicas(now, least, scale.max_replicas)
+
+
+def scheduled(pool: PoolRecord, now: float) -> Window | None:
+    """What ``spec.schedule`` asks for at *now*; None without one."""
+    return schedule.at(pool.spec.schedule or (), now)
 
 
 def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clock) -> PoolStatus:
@@ -57,6 +64,7 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
         generation=pool.generation,
         replicas=replicas(pool, memory, now),
         autoscale=_autoscale(pool, memory, now),
+        schedule=scheduled(pool, now),
         template_hash=pool.template_hash,
         pods=entry.pods.census,
         pending_creates=memory.expectations.pending_creates(clock.monotonic()),
