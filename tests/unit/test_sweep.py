@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from sandyard.api import names
+from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.cluster.writer import Listed
 from tests.unit.simulation import World
 
 
@@ -111,6 +113,25 @@ def test_a_workspace_whose_sandbox_is_gone_goes_and_no_other(world: World) -> No
     claims = {name for kind, name in world.api.objects if kind == "persistentvolumeclaims"}
     assert "left" not in claims
     assert {"used", kept} <= claims
+
+
+@pytest.mark.parametrize("kind", ["pools", "sandboxes"])
+def test_lists_of_long_ago_cost_a_new_process_no_pod_and_no_workspace(
+    world: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They show no pool, or no Sandbox, of those that there are."""
+
+    async def long_ago(_self: Objects, _namespaces: object) -> Listed:
+        return Listed()
+
+    monkeypatch.setattr(Objects, kind, long_ago)
+    workspaces = {name for resource, name in world.api.objects if resource == "persistentvolumeclaims"}
+    world.crash()
+    world.now += 60
+    world.sweep()
+    assert going(world) == []
+    assert workspaces == {name for resource, name in world.api.objects if resource == "persistentvolumeclaims"}
+    assert world.api.objects["sandboxes", "s1"]["status"]["phase"] == "Ready"
 
 
 def test_what_was_never_delivered_is_taken_in(world: World) -> None:

@@ -148,7 +148,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     intake = Intake(store, isolation, claims, routing, sandboxes, pool_writer, queues.sandboxes, clock)
     listing = Listing(store, objects, intake, settings.namespaces, clock)
     caches = Caches(outside.client, settings.namespaces, intake, policies, listing)
-    sweep = Sweep(listing, store, pods, workspaces, policies, settings, metrics, clock)
+    sweep = Sweep(listing, store, objects, pods, workspaces, policies, settings, metrics, clock)
     handlers = (
         (queues.sandboxes, sandboxes.reconcile),
         (queues.pools, pools.reconcile),

@@ -2,7 +2,7 @@
 
 Everything else in the engine is driven by events; this is the net below it, for deletions
 that happened while no operator ran and for events that were never delivered.  Before each
-delete it takes a fresh look, and it never goes by a name.
+delete it takes a fresh look, at the owner too, and it never goes by a name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
+from sandyard.engine.cluster.objects import Objects
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
 from sandyard.engine.cluster.workspaces import Workspaces
@@ -38,11 +39,12 @@ class Sweep:
     """One pass compares everything that carries our labels with what lives."""
 
     def __init__(
-        self, listing: Listing, store: Store, pods: Pods, workspaces: Workspaces, policies: Policies,
+        self, listing: Listing, store: Store, objects: Objects, pods: Pods, workspaces: Workspaces, policies: Policies,
         settings: Settings, metrics: Metrics, clock: Clock,
     ) -> None:  # fmt: skip
         self.listing = listing
         self._store = store
+        self._objects = objects
         self._pods = pods
         self._workspaces = workspaces
         self._policies = policies
@@ -98,6 +100,8 @@ class Sweep:
         current = await self._workspaces.read(metadata["namespace"], metadata["name"])
         if current is None or current["metadata"].get("labels", {}).get(names.LABEL_SANDBOX_UID) != owner:
             return
+        if await self._lists_lag(current):
+            return
         _log.warning("removing a workspace that belongs to nobody", extra={"workspace": metadata["name"]})
         await self._workspaces.delete(current)
         self._metrics.sweep_removed.labels("workspaces").inc()
@@ -122,8 +126,15 @@ class Sweep:
         read = msgspec.convert(current, Pod)
         now_labels = pod_labels.corrected(read, pod_labels.astray(read, None)).metadata.labels
         keys = (names.LABEL_SANDBOX_UID,) if names.LABEL_SANDBOX_UID in labels else _BELONGS
-        if any(now_labels.get(key) != labels.get(key) for key in keys):
+        if any(now_labels.get(key) != labels.get(key) for key in keys) or await self._lists_lag(current):
             return
         _log.warning("removing a pod that belongs to nobody", extra={"pod": pod.metadata.name})
         await self._pods.delete(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
         self._metrics.sweep_removed.labels("pods").inc()
+
+    async def _lists_lag(self, body: dict[str, Any]) -> bool:
+        """Whether *body* has an owner all the same: the lists came from an API server that is behind the others."""
+        if not await self._objects.have_an_owner(body):
+            return False
+        _log.warning("lists are behind what there is", extra={"object": body["metadata"]["name"]})
+        return True

@@ -55,6 +55,17 @@ class Objects:
         found = await self._writer.read(_path(record))
         return found is not None and found["metadata"]["uid"] == record.uid
 
+    async def have_an_owner(self, body: Mapping[str, Any]) -> bool:
+        """Whether the API server itself has a Sandbox or a pool that *body* refers to as its owner."""
+        kinds = {names.SANDBOX_KIND: SANDBOXES, names.POOL_KIND: POOLS}
+        namespace = body["metadata"]["namespace"]
+        for reference in body["metadata"].get("ownerReferences") or ():
+            if (kind := kinds.get(reference.get("kind"))) is not None:
+                found = await self._writer.read(kind.path(namespace, reference["name"]))
+                if found is not None and found["metadata"]["uid"] == reference["uid"]:
+                    return True
+        return False
+
     async def write_sandbox_status(self, sandbox: AnySandbox, status: Mapping[str, Any]) -> AnySandbox:
         """Write the whole status of *sandbox*; returns it as it is then."""
         reply = await self._writer.patch(
