@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import shutil
+import sys
+import time
 from typing import Any
 
 import click
 
 from sandyard.api import names
-from sandyard.cli import tables
+from sandyard.cli import tables, watching
 from sandyard.cli.context import Context, Ended, note
 from sandyard.cli.options import output
-from sandyard.client.session.cluster import ALL_NAMESPACES, POOLS
+from sandyard.client.session.cluster import ALL_NAMESPACES, POOLS, SANDBOXES
 
 __all__ = ["pool"]
 
@@ -113,3 +118,47 @@ def status(context: Context, name: str, output: str | None) -> None:
     stalled = next((one for one in conditions if one["type"] == "Stalled" and one["status"] == "True"), None)
     if stalled is not None:
         raise Ended(f"pool {name} is stalled: {stalled['reason']}: {stalled['message']}")
+
+
+@pool.command("watch")
+@click.option("--interval", type=click.FloatRange(0.2, 3600), default=1.0, show_default=True,
+              help="Seconds between looks.")  # fmt: skip
+@click.option("--looks", type=click.IntRange(1), help="End after so many looks; default: at Ctrl-C.")
+@click.pass_obj
+def watch(context: Context, interval: float, looks: int | None) -> None:
+    """Show pools as they change: warm, starting, claimed, queue, rate, time to Ready, failures.
+
+    On a terminal it is one screen, drawn anew at each look. In a pipe each change of a pool is a line.
+    """
+
+    async def job() -> None:
+        seen, shown = watching.Watch(), dict[str, tuple[str, ...]]()
+        async with context.cluster(lists=True) as cluster:
+            where = ALL_NAMESPACES if context.everywhere else cluster.namespace
+            for look in itertools.count(1):
+                pools, made = await cluster.items(POOLS, where), await cluster.items(SANDBOXES, where)
+                rows = seen.look(pools, made, time.monotonic())
+                if sys.stdout.isatty():
+                    _draw(rows, where or "all namespaces")
+                else:
+                    _tell(rows, shown)
+                if look == looks:
+                    return
+                await asyncio.sleep(interval)
+
+    context.run(job())
+
+
+def _draw(rows: list[watching.Row], where: str) -> None:
+    size = shutil.get_terminal_size()
+    title = f"Pools of {where}, {time.strftime('%H:%M:%S')} (Ctrl-C ends)"
+    click.echo(f"\x1b[H\x1b[J{watching.screen(rows, size.columns, size.lines, title=title)}")
+
+
+def _tell(rows: list[watching.Row], shown: dict[str, tuple[str, ...]]) -> None:
+    """Print what differs from what was *shown*; a rate that has changed alone is no news."""
+    for row in rows:
+        news = (*row.cells[:6], *row.cells[9:])
+        if shown.get(row.name) != news:
+            shown[row.name] = news
+            click.echo(watching.line(row))
