@@ -148,3 +148,17 @@ async def test_what_a_sandbox_uses_and_is(sandbox: AsyncSandbox) -> None:
     assert "python3" in found.tools and "git" not in found.tools
     assert {"/workspace", "/tmp"} <= set(found.disks)
     assert found.hostname == sandbox.pod_name
+
+
+async def test_a_context_keeps_what_its_cells_set_and_is_interrupted(sandbox: AsyncSandbox) -> None:
+    context = await sandbox.contexts.create()
+    await context.run("kept = 41")
+    done = await context.run("print('out')\nkept + 1")
+    assert (done.text, done.stdout) == ("42", b"out\n")
+    slow = await context.run("while True: pass", timeout=1)
+    assert slow.error is not None and (slow.limit, slow.error.name) == ("time", "KeyboardInterrupt")
+    ended = await context.run("import os; print(kept); os._exit(3)")
+    assert (ended.stdout, ended.exit_code) == (b"41\n", 3)
+    with pytest.raises(errors.ContextEnded):
+        await context.run("kept")
+    await context.remove()

@@ -48,6 +48,8 @@ class LocalPod:
         self.user: int | None = None
         self.folder: pathlib.Path | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        # Of execs that have ended by themselves: what they have left runs on until the pod ends.
+        self._groups: list[int] = []
         self._watching: list[asyncio.Queue[dict[str, Any]]] = []
         self.application = web.Application()
         self.application.router.add_get(f"{_POD}/exec", self._exec)
@@ -150,14 +152,25 @@ class LocalPod:
             await socket.send_bytes(b"\x03" + _status(code if code >= 0 else 128 - code))
             await socket.close()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            if process.returncode is None:
+                _kill(process.pid)
+            self._groups.append(process.pid)
             for task in (*speaking, feeding):
                 task.cancel()
             await asyncio.gather(*speaking, said, feeding, return_exceptions=True)
             # The end of a process is seen only once its output is read.
             await process.communicate()
         return socket
+
+    def end(self) -> None:
+        """End what is left of all that was run."""
+        for group in self._groups:
+            _kill(group)
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -179,6 +192,7 @@ def serving(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
         yield pod
     finally:
         asyncio.run_coroutine_threadsafe(server.close(), loop).result(30)
+        pod.end()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
@@ -196,6 +210,7 @@ async def local_pod() -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
             yield pod, sandbox
         finally:
             await sandbox.close()
+            pod.end()
 
 
 async def _pump(stream: asyncio.StreamReader, socket: web.WebSocketResponse, channel: int) -> None:

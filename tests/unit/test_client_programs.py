@@ -152,7 +152,7 @@ async def test_a_network_is_closed_as_the_sandbox_its_template_or_its_pool_says(
     ):
         pod.body = {**pod.body, "spec": spec}
         await sandbox.get_info()
-        assert await code._is_closed(sandbox._session) is closed
+        assert await code.is_closed(sandbox._session) is closed
     pod.body["spec"] = {"template": {"image": "x"}}
     await sandbox.get_info()
     done = await sandbox.run_code("import socket; raise socket.gaierror(-3, 'Temporary failure in name resolution')")

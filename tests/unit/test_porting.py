@@ -13,12 +13,12 @@ import pytest
 
 from localcluster import paths
 from sandyard.client import Sandbox
-from sandyard.client.sync import SyncCommands, SyncFiles
+from sandyard.client.sync import SyncCommands, SyncContexts, SyncFiles
 
 TEXT = (paths.REPOSITORY / "docs" / "porting.md").read_text()
 ROWS = re.findall(r"^\| (.+) \| (.+) \|$", TEXT, re.MULTILINE)
 CALLS = sorted({call for _, ours in ROWS for call in re.findall(r"`((?:Sandbox|sandbox)\.[^`]+)`", ours)})
-_PARTS = {"commands": SyncCommands, "files": SyncFiles}
+_PARTS = {"commands": SyncCommands, "contexts": SyncContexts, "files": SyncFiles}
 
 
 def test_each_call_stands_for_one_of_ours() -> None:

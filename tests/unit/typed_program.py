@@ -21,6 +21,12 @@ def synchronous() -> None:
         assert_type(sandbox.files.read("f"), bytes)
         assert_type(sandbox.files.list()[0].size, int)
         assert_type(sandbox.run_code("1").ok, bool)
+        context = sandbox.contexts.create("python", cwd="/tmp")
+        assert_type(sandbox.run_code("1", context=context).results[0].png, bytes | None)
+        assert_type(sandbox.run_code("1", context=context.id).text, str | None)
+        assert_type(context.run("1", timeout=5).ok, bool)
+        sandbox.run_code("1", context=5)  # type: ignore[arg-type]
+        sandbox.contexts.create(lang="python")  # type: ignore[call-arg]
         assert_type(sandbox.commands.start(["sleep", "9"]).wait(5).exit_code, int | None)
         assert_type(sandbox.get_info(), SandboxInfo)
         assert_type(sandbox.get_info().pool_name, str | None)

@@ -16,6 +16,7 @@ from sandyard.api import conditions, names, rfc3339
 __all__ = [
     "BACKGROUND",
     "CONDITIONS",
+    "CONTEXTS",
     "DESCRIPTION",
     "EVENTS",
     "FINDINGS",
@@ -212,6 +213,14 @@ BACKGROUND: Columns = (
     Column("EXIT", lambda item: "" if item["exit_code"] is None else str(item["exit_code"])),
     Column("AGE", lambda item: age(time.time() - item["started_at"])),
     Column("COMMAND", lambda item: _short(item["command"])),
+)
+CONTEXTS: Columns = (
+    Column("ID", lambda item: item["id"]),
+    Column("LANGUAGE", lambda item: item["language"]),
+    Column("STATE", lambda item: "Running" if item["exit_code"] is None else "Ended"),
+    Column("EXIT", lambda item: "" if item["exit_code"] is None else str(item["exit_code"])),
+    Column("AGE", lambda item: age(time.time() - item["started_at"])),
+    Column("CWD", lambda item: _short(item["cwd"])),
 )
 CONDITIONS: Columns = (
     Column("TYPE", lambda item: item["type"]),

@@ -14,6 +14,8 @@ __all__ = [
     "CommandFailed",
     "CommandNotFound",
     "CommandTimeout",
+    "ContextEnded",
+    "ContextNotFound",
     "ExecTransportError",
     "InvalidArgument",
     "IsADirectory",
@@ -230,6 +232,28 @@ class CommandNotFound(SandboxError):
     """The sandbox has no background command (or process) of that id."""
 
     code = "CommandNotFound"
+
+
+class ContextNotFound(SandboxError):
+    """The sandbox has no context of that id: it was removed, or the sandbox has been restarted since."""
+
+    code = "ContextNotFound"
+
+
+class ContextEnded(SandboxError):
+    """The interpreter of a context has ended, and its variables are gone; ``restart()`` begins anew.
+
+    Attributes
+    ----------
+    exit_code
+        What it ended with, as a shell has it; 137 where nobody has seen its end.
+    """
+
+    code = "ContextEnded"
+
+    def __init__(self, message: str, *, exit_code: int, sandbox: str = "") -> None:
+        super().__init__(message, sandbox=sandbox)
+        self.exit_code = exit_code
 
 
 class NotFinished(SandboxError, TimeoutError):

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from sandyard.api import rfc3339
 from sandyard.client import manifest, measuring
 from sandyard.client.code.code import CodeResult, Program, run_code
+from sandyard.client.code.contexts import Contexts, HasId, as_cell
 from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
@@ -49,6 +50,8 @@ class AsyncSandbox:
         Runs commands in the sandbox.
     files
         Reads and writes the sandbox's files.
+    contexts
+        Starts and finds interpreters that keep what their cells set.
     """
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any], *, own_cluster: bool, ends: bool) -> None:
@@ -57,6 +60,7 @@ class AsyncSandbox:
         self._ends = ends
         self.commands = Commands(self._session)
         self.files = Files(self._session)
+        self.contexts = Contexts(self._session)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} in namespace {self.namespace!r}: {self._session.info.phase}>"
@@ -238,8 +242,9 @@ class AsyncSandbox:
     async def run_code(
         self,
         code: str,
-        language: str = "python",
+        language: str | None = None,
         *,
+        context: str | HasId | None = None,
         args: Mapping[str, Any] | Sequence[Any] | None = None,
         timeout: float = 60.0,
         env: Mapping[str, str] | None = None,
@@ -258,15 +263,23 @@ class AsyncSandbox:
         Parameters
         ----------
         language
-            python, javascript, typescript, go, rust, bash or ruby; the image must be able to run it.
+            python (as none is given), javascript, typescript, go, rust, bash or ruby, as the image can run it.
+        context
+            Run it as a cell of this context (or of that id), which keeps what it sets: see `CodeContext.run`.
+            *args*, *env* and *stdin* are not for cells.
         args
             Arguments for the program's ``main``, by name or in order; the result's ``value`` is what
             ``main`` returns, which may be asynchronous. In Go, Rust and Bash the program reads
             ``$SANDYARD_ARGS`` and writes ``$SANDYARD_RESULT`` itself, both JSON.
         """
         program = Program(
-            code, language, args, env or {}, stdin, timeout, output_limit, max_artifacts, max_artifact_bytes
+            code, language or "python", args, env or {}, stdin, timeout, output_limit, max_artifacts, max_artifact_bytes
         )
+        if context is not None:
+            cell = as_cell(self._session, context, program, language)
+            return await cell.run(code, timeout=timeout, on_stdout=on_stdout, on_stderr=on_stderr,
+                                  output_limit=output_limit, max_artifacts=max_artifacts,
+                                  max_artifact_bytes=max_artifact_bytes)  # fmt: skip
         return await run_code(self._session, program, on_stdout, on_stderr)
 
     async def shell(self, *, cwd: str = ".", env: Mapping[str, str] | None = None) -> Shell:

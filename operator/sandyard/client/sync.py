@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
+from sandyard.client.code.contexts import CodeContext, Contexts
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.forward import Forward
@@ -87,6 +88,42 @@ class SyncCommands:
     processes = _wait(Commands.processes)
     kill = _wait(Commands.kill)
     end = _wait(Commands.end)
+
+
+class SyncCodeContext:
+    """`sandyard.client.code.contexts.CodeContext`, without ``await``."""
+
+    def __init__(self, context: CodeContext) -> None:
+        self._behind = context
+
+    def __repr__(self) -> str:
+        return repr(self._behind)
+
+    @property
+    def id(self) -> str:
+        """By which `connect` finds it from anywhere."""
+        return self._behind.id
+
+    @property
+    def language(self) -> str:
+        """What its cells are written in: python, javascript or bash."""
+        return self._behind.language
+
+    run = _wait(CodeContext.run)
+    interrupt = _wait(CodeContext.interrupt)
+    restart = _wait(CodeContext.restart)
+    remove = _wait(CodeContext.remove)
+
+
+class SyncContexts:
+    """`sandyard.client.code.contexts.Contexts`, without ``await``."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._behind = contexts
+
+    create = make(Contexts.create, SyncCodeContext)
+    connect = make(Contexts.connect, SyncCodeContext)
+    list = _wait(Contexts.list)
 
 
 class SyncFiles:
@@ -194,6 +231,7 @@ class Sandbox:
         self._leaving = contextlib.ExitStack()
         self.commands = SyncCommands(sandbox.commands)
         self.files = SyncFiles(sandbox.files)
+        self.contexts = SyncContexts(sandbox.contexts)
         if sandbox._own_cluster:
             # The session, since a part of the sandbox may outlive it.
             weakref.finalize(sandbox._session, forgotten, sandbox._session.cluster)

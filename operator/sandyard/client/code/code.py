@@ -14,6 +14,7 @@ from sandyard.api import untrusted
 from sandyard.client import answers
 from sandyard.client.code import languages
 from sandyard.client.code.denied import denied
+from sandyard.client.code.shown import CodeError, CodeOutput
 from sandyard.client.errors import (
     BadAnswer,
     CommandFailed,
@@ -36,7 +37,8 @@ from sandyard.client.result import CommandResult, Said
 from sandyard.client.session.cluster import POOLS
 from sandyard.client.session.session import Session
 
-__all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Outcome", "Program", "run_code"]
+__all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Limit", "Outcome", "Program", "artifacts", "collect",
+           "is_closed", "run_code", "sandbox_ended"]  # fmt: skip
 
 Outcome = Literal[
     "success",
@@ -66,6 +68,8 @@ _NOT_MADE: Final = (
 # How long a node may take to tell why a sandbox has ended.
 _REASON_SECONDS: Final = 20
 _COLLECT_SECONDS: Final = 120
+# What a cell has shown, as collect.sh takes it, and a few small files.
+_SHOWN_BYTES: Final = 17 * 1024 * 1024
 _LONGEST_TOLD: Final = 300
 _MOST_TOLD: Final = 1000
 
@@ -104,6 +108,10 @@ class CodeResult(Said):
         User and system time; None when the program was ended from outside.
     peak_memory_bytes
         Most resident memory at a time, beyond that before the program; measured five times a second.
+    results
+        Of a cell of a context: what it has shown, the value of its last expression among it.
+    error
+        Of a cell: the exception that it ended with.
     """
 
     outcome: Outcome
@@ -117,6 +125,13 @@ class CodeResult(Said):
     skipped: list[str] = field(default_factory=list)
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    results: list[CodeOutput] = field(default_factory=list)
+    error: CodeError | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The value of a cell's last expression, as text."""
+        return next((one.text for one in self.results if one.main), None)
 
     @property
     def ok(self) -> bool:
@@ -182,24 +197,32 @@ async def run_code(
     except OutputLimitExceeded as error:
         done, limit = error.result, "output"
     except SandboxEnded as error:
-        # Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
-        if not error.reason:
-            await session.reaches("Failed", _REASON_SECONDS)
-        reason = error.reason or session.info.reason("Ready")
-        if reason in _ITS_OWN_ENDS:
-            return CodeResult("runtime_error", None, None, b"", str(error).encode(), 0.0)
-        if reason != "OOMKilled":
-            raise
-        return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
-    left = await _collect(session, folder, program.max_artifacts, program.max_artifact_bytes)
-    closed = done.exit_code not in (None, 0) and await _is_closed(session)
+        return await sandbox_ended(session, error)
+    left = await collect(session, folder, program.max_artifacts, program.max_artifact_bytes)
+    closed = done.exit_code not in (None, 0) and await is_closed(session)
     return _judge(done, limit, left, program, closed=closed)
 
 
-async def _collect(session: Session, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
+async def sandbox_ended(session: Session, error: SandboxEnded) -> CodeResult:
+    """The outcome of a program with which its sandbox has ended.
+
+    Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
+    """
+    if not error.reason:
+        await session.reaches("Failed", _REASON_SECONDS)
+    reason = error.reason or session.info.reason("Ready")
+    if reason in _ITS_OWN_ENDS:
+        return CodeResult("runtime_error", None, None, b"", str(error).encode(), 0.0)
+    if reason != "OOMKilled":
+        raise error
+    return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
+
+
+async def collect(session: Session, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
+    """What a program has left in its folder, by name; the folder goes."""
     words = ["/bin/sh", "-c", script.text("collect"), "sandyard-collect", folder, str(max_files), str(max_bytes),
              *_PATTERNS]  # fmt: skip
-    keep = (max_files + 2) * (max_bytes + 5000) + 100_000
+    keep = (max_files + 2) * (max_bytes + 5000) + _SHOWN_BYTES
     try:
         done = await runner.run(session, Command(words, timeout=_COLLECT_SECONDS), Sinks(keep=keep))
         entries = archive.read_plain(io.BytesIO(done.stdout))
@@ -215,7 +238,7 @@ def _judge(
     assert language is not None
     refused = denied(languages.name_of(language), done.stderr, closed=closed)
     value, outcome = None, _outcome(done, limit, left, refused=refused)
-    artifacts, skipped = _artifacts(left, program)
+    taken, skipped = artifacts(left, program.max_artifacts, program.max_artifact_bytes)
     if "result.json" in left:
         try:
             value = answers.document(left["result.json"], "result.json", most_bytes=program.max_artifact_bytes)
@@ -223,12 +246,12 @@ def _judge(
             skipped.append(str(error))
     peak = untrusted.whole_number(left.get("peak", b"").decode(errors="replace").strip())
     return CodeResult(
-        outcome, limit, done.exit_code, done.stdout, done.stderr, done.duration, value, artifacts, skipped,
+        outcome, limit, done.exit_code, done.stdout, done.stderr, done.duration, value, taken, skipped,
         cpu_seconds(left.get("usage", b"")), peak * 4096 if peak is not None else None,
     )  # fmt: skip
 
 
-def _artifacts(left: dict[str, bytes], program: Program) -> tuple[list[Artifact], list[str]]:
+def artifacts(left: Mapping[str, bytes], max_files: int, max_bytes: int) -> tuple[list[Artifact], list[str]]:
     """The files that were left, and what was not taken.
 
     The script that collects them keeps to the rules as well; but a program that lives on can write into its stream.
@@ -240,9 +263,9 @@ def _artifacts(left: dict[str, bytes], program: Program) -> tuple[list[Artifact]
         folder, slash, name = path.partition("/")
         if folder != "artifacts" or not slash:
             continue
-        if len(taken) >= program.max_artifacts:
+        if len(taken) >= max_files:
             skipped.append(f"{answers.text(name, _LONGEST_TOLD)}: one file too many")
-        elif not _is_artifact(name) or len(content) > program.max_artifact_bytes:
+        elif not _is_artifact(name) or len(content) > max_bytes:
             skipped.append(f"{answers.text(name, _LONGEST_TOLD)}: not an artifact's name or size")
         else:
             taken.append(Artifact(name, content))
@@ -269,7 +292,7 @@ def _outcome(done: CommandResult, limit: Limit | None, left: Mapping[str, bytes]
     return "unauthorized_access" if refused else "program_error"
 
 
-async def _is_closed(session: Session) -> bool:
+async def is_closed(session: Session) -> bool:
     """Whether the sandbox reaches nothing, by its own network, its template's or its pool's; if not known, it may."""
     spec = session.info["spec"]
     shape = spec.get("template", {})

@@ -16,7 +16,10 @@ __all__ = ["SIGNALS", "ProcessInfo", "parse_processes"]
 _NAMES = """HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM CHLD CONT STOP TSTP TTIN TTOU URG
 XCPU XFSZ VTALRM PROF WINCH SYS"""
 # The name that each script of ours is called by, behind its text.
-_OURS = re.compile(r"^/bin/sh -c .* sandyard-(run|background|code|collect|files|kill|processes|read)( |$)", re.DOTALL)
+_OURS = re.compile(
+    r"^/bin/sh (-c .* sandyard-(run|background|cell|code|collect|contexts?|files|kill|processes|read)( |$)|cell\.sh /)",
+    re.DOTALL,
+)
 # Those that it runs, in words that hardly anybody else writes: a command may be a program of the same name.
 _HELPER = re.compile(
     r"(\S*/)?(cat -|sleep 0[0-9.]+|head -c [0-9]+|dd bs=[0-9]+ count=[0-9]+|wc -c|tr .*|date \+%s|rm -r?f .*)",

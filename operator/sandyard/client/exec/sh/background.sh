@@ -57,6 +57,10 @@ supervise() {
   rm -f "$_sy_d/o" "$_sy_d/e" "$_sy_d/ready" "$_sy_d/stdin" "$_sy_d/hold"
 }
 
-supervise "$@" </dev/null >/dev/null 2>&1 &
+# Redirections of a function would be undone, so that its shell would hold the streams of this exec.
+{
+  exec </dev/null >/dev/null 2>&1
+  supervise "$@"
+} &
 read -r _sy_p <"$_sy_d/ready"
 echo "$_sy_p"

@@ -28,6 +28,10 @@ if [ -f result.json ] && [ "$(wc -c <result.json)" -gt "$b" ]; then
 elif [ -f result.json ]; then
   give result.json
 fi
-for f in skipped usage peak no-runner; do [ ! -f "$f" ] || give "$f"; done
+# Of a cell: what it has shown, and what has become of its context.
+if [ -f results.json ]; then
+  if [ "$(wc -c <results.json)" -gt 16777216 ]; then echo "results.json: too large" >>skipped; else give results.json; fi
+fi
+for f in skipped usage peak no-runner lost ended; do [ ! -f "$f" ] || give "$f"; done
 cd / && rm -rf -- "$d"
 echo end

@@ -47,7 +47,7 @@ sandyard_tagged() {
   for p in $2; do o="$o$p "; done
   t=$(sandyard_named "SANDYARD_EXEC=$1" environ)
   # What runs around the command knows its id too, and is needed; a helper of ours has none.
-  w=$(sandyard_named "$1" cmdline)
+  w=$(sandyard_named "${1%-child}" cmdline)
   h=$(sandyard_named "SANDYARD_EXEC=-" environ)
   r=
   [ "$1" = "${1%-child}" ] || r=$(sandyard_named "SANDYARD_EXEC=${1%-child}" environ)

@@ -1,0 +1,193 @@
+// The JavaScript interpreter of a context, for node; see kernel.py, which does the same for Python.
+// Cells are evaluated by node's own inspector, as its console does: const and let stay and may be declared anew,
+// await works at the top.  A worker watches the FIFO "interrupt", since the main thread may be in a loop.
+'use strict';
+const fs = require('fs');
+const net = require('net');
+const util = require('util');
+const path = require('path');
+const inspector = require('inspector');
+const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
+
+const MOST = 8 * 1024 * 1024;
+
+// Not as a file: a thread that waits in a read would keep the process from its exit.
+function lines(fifo, take) {
+  let rest = '';
+  const fd = fs.openSync(fifo, fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
+  new net.Socket({ fd, readable: true, writable: false }).setEncoding('utf8').on('data', (data) => {
+    const found = (rest + data).split('\n');
+    rest = found.pop();
+    found.forEach(take);
+  });
+}
+
+if (!isMainThread) {
+  const session = new inspector.Session();
+  session.connectToMainThread();
+  const answered = new Int32Array(workerData.answered);
+  lines(`${workerData.folder}/interrupt`, (asked) => {
+    Atomics.store(answered, 0, 0);
+    parentPort.postMessage(asked);
+    // A main thread that does not answer is busy with the cell: only then is there something to be stopped. Behind an
+    // await node itself would not survive that: whoever waits kills all of it then.
+    if (Atomics.wait(answered, 0, 0, 300) === 'timed-out' && Atomics.load(answered, 1)) session.post('Runtime.terminateExecution', () => {});
+  });
+} else {
+  main(process.argv[2]);
+}
+
+function main(folder) {
+  const session = new inspector.Session();
+  session.connect();
+  const answered = new SharedArrayBuffer(8);
+  let current = '';
+  let stop = null;
+  let count = 0;
+  let shown = [];
+  let skipped = [];
+  let room = MOST;
+  let streams = [-1, -1];
+  const worker = new Worker(__filename, { workerData: { folder, answered } });
+  worker.on('message', (asked) => {
+    Atomics.store(new Int32Array(answered), 0, 1);
+    Atomics.notify(new Int32Array(answered), 0);
+    if (stop && (asked === 'any' || asked === current)) stop();
+  });
+  // Nothing that a cell has left behind ends the context.
+  for (const kind of ['uncaughtException', 'unhandledRejection']) process.on(kind, (error) => console.error(error));
+
+  [process.stdout, process.stderr].forEach((stream, at) => {
+    stream.write = (data, encoding, done) => {
+      const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data, typeof encoding === 'string' ? encoding : 'utf8');
+      try {
+        for (let sent = 0; streams[at] >= 0 && sent < bytes.length;) sent += fs.writeSync(streams[at], bytes, sent);
+      } catch (error) { /* whoever listened is gone */ }
+      const called = typeof encoding === 'function' ? encoding : done;
+      if (called) process.nextTick(called);
+      return true;
+    };
+  });
+  // What a cell starts with streams "of its own" gets those of the cell.
+  const { ChildProcess } = require('child_process');
+  const spawn = ChildProcess.prototype.spawn;
+  ChildProcess.prototype.spawn = function (options) {
+    const all = typeof options.stdio === 'string' ? [options.stdio, options.stdio, options.stdio] : options.stdio;
+    if (Array.isArray(all)) {
+      options.stdio = all.map((one, at) => {
+        const to = one === process.stdout || one === 1 ? 1 : one === process.stderr || one === 2 ? 2 : one === 'inherit' ? at : 0;
+        return to === 1 || to === 2 ? (streams[to - 1] >= 0 ? streams[to - 1] : 'ignore') : one;
+      });
+    }
+    return spawn.call(this, options);
+  };
+
+  function add(data, isMain) {
+    const kept = {};
+    for (const [kind, value] of Object.entries(data)) {
+      const text = value instanceof Uint8Array ? Buffer.from(value).toString('base64')
+        : typeof value === 'string' ? value : JSON.stringify(value) ?? '';
+      if (shown.length >= 500 || text.length > room) skipped.push(`${kind} of ${text.length} characters: too much to show`);
+      else { room -= text.length; kept[kind] = text; }
+    }
+    if (Object.keys(kept).length) shown.push({ data: kept, main: isMain });
+  }
+  function show(value, isMain) {
+    let data = {};
+    try {
+      const method = value?.[Symbol.for('Jupyter.display')];
+      if (typeof method === 'function') data = { ...method.call(value) };
+    } catch (error) { /* of the cell's own */ }
+    if (!('text/plain' in data)) data['text/plain'] = util.inspect(value);
+    add(data, isMain);
+  }
+  globalThis.require = require('module').createRequire(path.join(process.cwd(), 'cell.js'));
+  globalThis.display = (...values) => values.forEach((value) => show(value, false));
+
+  // The value behind what the inspector calls an object.
+  let taken;
+  const take = Symbol.for('sandyard.take');
+  Object.defineProperty(globalThis, take, { value: (value) => { taken = value; }, enumerable: false });
+  const post = (method, options) => new Promise((resolve) => {
+    session.post(method, options, (error, answer) => resolve(error ? { failed: error } : answer));
+  });
+  let everything;
+  async function valueOf(remote) {
+    if (remote.type === 'undefined') return undefined;
+    everything = everything || (await post('Runtime.evaluate', { expression: 'globalThis' })).result.objectId;
+    const argument = remote.objectId ? { objectId: remote.objectId }
+      : remote.unserializableValue ? { unserializableValue: remote.unserializableValue } : { value: remote.value };
+    taken = undefined;
+    await post('Runtime.callFunctionOn', {
+      functionDeclaration: "function (value) { globalThis[Symbol.for('sandyard.take')](value); }",
+      objectId: everything, arguments: [argument],
+    });
+    return taken;
+  }
+  function told(error) {
+    const isError = util.types.isNativeError(error) || error instanceof Error;
+    const own = (line) => !/^\s+at /.test(line) || !(line.includes('node:') || line.includes(__filename) || line.includes('new Promise (<anonymous>)'));
+    let text;
+    try { text = isError ? String(error.stack) : util.inspect(error); } catch (failure) { text = 'its text cannot be made'; }
+    return {
+      name: isError ? String(error.name) : typeof error,
+      value: String(isError ? error.message : util.inspect(error)).slice(0, 60000),
+      traceback: text.split('\n').filter(own).join('\n').slice(0, 60000),
+    };
+  }
+  async function run(code) {
+    const interrupted = new Promise((resolve) => { stop = () => resolve({ stopped: true }); });
+    const expression = `${code}\n//# sourceURL=cell-${count}`;
+    // Its first part runs within this very call.
+    Atomics.store(new Int32Array(answered), 1, 1);
+    const evaluated = post('Runtime.evaluate', { expression, replMode: true, awaitPromise: true });
+    Atomics.store(new Int32Array(answered), 1, 0);
+    const answer = await Promise.race([evaluated, interrupted]);
+    stop = null;
+    if (answer.stopped || answer.failed) {
+      return { name: 'Interrupted', value: 'the cell was interrupted', traceback: 'Interrupted: the cell was interrupted' };
+    }
+    if (answer.exceptionDetails) {
+      const { exception, text } = answer.exceptionDetails;
+      return told(exception ? await valueOf(exception) : new Error(text));
+    }
+    const value = await valueOf(answer.result);
+    if (value !== undefined) { globalThis._ = value; show(value, true); }
+    return null;
+  }
+  async function cell(line) {
+    const gap = line.indexOf(' ');
+    const pid = line.slice(0, gap);
+    const place = line.slice(gap + 1);
+    current = path.basename(place);
+    let code;
+    let end;
+    try {
+      fs.writeFileSync(`${place}/begun`, '');
+      if (fs.existsSync(`${place}/cancelled`)) return;
+      code = fs.readFileSync(`${place}/cell`, 'utf8');
+      // The cell may take its folder away.
+      end = fs.openSync(`${place}/end`, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK);
+      streams = [8, 9].map((at) => fs.openSync(`/proc/${pid}/fd/${at}`, fs.constants.O_WRONLY));
+    } catch (error) { return; }
+    process.env.SANDYARD_ARTIFACTS = `${place}/artifacts`;
+    [shown, skipped, room] = [[], [], MOST];
+    count += 1;
+    const before = process.cpuUsage();
+    const error = await run(code);
+    const used = process.cpuUsage(before);
+    streams.forEach((stream) => { try { fs.closeSync(stream); } catch (failure) { /* the cell has closed it */ } });
+    streams = [-1, -1];
+    const answer = { results: shown, error, skipped, cpu: (used.user + used.system) / 1e6 };
+    try {
+      fs.writeFileSync(`${place}/results.json`, JSON.stringify(answer));
+    } catch (failure) { /* nobody waits any more */ }
+    try {
+      fs.writeSync(end, error ? '1\n' : '0\n');
+      fs.closeSync(end);
+    } catch (failure) { /* nor here */ }
+  }
+
+  let turn = Promise.resolve();
+  lines(`${folder}/queue`, (line) => { turn = turn.then(() => cell(line)); });
+}
