@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ import uvloop
 from sandyard.engine import compose
 from sandyard.engine.engine import Engine
 from sandyard.engine.process import settings as engine_settings
-from sandyard.handlers import logs, watching
+from sandyard.handlers import logs
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors
 from sandyard.kube.client import Client
@@ -90,6 +91,8 @@ async def run(engine: Engine, config: kube_config.ClusterConfig, stop: asyncio.E
 
 async def _watch(engine: Engine, config: kube_config.ClusterConfig, ready: asyncio.Event, stop: asyncio.Event) -> None:
     settings = engine.settings
+    # kopf takes a third of the process's start; what waits for this process does not wait for that.
+    watching = await asyncio.to_thread(importlib.import_module, "sandyard.handlers.watching")
     async with Client(config, user_agent="sandyard-operator-watch") as client:
         await watching.watch(engine.intake, client, settings.namespaces, settings.identity, ready, stop)
 
