@@ -29,8 +29,8 @@ from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 from tests.support.swarm import Swarm
 
-__all__ = ["WARM", "WORKLOADS", "Arena", "Findings", "Workload", "at", "claims", "first_of", "nothing", "opened",
-           "sampled", "well"]  # fmt: skip
+__all__ = ["STUCK_SECONDS", "WARM", "WORKLOADS", "Arena", "Findings", "Workload", "at", "claims", "first_of",
+           "nothing", "opened", "sampled", "well"]  # fmt: skip
 
 WARM: Final = 3
 # A Sandbox that has not come to its end by then is stuck.
@@ -177,8 +177,7 @@ class Arena:
             except TimeoutError:
                 found.stuck.append(what)
         try:
-            async with asyncio.timeout(STUCK_SECONDS):
-                await well(users)
+            await well(users)
         except TimeoutError:
             found.left.append(f"{what}: {sorted(pod.metadata.name for pod in users.pods)}")
         self.proxy.watch_over(lambda _write: "")
@@ -236,15 +235,18 @@ def opened(
         proxy.stop()
 
 
-async def well(users: Swarm) -> None:
-    """Return when no Sandbox is left, and of pods the warm ones of both pools alone."""
-    while True:
+async def well(users: Swarm, warm_of_python: int = WARM) -> None:
+    """Return when no Sandbox is left, and of pods the warm ones of both pools alone; TimeoutError: it is never so."""
+
+    def is_well() -> bool:
         pods = list(users.pods)
         warm = [pod for pod in pods if pod.metadata.deletion_timestamp is None
                 and pod.metadata.labels.get(names.LABEL_STATE) == names.STATE_WARM]  # fmt: skip
-        if len(pods) == len(warm) == WARM + 1 and not len(users.sandboxes):
-            return
-        await asyncio.sleep(0.05)
+        return len(pods) == len(warm) == warm_of_python + 1 and not len(users.sandboxes)
+
+    async with asyncio.timeout(STUCK_SECONDS):
+        while not is_well():
+            await asyncio.sleep(0.05)
 
 
 # What users do

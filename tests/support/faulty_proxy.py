@@ -22,8 +22,9 @@ from aiohttp import web
 
 from tests.support.ports import free_port
 
-__all__ = ["FaultyProxy", "Rule", "Write"]
+__all__ = ["SLOW_SECONDS", "FaultyProxy", "Rule", "Write"]
 
+SLOW_SECONDS = 0.3
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 # Neither the lease nor Events are what a Sandbox's life consists of.
 _ASIDE = ("leases", "events")
@@ -61,6 +62,9 @@ class FaultyProxy:
     watches
         What happens to watches: "" (nothing), silent, broken (in the middle of a line), gone (an ERROR event),
         refused (410), replayed (each line twice), undecodable.
+    network
+        What happens to every request: "" (nothing), slow (each takes `SLOW_SECONDS` more), hole (it is taken and never
+        answered), unauthorized (401), stale (a list is as it was when it was asked for first).
     forbidden
         Writes that no operator may send, as sentences.
     """
@@ -78,6 +82,8 @@ class FaultyProxy:
         self.rule: Rule = lambda _write: ""
         self.cut: Callable[[], None] = lambda: None
         self.watches = ""
+        self.network = ""
+        self._lists: dict[str, bytes] = {}
         self.writes: list[Write] = []
         self.forbidden: list[str] = []
         self._loop = asyncio.new_event_loop()
@@ -150,17 +156,27 @@ class FaultyProxy:
         if request.method in _WRITES and not any(part in _ASIDE for part in parts):
             write = self._note(request.method, parts, body)
             verdict = self.rule(write)
+        if self.network == "unauthorized":
+            return _status(401)
+        if self.network == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
+        while self.network == "hole":
+            await asyncio.sleep(0.05)
         if verdict.isdigit():
             return _status(int(verdict))
         if verdict == "before":
             return self._cut(request)
         if request.query.get("watch") in ("1", "true"):
             return await self._watch(request)
+        if self.network == "stale" and request.method == "GET" and (content := self._lists.get(request.path_qs)):
+            return web.Response(body=content, content_type="application/json")
         assert self._session is not None
         async with self._session.request(
             request.method, self._server + request.path_qs, data=body or None, headers=_headers(request)
         ) as reply:
             content = await reply.read()
+            if request.method == "GET" and reply.status == 200 and b'"items":' in content[:4096]:
+                self._lists.setdefault(request.path_qs, content)
             if verdict == "between":
                 return self._cut(request)
             kept = {key: value for key, value in reply.headers.items() if key.lower() not in _HOP}
@@ -201,16 +217,17 @@ class FaultyProxy:
                 return web.Response(status=reply.status, body=await reply.read(), content_type="application/json")
             await answer.prepare(request)
             with contextlib.suppress(ConnectionError):
+                silent = False
                 async for line in reply.content:
-                    if not await self._pass_on(request, answer, line):
+                    # A stream may end or say no more; none leaves something out and goes on.
+                    silent = silent or self.watches == "silent"
+                    if not silent and not await self._pass_on(request, answer, line):
                         break
         return answer
 
     async def _pass_on(self, request: web.Request, answer: web.StreamResponse, line: bytes) -> bool:
         """Send one line of a watch, as the fault has it; False: the stream is over."""
         fault = self.watches
-        if fault == "silent":
-            return True
         if fault in ("broken", "undecodable", "gone"):
             cut = {"broken": line[: len(line) // 2], "undecodable": b'{"type":"MODIFIED","object":{"metadata":7}}\n',
                    "gone": b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n'}  # fmt: skip

@@ -35,7 +35,7 @@ class OperatorProcess:
     def __init__(self, kubeconfig: pathlib.Path, log: pathlib.Path, **settings: str) -> None:
         self.kubeconfig = kubeconfig
         self._log = log
-        self._settings = settings
+        self.settings = settings
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +62,7 @@ class OperatorProcess:
             # As wide as the chart's bounds in these tests.
             "SANDYARD_POLICY": '{"cidrs": ["0.0.0.0/0", "::/0"], "nameservers": ["0.0.0.0/0", "::/0"], '
             '"ingressNamespaces": ["*"]}',
-            **self._settings,
+            **self.settings,
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
