@@ -45,8 +45,8 @@ KINDS = (
     "PATCH sandboxpools/status",
 )
 WATCHES = ("silent", "broken", "gone", "refused", "replayed", "undecodable")
-# A process starts in two seconds, and in ten times that on a machine with much else to do.
-STARTS_SECONDS = 25.0
+# A process starts in two seconds, and took 26 on two cores with a load of 12. What is promised stands in the report.
+STARTS_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
