@@ -18,7 +18,6 @@ from typing import Final, Self
 from sandyard.client import answers
 from sandyard.client.errors import InvalidArgument, SandboxError
 from sandyard.client.exec import script
-from sandyard.client.exec.call import SETTLE_SECONDS
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
 
@@ -119,7 +118,7 @@ class Forward:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._session.check_usable()
         turn = await self._session.exec_limit.turn()
-        asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
+        turn.settle()
         said = b""
         async with self._session.open_interactive(self._words) as process:
             sending = asyncio.create_task(_send(reader, process))

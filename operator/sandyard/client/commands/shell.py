@@ -20,7 +20,6 @@ from sandyard.client.errors import (
     checked,
 )
 from sandyard.client.exec import script
-from sandyard.client.exec.call import SETTLE_SECONDS
 from sandyard.client.exec.command import Output, hand_over
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
@@ -182,7 +181,7 @@ class Shell:
                 raise SandboxFileNotFound(text, sandbox=self._session.name)
 
     async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> remotecommand.Exit:
-        asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
+        turn.settle()
         async with self._session.open_interactive(words) as process:
             self._process = process
             opened.set_result(None)

@@ -10,7 +10,7 @@ from typing import Self
 
 from sandyard.client.errors import ExecTransportError, SandboxError
 from sandyard.client.exec import script
-from sandyard.client.exec.call import LOST_REASON_SECONDS, SETTLE_SECONDS
+from sandyard.client.exec.call import LOST_REASON_SECONDS
 from sandyard.client.exec.termination import terminate
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
@@ -44,7 +44,7 @@ class Terminal:
             return self
         self._session.check_usable()
         turn = await self._session.exec_limit.turn()
-        asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
+        turn.settle()
         try:
             self._process = await self._stack.enter_async_context(self._session.open_interactive(self._words, tty=True))
             await self.resize(*self._size)

@@ -15,7 +15,7 @@ from sandyard.client.session.exec_limit import Turn
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
 
-__all__ = ["LOST_REASON_SECONDS", "SETTLE_SECONDS", "Call"]
+__all__ = ["LOST_REASON_SECONDS", "Call"]
 
 # How long the reason of a broken stream is waited for.
 _REASON_SECONDS: Final = 3.5
@@ -23,8 +23,6 @@ _REASON_SECONDS: Final = 3.5
 LOST_REASON_SECONDS: Final = 1.0
 # How long a sandbox that lives may take for a command that does nothing.
 _ANSWER_SECONDS: Final = 1.0
-# A command that has run for so long has left its node's runtime in peace again.
-SETTLE_SECONDS: Final = 2.0
 # After its end a command's stream is kept until the node has done with it as well, unless a child holds on to it.
 _LINGER_SECONDS: Final = 5.0
 # Exit codes above it are signals.
@@ -206,7 +204,7 @@ class Call:
             certain = tail.feed(data)
             if tail.begun and not self._begun.is_set():
                 self._begun.set()
-                asyncio.get_running_loop().call_later(SETTLE_SECONDS, turn.release)
+                turn.settle()
             await hand_over(certain, output)
             if self._command.output_limit is not None and tail.seen > self._command.output_limit:
                 self.overflowed = True

@@ -16,6 +16,8 @@ from typing import Final
 __all__ = ["ExecLimit", "Turn"]
 
 _MOST: Final = 4
+# A command that has run for so long has left its node's runtime in peace again.
+_SETTLE_SECONDS: Final = 2.0
 
 
 class Turn:
@@ -32,6 +34,10 @@ class Turn:
         if self._held:
             self._held = False
             self._limit._leave(self._began)
+
+    def settle(self) -> None:
+        """Release it once the node has done with the beginning of what runs on."""
+        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.release)
 
     def refused(self) -> None:
         """Say that the node could not begin the command."""
