@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench-loop generate lock up down
+.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench bench-loop generate lock up down
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ attack: ## Try every attack of tests/attacks, on the API server and on real sand
 
 faults: ## Put every fault between operator and API server, and write docs/faults.md (an hour)
 	@SANDYARD_SOAK=1 SANDYARD_FAULTS_REPORT=docs/faults.md hack/test tests/api/test_faults.py tests/api/test_faults_around.py -s
+
+bench: ## Measure claims beside a sketch of the claim path, and write docs/performance.md (half an hour)
+	@hack/bench --report docs/performance.md
 
 bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, no cluster)
 	@hack/bench-loop

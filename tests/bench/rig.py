@@ -82,7 +82,7 @@ class InstantClient:
         self.reads.append(path)
         return self.bodies[path]
 
-    async def merge_patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def merge_patch(self, path: str, body: dict[str, Any], **_options: Any) -> dict[str, Any]:
         self.writes.append(path)
         known = self.bodies.get(path.removesuffix("/status"))
         if known is None or "status" not in body:
@@ -91,7 +91,7 @@ class InstantClient:
         known["metadata"]["resourceVersion"] = str(next(self.versions))
         return known
 
-    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, path: str, body: dict[str, Any], **_options: Any) -> dict[str, Any]:
         self.writes.append(path)
         (self.created if path.endswith("/pods") else self.others).append(body)
         return body

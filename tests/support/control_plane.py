@@ -9,8 +9,8 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from localcluster import components, host, pki, tools
 from tests.support.kube import Kube, until
@@ -21,6 +21,9 @@ __all__ = ["ControlPlane"]
 
 class ControlPlane:
     """One API server of a test run's own, in a temporary folder; *audit* is a further rule of what it logs."""
+
+    groups: ClassVar[Sequence[str]] = tools.API
+    server_options: ClassVar[Sequence[str]] = ()
 
     def __init__(self, folder: pathlib.Path, audit: Mapping[str, Any] | None = None) -> None:
         self._folder = folder
@@ -49,6 +52,7 @@ class ControlPlane:
             "--advertise-address=127.0.0.1", f"--secure-port={port}", f"--etcd-servers=http://127.0.0.1:{etcd}",
             "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none",
             f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
+            *self.server_options,
         )  # fmt: skip
         until("the API server is ready", lambda: self._ready(keys, port), 180)
         if controllers:
@@ -71,7 +75,7 @@ class ControlPlane:
             process.wait(60)
 
     def _run(self, *command: str) -> None:
-        environment = {**os.environ, **components.APISERVER_ENVIRONMENT, "PATH": tools.search_path(tools.API)}
+        environment = {**os.environ, **components.APISERVER_ENVIRONMENT, "PATH": tools.search_path(self.groups)}
         with (self._folder / f"{pathlib.Path(command[0]).name}.log").open("ab") as log:
             self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
 

@@ -1,0 +1,171 @@
+"""Users of one pool: Poisson arrivals drawn in advance, each claim held for some seconds and then deleted.
+
+The load is open: who comes does not wait for those before.  A time runs from the moment just before the POST until a
+watch of ours shows the Sandbox Ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import os
+import pathlib
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from sandyard.api import names
+from sandyard.api.objects import Metadata
+from sandyard.kube import config as kube_config
+from sandyard.kube import errors
+from sandyard.kube.client import Client, Resource
+from sandyard.kube.informer import Informer
+from tests.support import manifests
+
+__all__ = ["SANDBOXES", "Crowd", "Outcome", "crowd", "percentile"]
+
+SANDBOXES: Final = Resource(names.API_VERSION, names.SANDBOXES)
+_PATIENCE_SECONDS: Final = 60.0
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    phase: str = ""
+    start: str = ""
+    pod_uid: str = msgspec.field(default="", name="podUID")
+
+
+class _Sandbox(msgspec.Struct, frozen=True):
+    metadata: Metadata
+    status: _Status = _Status()
+
+
+@dataclass
+class Outcome:
+    """What became of the claims of one run.
+
+    Attributes
+    ----------
+    latencies
+        From POST to Ready seen, of each claim that became Ready; s.
+    cold, failed
+        Claims that waited for a pod's start; claims that were not Ready within a minute.
+    seconds
+        From the first POST to the last Ready.
+    doubles
+        Pods that two Sandboxes were shown to have.
+    late
+        By how much the load itself came late, at most: a figure that is no small part of a latency spoils it; s.
+    """
+
+    latencies: list[float] = field(default_factory=list)
+    cold: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    doubles: int = 0
+    late: float = 0.0
+
+
+class Crowd:
+    """Makes Sandboxes of the namespace *namespace* and watches them all."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.doubles = 0
+        self.gone = asyncio.Event()
+        self._numbers = itertools.count()
+        self._ready: dict[str, asyncio.Future[tuple[float, str]]] = {}
+        self._there: set[str] = set()
+        self._owners: dict[str, str] = {}
+
+    async def steady(self, pool: str, rate: float, seconds: float, hold: float, seed: int) -> Outcome:
+        """*rate* claims a second, on average, for *seconds*; each is held for *hold* seconds."""
+        dice, arrivals, at = random.Random(seed), list[float](), 0.0
+        while (at := at + dice.expovariate(rate)) < seconds:
+            arrivals.append(at)
+        return await self.arrive(pool, arrivals, hold)
+
+    async def arrive(self, pool: str, arrivals: Sequence[float], hold: float) -> Outcome:
+        """One claim at each of *arrivals*, in seconds from now; returns when nothing is left of them."""
+        outcome, began = Outcome(), asyncio.get_running_loop().time() + 0.1
+        doubles = self.doubles
+        ends = await asyncio.gather(*(self._claim(pool, began + at, hold, outcome) for at in arrivals))
+        outcome.seconds = max(ends) - began - min(arrivals) if ends else 0.0
+        outcome.doubles = self.doubles - doubles
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while self._there:
+                self.gone.clear()
+                await self.gone.wait()
+        return outcome
+
+    async def _claim(self, pool: str, at: float, hold: float, outcome: Outcome) -> float:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(at - loop.time())
+        outcome.late = max(outcome.late, loop.time() - at)
+        name = f"s-{next(self._numbers):06}"
+        path = SANDBOXES.path(self.namespace, name)
+        ready = self._ready[name] = loop.create_future()
+        self._there.add(name)
+        began = time.perf_counter()
+        await self.client.create(SANDBOXES.path(self.namespace), manifests.sandbox(name, pool))
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                ended, start = await ready
+            outcome.latencies.append(ended - began)
+            outcome.cold += start != "Warm"
+        except TimeoutError:
+            outcome.failed += 1
+        finished = loop.time()
+        await asyncio.sleep(hold)
+        try:
+            await self.client.delete(path)
+        except errors.ApiError as error:
+            if not error.not_found:
+                raise
+        return finished
+
+    def changed(self, before: _Sandbox | None, after: _Sandbox | None) -> None:
+        """The watch shows a Sandbox."""
+        if after is None:
+            assert before is not None
+            self._there.discard(before.metadata.name)
+            self._ready.pop(before.metadata.name, None)
+            self.gone.set()
+            return
+        if after.status.phase != "Ready":
+            return
+        if self._owners.setdefault(after.status.pod_uid, after.metadata.uid) != after.metadata.uid:
+            self.doubles += 1
+        ready = self._ready.get(after.metadata.name)
+        if ready is not None and not ready.done():
+            ready.set_result((time.perf_counter(), after.status.start))
+
+
+@asynccontextmanager
+async def crowd(kubeconfig: pathlib.Path, namespace: str) -> AsyncIterator[Crowd]:
+    """Users of *namespace* who see their Sandboxes on a watch."""
+    os.environ["KUBECONFIG"] = str(kubeconfig)
+    config = kube_config.load()
+    del os.environ["KUBECONFIG"]
+    async with Client(config, timeout_seconds=30, connections=64) as client:
+        made = Crowd(client, namespace)
+        informer = Informer(client, SANDBOXES.path(namespace), _Sandbox, made.changed)
+        task = asyncio.create_task(informer.run())
+        await informer.synced.wait()
+        try:
+            yield made
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that *share* of *values* do not exceed; NaN where there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
