@@ -78,16 +78,18 @@ class Connection:
             if wanted is None or wanted in (body["metadata"].get("labels") or {})
         ]
 
-    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, path: str, body: dict[str, Any], *, brief: bool = False) -> dict[str, Any]:
         resource = path.rpartition("/")[2]
         what = {"pods": "create", "networkpolicies": "policy"}.get(resource, "event")
-        return await self._write(what, (resource, body["metadata"]["name"]), body,
-                                 lambda: self._server.create(resource, body))  # fmt: skip
+        reply = await self._write(what, (resource, body["metadata"]["name"]), body,
+                                  lambda: self._server.create(resource, body))  # fmt: skip
+        return _told(reply, brief=brief)
 
-    async def merge_patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def merge_patch(self, path: str, body: dict[str, Any], *, brief: bool = False) -> dict[str, Any]:
         key, status = _key(path), path.endswith("/status")
-        return await self._write(_meaning(key, body), key, body,
-                                 lambda: self._server.patch(key, body, status=status, by="operator"))  # fmt: skip
+        reply = await self._write(_meaning(key, body), key, body,
+                                  lambda: self._server.patch(key, body, status=status, by="operator"))  # fmt: skip
+        return _told(reply, brief=brief)
 
     async def json_patch(self, path: str, body: list[dict[str, Any]]) -> dict[str, Any]:
         key = _key(path)
@@ -100,11 +102,14 @@ class Connection:
         return await self._write("policy", key, body,
                                  lambda: self._server.patch(key, changes, status=False, by="operator"))  # fmt: skip
 
-    async def delete(self, path: str, *, uid: str | None = None, version: str | None = None) -> dict[str, Any]:
+    async def delete(
+        self, path: str, *, uid: str | None = None, version: str | None = None, brief: bool = False
+    ) -> dict[str, Any]:
         key = _key(path)
         what = {"pods": "delete", "networkpolicies": "policy", "persistentvolumeclaims": "workspace"}
-        return await self._write(what.get(key[0], "expire"), key, {"uid": uid, "version": version},
-                                 lambda: self._server.remove(key, uid, version, by="operator"))  # fmt: skip
+        reply = await self._write(what.get(key[0], "expire"), key, {"uid": uid, "version": version},
+                                  lambda: self._server.remove(key, uid, version, by="operator"))  # fmt: skip
+        return _told(reply, brief=brief)
 
     async def exec(
         self, _client: Any, path: str, _command: Any, *, stdin: bytes, **_options: Any
@@ -200,3 +205,8 @@ def copied(body: Json) -> Json:
     # `copy.deepcopy` would take half of the time of these tests.
     made: Json = orjson.loads(orjson.dumps(body))
     return made
+
+
+def _told(reply: dict[str, Any], *, brief: bool) -> dict[str, Any]:
+    """What comes back of *reply*: an API server that is asked for metadata tells no more."""
+    return {"metadata": reply.get("metadata", {})} if brief else reply

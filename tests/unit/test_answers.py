@@ -223,10 +223,10 @@ def test_the_parallelism_of_a_pool_stays_when_the_server_was_busy(world: World) 
 
 
 def test_a_pool_waits_as_long_as_the_server_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def busy(path: str, body: Any) -> Any:
+    async def busy(path: str, body: Any, **options: Any) -> Any:
         if path.endswith("pods"):
             raise errors.ApiError(429, {"message": "later"}, 7.0)
-        return await real(path, body)
+        return await real(path, body, **options)
 
     real = world.leader.connection.create
     monkeypatch.setattr(world.leader.connection, "create", busy)

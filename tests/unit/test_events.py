@@ -87,8 +87,24 @@ async def test_under_load_what_went_well_is_left_out_and_warnings_are_not() -> N
         made.record(POOL, Event.RESTARTED, f"well {number}")
     made.record(POOL, Event.START_FAILED, "ill")
     await post(made)
-    assert len(posted.events) == 201
+    assert len(posted.events) == 101
     assert posted.messages[-1] == "ill"
+
+
+async def test_what_went_well_is_told_some_times_a_second_however_fast_events_are_taken() -> None:
+    posted, time = Posted(), Time()
+    made = recorder(posted, time)
+    for number in range(1000):
+        time.at += 0.025
+        made.record(POOL, Event.RESTARTED, f"well {number}")
+        await post(made)
+    told = len(posted.events)
+    assert 100 + 25 * 10 - 5 <= told <= 100 + 25 * 10 + 5, "all at first, then ten a second"
+    time.at += 10
+    for number in range(50):
+        made.record(POOL, Event.RESTARTED, f"well again {number}")
+    await post(made)
+    assert len(posted.events) == told + 50, "after a pause, all again"
 
 
 async def test_nobody_waits_however_many_there_are() -> None:

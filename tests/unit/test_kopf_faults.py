@@ -31,6 +31,11 @@ class Noted:
     def __init__(self) -> None:
         self.versions: dict[str, str] = {}
         self.gone: set[str] = set()
+        # Versions that the replies to our own writes have shown.
+        self.replied: dict[str, int] = {}
+
+    def known(self, uid: str, version: int) -> bool:
+        return version <= self.replied.get(uid, 0)
 
     def sandbox_event(self, kind: str | None, body: Any) -> None:
         metadata = body["metadata"]
@@ -357,3 +362,18 @@ async def test_no_bytes_end_a_watch(seed: int) -> None:
     async with watched(server) as noted:
         await until(lambda: not server.streams)
         await goes_on(server, noted)
+
+
+async def test_what_a_reply_has_told_is_not_told_again_and_hides_nothing() -> None:
+    server = Server()
+    async with watched(server) as noted:
+        await until(lambda: noted.versions.get("a") == "5")
+        noted.replied["a"] = 6
+        server.change("a")
+        await goes_on(server, noted)
+        assert noted.versions["a"] == "5", "the echo of our own write"
+        server.change("a")
+        await until(lambda: noted.versions["a"] == "8")
+        noted.replied["a"] = 9
+        server.change("a", "DELETED")
+        await until(lambda: "a" in noted.gone)

@@ -77,6 +77,19 @@ async def test_each_write_says_what_kind_of_body_it_has() -> None:
     ]
 
 
+async def test_who_wants_to_know_no_more_than_that_a_write_took_place_is_told_metadata_alone() -> None:
+    server = Server()
+    async with served(server) as client:
+        for brief in (False, True):
+            await client.create("/x", {"a": 1}, brief=brief)
+            await client.merge_patch("/x", {"a": None}, brief=brief)
+            await client.delete("/x", brief=brief)
+    accepted = [asked[3]["Accept"] for asked in server.asked]
+    assert accepted[:3] == ["application/json"] * 3
+    # A server that knows no metadata answers with the object.
+    assert set(accepted[3:]) == {"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}
+
+
 async def test_a_list_keeps_its_selector_on_every_page() -> None:
     server = Server(body={"metadata": {"continue": "next"}, "items": [{"n": 1}]})
     async with served(server) as client:

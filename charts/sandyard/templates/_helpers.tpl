@@ -70,6 +70,16 @@ request.userInfo.groups.exists(group, group in {{ toJson .Values.admission.break
 ({{ . }} != null && has({{ . }}.metadata.labels) && {{ . }}.metadata.labels.exists(key, key.startsWith('sandyard.dev/')))
 {{- end }}
 
+{{/* CEL: a pod has labels that only the operator can have put there; called with the name of its variable. */}}
+{{- define "sandyard.isMadeByUs" -}}
+(has({{ . }}.metadata.labels) && ['sandyard.dev/state', 'sandyard.dev/sandbox-uid', 'sandyard.dev/pool-uid'].exists(key, key in {{ . }}.metadata.labels))
+{{- end }}
+
+{{/* CEL: a pod belongs to a Sandbox or a pool, whatever somebody has done to its labels; called with its variable. */}}
+{{- define "sandyard.isOwnedByUs" -}}
+(has({{ . }}.metadata.ownerReferences) && {{ . }}.metadata.ownerReferences.exists(o, o.apiVersion.startsWith('sandyard.dev/')))
+{{- end }}
+
 {{/* The binding of a policy that is called like it; called with the chart's context and the name. */}}
 {{- define "sandyard.binding" -}}
 ---

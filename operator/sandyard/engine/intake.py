@@ -43,6 +43,11 @@ class Intake:
         self._pools = pools
         self._queue = queue
 
+    def known(self, uid: str, version: int) -> bool:
+        """Whether a Sandbox or pool is known in that version, or in a newer one."""
+        known = self._store.sandboxes.get(uid) or self._store.pools.get(uid)
+        return known is not None and known.record.version >= version
+
     def sandbox_event(self, kind: str | None, body: Mapping[str, Any]) -> None:
         """A Sandbox was added, modified or deleted. Only puts it on a queue."""
         if kind == "DELETED":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
@@ -68,12 +68,16 @@ class Session:
     ----------
     client
         Sends the requests, with its own credentials and connections.
+    known
+        Whether the object of a UID is known in a version, or a newer one: of our own writes most events tell nothing
+        that their replies have not told.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, known: Callable[[str, int], bool]) -> None:
         self.headers: dict[str, str] = {}
         self.closed = False
         self._client = client
+        self._known = known
         self._paces: dict[str, Pace] = {}
 
     async def request(self, method: str, url: str, **_: Any) -> Answer:
@@ -133,9 +137,11 @@ class Session:
         async for event in watch.watch_objects(
             self._client, path, query, latest, inactivity_seconds=_INACTIVITY_SECONDS
         ):
-            _, version = watch.identity(event)
+            uid, version = watch.identity(event)
             if not version or version == latest or watch.older(version, latest):
                 # Shown again.
+                continue
+            if event.type == "MODIFIED" and version.isdecimal() and self._known(uid, int(version)):
                 continue
             text = _line(event, path)
             if text is not None:
@@ -189,9 +195,12 @@ def _line(event: watch.Event, path: str) -> bytes | None:
         return b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"%s"}}}\n' % _version(event)
     if event.type not in ("ADDED", "MODIFIED", "DELETED"):
         raise ValueError(f"an event of type {event.type!r}")
-    if _sound(event.object, path) is None:
+    tree = _sound(event.object, path)
+    if tree is None:
         return None
-    return b'{"type":"%s","object":%s}\n' % (event.type.encode(), bytes(event.object))
+    # Who has written which field is as long as all the rest, and nobody here reads it.
+    tree["metadata"].pop("managedFields", None)
+    return b'{"type":"%s","object":%s}\n' % (event.type.encode(), msgspec.json.encode(tree))
 
 
 def _version(event: watch.Event) -> bytes:

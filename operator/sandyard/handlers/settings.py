@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import kopf
 
 from sandyard.api import names
 
 __all__ = ["configure"]
+
+
+class _NoDifferences(kopf.DiffBaseStorage):
+    """What an object was before is nothing that our handlers ask for: kopf copies it at each event otherwise."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
 
 
 def configure() -> kopf.OperatorSettings:
@@ -30,6 +45,6 @@ def configure() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = (0.05, 0.1, 0.2, 0.5, 1, 2, 5)
     settings.persistence.finalizer = f"{names.PREFIX}kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP, v1=False)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
+    settings.persistence.diffbase_storage = _NoDifferences()
     settings.process.ultimate_exiting_timeout = 30
     return settings

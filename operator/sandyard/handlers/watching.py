@@ -30,7 +30,7 @@ async def watch(
         Set when the watches run.
     """
     await kopf.operator(
-        registry=registry.build(intake, Session(client)),
+        registry=registry.build(intake, Session(client, intake.known)),
         settings=settings.configure(),
         clusterwide=not namespaces,
         namespaces=namespaces,

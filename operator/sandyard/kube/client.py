@@ -26,6 +26,8 @@ __all__ = ["Client", "Observer", "Resource"]
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
+# The answer to a write of which nobody wants to know more than that it took place.
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
 # A stream that is not needed any more is left without a long farewell.
 _CLOSE_SECONDS: Final = 1.0
@@ -141,13 +143,16 @@ class Client:
         """Read an object."""
         return await self._json("GET", path, params=params)
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST an object to a collection."""
-        return await self._json("POST", path, body=orjson.dumps(body), content_type="application/json")
+    async def create(self, path: str, body: Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
+        """POST an object to a collection; *brief* asks for no more than metadata in return."""
+        return await self._json("POST", path, body=orjson.dumps(body), content_type="application/json", brief=brief)
 
-    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """PATCH by RFC 7386; put ``metadata.resourceVersion`` in to guard against other writers."""
-        return await self._json("PATCH", path, body=orjson.dumps(body), content_type=MERGE_PATCH)
+    async def merge_patch(self, path: str, body: Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
+        """PATCH by RFC 7386; put ``metadata.resourceVersion`` in to guard against other writers.
+
+        *brief* asks for no more than metadata in return.
+        """
+        return await self._json("PATCH", path, body=orjson.dumps(body), content_type=MERGE_PATCH, brief=brief)
 
     async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """PATCH by RFC 6902."""
@@ -157,13 +162,20 @@ class Client:
         """PUT an object."""
         return await self._json("PUT", path, body=orjson.dumps(body), content_type="application/json")
 
-    async def delete(self, path: str, *, uid: str | None = None, version: str | None = None) -> dict[str, Any]:
-        """DELETE an object, in the background; with *uid* only that very object, with *version* only as it was seen."""
+    async def delete(
+        self, path: str, *, uid: str | None = None, version: str | None = None, brief: bool = False
+    ) -> dict[str, Any]:
+        """DELETE an object, in the background; with *uid* only that very object, with *version* only as it was seen.
+
+        *brief* asks for no more than metadata in return.
+        """
         options: dict[str, Any] = {"propagationPolicy": "Background"}
         known = {"uid": uid, "resourceVersion": version}
         if preconditions := {name: value for name, value in known.items() if value is not None}:
             options["preconditions"] = preconditions
-        return await self._json("DELETE", path, body=orjson.dumps(options), content_type="application/json")
+        return await self._json(
+            "DELETE", path, body=orjson.dumps(options), content_type="application/json", brief=brief
+        )
 
     async def pages(
         self, path: str, params: Mapping[str, str] | None = None, *, limit: int = 500
@@ -269,8 +281,9 @@ class Client:
         body: bytes | None = None,
         content_type: str | None = None,
         verb: str | None = None,
+        brief: bool = False,
     ) -> bytes:
-        """Send one request and return the reply's body.
+        """Send one request and return the reply's body, or (*brief*) the metadata alone of the object in it.
 
         Raises
         ------
@@ -285,6 +298,8 @@ class Client:
         headers = self._authorization()
         if content_type is not None:
             headers["Content-Type"] = content_type
+        if brief:
+            headers["Accept"] = _METADATA
         started = time.perf_counter()
         code = "error"
         try:
@@ -313,8 +328,9 @@ class Client:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         content_type: str | None = None,
+        brief: bool = False,
     ) -> dict[str, Any]:
-        reply = await self.request(method, path, params=params, body=body, content_type=content_type)
+        reply = await self.request(method, path, params=params, body=body, content_type=content_type, brief=brief)
         return _object(reply, f"{method} {path}")
 
     def _authorization(self) -> dict[str, str]:

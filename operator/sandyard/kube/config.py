@@ -20,6 +20,8 @@ __all__ = ["ClusterConfig", "load"]
 _ACCOUNT = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # The kubelet renews a projected token well before it expires; a minute is always in time.
 _TOKEN_TTL_SECONDS = 60.0
+# To ask the generated client each time takes a tenth of all that a claim takes of the processor.
+_ASK_SECONDS = 1.0
 
 
 @dataclass
@@ -53,6 +55,8 @@ class ClusterConfig:
     proxy: str | None = None
     _token: str | None = field(default=None, repr=False)
     _token_read_at: float = field(default=float("-inf"), repr=False)
+    _value: str | None = field(default=None, repr=False)
+    _asked_at: float = field(default=float("-inf"), repr=False)
 
     def authorization(self) -> str | None:
         """Value of the Authorization header, fresh enough to be valid; None with certificates alone.
@@ -68,8 +72,10 @@ class ClusterConfig:
             return f"Bearer {self._token}"
         if self.source is not None:
             # Runs the credential plugin of the kubeconfig when its token has expired.
-            value: str | None = self.source.get_api_key_with_prefix("BearerToken", alias="authorization")
-            return value
+            if time.monotonic() - self._asked_at > _ASK_SECONDS:
+                self._value = self.source.get_api_key_with_prefix("BearerToken", alias="authorization")
+                self._asked_at = time.monotonic()
+            return self._value
         return None
 
     def _read_token(self, file: pathlib.Path) -> None:

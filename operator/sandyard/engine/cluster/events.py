@@ -21,6 +21,9 @@ __all__ = ["Recorder"]
 _log = logging.getLogger(__name__)
 _QUEUE_LIMIT = 1000
 _NORMAL_LIMIT = 200
+# What went well is told so often a second, and so often at once; the metrics count all of it.
+_NORMAL_PER_SECOND = 10.0
+_NORMAL_BURST = 100.0
 _SAME_AGAIN_SECONDS = 60.0
 _POSTERS = 4
 
@@ -35,13 +38,15 @@ class Recorder:
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_QUEUE_LIMIT)
         # The oldest first; a plain dict would search for it longer each time.
         self._posted: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._allowance = _NORMAL_BURST
+        self._counted_at = clock.monotonic()
 
     def __len__(self) -> int:
         return self._queue.qsize()
 
     def record(self, about: AnySandbox | AnyPool, event: Event, message: str) -> None:
         """Say what has happened to *about*; never waits, and under load leaves out what went well."""
-        if event.type == "Warning" or len(self) < _NORMAL_LIMIT:
+        if event.type == "Warning" or (len(self) < _NORMAL_LIMIT and self._may_tell()):
             self._put(about, event, message)
 
     async def run(self) -> None:
@@ -49,6 +54,16 @@ class Recorder:
         async with asyncio.TaskGroup() as group:
             for number in range(_POSTERS):
                 group.create_task(self._post(), name=f"events-{number}")
+
+    def _may_tell(self) -> bool:
+        """Whether one more Event about what went well is within what API server and readers are to bear."""
+        now = self._clock.monotonic()
+        self._allowance = min(_NORMAL_BURST, self._allowance + _NORMAL_PER_SECOND * (now - self._counted_at))
+        self._counted_at = now
+        if self._allowance < 1.0:
+            return False
+        self._allowance -= 1.0
+        return True
 
     async def _post(self) -> None:
         while True:

@@ -84,10 +84,15 @@ class Writer:
                 listed.refused.add(namespace)
         return listed
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, path: str, body: Mapping[str, Any]) -> None:
         """POST an object to the collection at *path*."""
         self._check()
-        return await self._client.create(path, body)
+        await self._client.create(path, body, brief=True)
+
+    async def change(self, path: str, body: Mapping[str, Any]) -> None:
+        """Merge *body* into the object at *path*; what it is then nobody asks: to tell it costs both sides."""
+        self._check()
+        await self._client.merge_patch(path, body, brief=True)
 
     async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into the object at *path*; returns it as it is then."""
@@ -103,7 +108,7 @@ class Writer:
         """Delete that very object; False if it is gone already, or no longer of that *version*."""
         self._check()
         try:
-            await self._client.delete(path, uid=uid, version=version)
+            await self._client.delete(path, uid=uid, version=version, brief=True)
         except errors.ApiError as error:
             # 409: another object has that name by now, so this one is gone; or it has changed.
             if error.not_found or error.conflict:

@@ -23,6 +23,8 @@ from sandyard.sandbox import phase, teardown
 __all__ = ["Teardown"]
 
 _DEFAULT_GRACE_SECONDS = 10.0
+# What is over in a moment is not told: whoever looks sees the deletion timestamp.
+_UNTOLD_SECONDS = 1.0
 # There is no watch on workspaces: few Sandboxes have one.
 _WORKSPACE_SECONDS = 0.5
 _LATE_WORKSPACE_SECONDS = 5.0
@@ -116,6 +118,12 @@ class Teardown:
     async def _report(self, run: Run, stuck: str, doing: str = "deleting its pod") -> None:
         sandbox = run.sandbox
         self._reporting.stuck(run.entry, stuck)
+        now = self._clock.monotonic()
+        leaving_since = run.entry.leaving_since = run.entry.leaving_since or now
+        untold = leaving_since + _UNTOLD_SECONDS - now
+        if untold > 0 and not stuck:
+            self._queue.add_after(sandbox.uid, untold)
+            return
         pool_name = sandbox.pool_name if isinstance(sandbox, SandboxRecord) else None
         facts = phase.Facts(sandbox.generation, sandbox.status, self._clock.now(), pool_name)
         try:

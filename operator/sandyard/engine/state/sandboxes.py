@@ -49,6 +49,8 @@ class SandboxEntry:
         The latest stamp of a client's that was taken in, as it was written.
     stuck
         Whether its teardown has been called stuck.
+    leaving_since
+        When its teardown was first seen under way; seconds of the monotonic clock, 0: not yet.
     waits_for_pool
         Whether it waits for its pool to appear or be continued.
     waits_for_room
@@ -63,6 +65,7 @@ class SandboxEntry:
     start_refused: tuple[Reason, str] | None = None
     noted_stamp: str = ""
     stuck: bool = False
+    leaving_since: float = 0.0
     waits_for_pool: bool = False
     waits_for_room: str = ""
     errand: Errand | None = None
