@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -177,6 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=pathlib.Path, help="write the figures there")
     parser.add_argument("--report", type=pathlib.Path, help="write a page about them there")
     wanted = parser.parse_args(arguments)
+    # Whoever ends it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tools.ensure(GROUPS)
     figures: list[Figures] = []
     bare = 0.0
