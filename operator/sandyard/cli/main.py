@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sandyard import __version__
-from sandyard.cli import admin, code, files, ports, sandboxes
+from sandyard.cli import admin, code, files, mcp, ports, sandboxes
 from sandyard.cli import exec as exec_
 from sandyard.cli.context import Context
 from sandyard.cli.options import anywhere
@@ -38,8 +38,8 @@ def main(
     context.obj = Context(namespace, everywhere=all_namespaces, name=name, kubeconfig=kubeconfig)
 
 
-for command in (*sandboxes.COMMANDS, *exec_.COMMANDS, *code.COMMANDS, *files.COMMANDS, *ports.COMMANDS, pool,
-                *admin.COMMANDS):  # fmt: skip
+for command in (*sandboxes.COMMANDS, *exec_.COMMANDS, *code.COMMANDS, *files.COMMANDS, *ports.COMMANDS, *mcp.COMMANDS,
+                pool, *admin.COMMANDS):  # fmt: skip
     main.add_command(anywhere(command))
 
 
