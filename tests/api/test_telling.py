@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from typing import Any
 
 from localcluster import paths
@@ -16,6 +17,7 @@ from sandyard.engine.process.metrics import Metrics
 from tests.api.conftest import OPERATOR_USER, render
 from tests.api.lives import TEMPLATE, claim, end_pod, patch, pool
 from tests.support import manifests
+from tests.support.audit import Audit
 from tests.support.kube import Kube, until
 from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
@@ -47,6 +49,26 @@ def test_each_step_of_a_life_is_told_once(kube: Kube, operator: OperatorProcess)
     until("the last word", lambda: "Cleaned" in told(kube, "s"))
     assert told(kube, "s") == ["Ready", "NetworkChanged", "Suspended", "Resumed", "Expired", "Cleaned"]
     assert told(kube, "python")[0] == "Ready"
+
+
+def test_a_whole_life_takes_five_writes_and_no_read(kube: Kube, operator: OperatorProcess, audit: Audit) -> None:
+    """The pod's claim, Ready, the pod's end, the finalizer, a new pod; with two Events that is all."""
+    pool(kube, 2)
+    lives = [f"s{number}" for number in range(6)]
+    seen = len(audit.calls())
+    for name in lives:
+        claim(kube, name)
+        kube.delete("sandbox", name)
+        kube.wait_for("sandboxpool", "python", "Full")
+    until("what comes last has come", lambda: audit.quiet_for(1.0))
+    asked = Counter((call.verb, call.resource) for call in audit.calls()[seen:] if call.code < 300)
+    assert {key: count for key, count in asked.items() if key[1] not in ("sandboxpools/status", "events")} == {
+        ("patch", "pods"): 6, ("patch", "sandboxes/status"): 6, ("delete", "pods"): 6, ("patch", "sandboxes"): 6,
+        ("create", "pods"): 6,
+    }  # fmt: skip
+    assert asked["create", "events"] <= 2 * len(lives)
+    # Once a second at most.
+    assert asked["patch", "sandboxpools/status"] <= 4 * len(lives)
 
 
 def test_what_goes_wrong_is_told_as_well(kube: Kube, operator: OperatorProcess) -> None:
