@@ -78,6 +78,19 @@ def test_a_claim_whose_status_could_not_be_written_is_replaced_in_its_pool_all_t
     assert world.api.objects["sandboxpools", "pool"]["status"]["warmHits"] == 1
 
 
+def test_where_a_claim_spends_its_time_is_measured_by_its_stages(world: World) -> None:
+    metrics = world.operator._health.metrics
+    world.claim("s1")
+    world.deliver("sandboxes", 100)
+    world.now += 3
+    work(world)
+    stages = {sample.labels["stage"]: sample.value for metric in metrics.claim_stage_seconds.collect()
+              for sample in metric.samples if sample.name.endswith("_sum")}  # fmt: skip
+    assert set(stages) == {"queue", "pod", "status"}
+    assert stages["queue"] == pytest.approx(3)
+    assert stages["pod"] == stages["status"] == 0
+
+
 def test_a_claim_that_waits_is_demand_once_however_often_it_is_looked_at() -> None:
     def rate(looks: int) -> float:
         world = World(action="Wait")

@@ -37,6 +37,11 @@ class Metrics:
             "sandyard_claim_duration_seconds", "From the Sandbox's event to Ready written.", ["start"],
             buckets=_FAST, registry=self.registry,
         )  # fmt: skip
+        self.claim_stage_seconds = Histogram(
+            "sandyard_claim_stage_duration_seconds",
+            "Where a claim of a warm pod spends its time: until its turn (queue), the pod's write, the status' write.",
+            ["stage"], buckets=_FAST, registry=self.registry,
+        )  # fmt: skip
         self.claim_conflicts = Counter(
             "sandyard_claim_conflicts", "Warm pods that could not be claimed and were passed over.",
             registry=self.registry,

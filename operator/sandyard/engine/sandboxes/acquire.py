@@ -62,6 +62,7 @@ class Acquire:
         waited = claim is not None and claim.waited
         if claim is None:
             self._store.pools[pool.uid].arrived(self._clock.now())
+        began = self._clock.monotonic()
         try:
             pod = await self._claims.claim(
                 sandbox, pool, labels=network.labels(action.reach) if action.reach is not None else {},
@@ -76,6 +77,7 @@ class Acquire:
             return
         if pod is not None:
             run.served = self._store.pools.get(pool.uid)
+            run.claim_seconds = began, self._clock.monotonic()
             run.learn(start=Start.COLD if waited else Start.WARM)
 
     def wait_for_pool(self, run: Run) -> None:

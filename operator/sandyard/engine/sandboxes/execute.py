@@ -98,4 +98,4 @@ class Execute:
             case steps.RestartClock():
                 self._reporting.restart_clock(run.entry)
             case steps.ObserveStart():
-                self._reporting.started(run.entry, action)
+                self._reporting.started(run, action)

@@ -8,6 +8,7 @@ from sandyard.api.events import Event
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.records import AnySandbox
 from sandyard.engine.state.sandboxes import SandboxEntry, SandboxTable
 from sandyard.sandbox.steps import Count, ObserveStart, Step
@@ -37,9 +38,15 @@ class Reporting:
         """Its present start begins now."""
         entry.seen_at = entry.waits_since = self._clock.monotonic()
 
-    def started(self, entry: SandboxEntry, action: ObserveStart) -> None:
+    def started(self, run: Run, action: ObserveStart) -> None:
         """It is Ready."""
-        self._metrics.claim_seconds.labels(action.kind).observe(self._clock.monotonic() - entry.seen_at)
+        now, seen_at = self._clock.monotonic(), run.entry.seen_at
+        self._metrics.claim_seconds.labels(action.kind).observe(now - seen_at)
+        if run.claim_seconds is not None:
+            began, written = run.claim_seconds
+            stages = {"queue": began - seen_at, "pod": written - began, "status": now - written}
+            for stage, seconds in stages.items():
+                self._metrics.claim_stage_seconds.labels(stage).observe(max(0.0, seconds))
         if action.pod_seconds is not None:
             self._metrics.start_seconds.observe(action.pod_seconds)
 

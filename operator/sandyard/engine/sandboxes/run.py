@@ -22,11 +22,14 @@ class Run:
     ----------
     served
         The pool that has given it a warm pod in this pass.
+    claim_seconds
+        When its claim began and when its pod was written, in this pass; seconds of the monotonic clock.
     """
 
     entry: SandboxEntry
     answers: Answers = Answers()
     served: PoolEntry | None = None
+    claim_seconds: tuple[float, float] | None = None
 
     @property
     def sandbox(self) -> AnySandbox:
