@@ -22,6 +22,7 @@ PRINTED = [
     "['Ready']\nkept\n True\nLinux",
     "b'LOUD\\n'\nb'begun\\n' False\nTrue [True]\n200\nTrue\nhello x\n/tmp\n",
     "success {'sum': 42} sum.csv True\ntime\n",
+    "area\n 12.566370614359172 [None]\nZeroDivisionError division by zero",
     "one and a half\n2\n b'one'\n",
 ]
 
