@@ -196,7 +196,7 @@ async def test_a_big_file_is_verified_and_not_much_slower_than_by_kubectl(
     standing: Kube, sandbox: AsyncSandbox, tmp_path: pathlib.Path
 ) -> None:
     big, back = tmp_path / "big", tmp_path / "back"
-    big.write_bytes(os.urandom(2**20) * soak.rounds(short=30, long=200))
+    big.write_bytes(os.urandom(2**20) * soak.rounds(short=60, long=200))
     place = f"{sandbox.namespace}/{sandbox.pod_name}:/workspace/theirs"
     best: dict[str, float] = {}
 
