@@ -68,6 +68,10 @@ async def test_a_program_in_each_language(polyglot: AsyncSandbox) -> None:
     assert (await polyglot.commands.run("ls /tmp/.sandyard/code")).stdout == b"", "nothing is left of them"
     tools = (await polyglot.get_environment()).tools
     assert {"python3", "node", "go", "rustc", "ruby", "bash"} <= set(tools)
+    context = await polyglot.contexts.create("javascript")
+    await context.run("const kept = 41")
+    assert (await context.run("kept + await Promise.resolve(1)")).text == "42"
+    await context.remove()
 
 
 async def test_outcomes(sandbox: AsyncSandbox) -> None:
