@@ -35,6 +35,8 @@ class Kubelet:
 
     Attributes
     ----------
+    slow
+        Names of images that are pulled for ever.
     stuck
         Names of images whose pods stay in ImagePullBackOff.
     failing
@@ -49,6 +51,7 @@ class Kubelet:
         self._kubeconfig = kubeconfig
         self._thread = threading.Thread(target=self._main, daemon=True)
         self._stop = threading.Event()
+        self.slow: set[str] = set()
         self.stuck: set[str] = set()
         self.failing: set[str] = set()
         self.slow_setups: set[str] = set()
@@ -151,11 +154,10 @@ class Kubelet:
         proof, phase, ready = _PROOF, "Running", True
         state: dict[str, Any] = {"running": {"startedAt": now}}
         if image in self.stuck:
-            phase, ready, state = (
-                "Pending",
-                False,
-                {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
-            )
+            phase, ready = "Pending", False
+            state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        if image in self.slow:
+            phase, ready, state = "Pending", False, {"waiting": {"reason": "ContainerCreating"}}
         if image in self.failing:
             proof = {**_PROOF, "network": "Open", "reached": ["10.96.0.1:443"]}
             phase, ready, state = "Failed", False, {"waiting": {"reason": "PodInitializing"}}

@@ -42,7 +42,7 @@ def pod(uid: str = "p1", **changes: Any) -> Pod:
     """A warm pod; *changes* replace parts of it.
 
     labels, annotations, finalizers, deletion, phase, ready, message (of the probe),
-    containers (statuses), conditions, reason, node, owners
+    containers (statuses), conditions, reason, told (its message), node, owners
     """
     labels = {
         names.LABEL_STATE: names.STATE_WARM,
@@ -74,6 +74,7 @@ def pod(uid: str = "p1", **changes: Any) -> Pod:
         "status": {
             "phase": changes.get("phase", "Running"),
             "reason": changes.get("reason", ""),
+            "message": changes.get("told", ""),
             "podIP": "10.0.0.1",
             "conditions": conditions + changes.get("conditions", []),
             "initContainerStatuses": changes.get(

@@ -46,6 +46,17 @@ def test_a_main_process_that_has_ended_ends_the_sandbox() -> None:
     assert step.status.phase is Phase.SUCCEEDED
 
 
+def test_the_event_of_an_end_says_what_is_known_of_it() -> None:
+    exited = [{"name": names.CONTAINER, "state": {"terminated": {"exitCode": 3}}}]
+    for pod, told in (
+        (objects.pod(labels=CLAIMED, containers=exited), "Error, exit code 3"),
+        (objects.pod(labels=CLAIMED, phase="Failed", reason="Evicted", told="no disk"), "Evicted: no disk"),
+        (objects.pod(labels=CLAIMED, phase="Failed", reason="Evicted"), "Evicted"),
+    ):
+        event = decide.decide(running(pod)).event
+        assert event is not None and event[1] == told
+
+
 def test_a_pod_that_others_delete_is_lost() -> None:
     going = objects.pod(labels=CLAIMED, deletion="2026-01-01T00:01:05Z")
     assert reason(decide.decide(running(going))) == "PodLost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -66,7 +67,7 @@ def main_process_ended(view: SandboxView, pod: Pod) -> Step | None:
         return None
     return Step(
         "finished", status=phase.finished(view.facts(), pod, found),
-        event=(Event.FINISHED, f"{found['reason']}, exit code {found.get('exitCode')}"),
+        event=(Event.FINISHED, _told(found)),
         counts=(Count("ended", (found["reason"],)),),
     )  # fmt: skip
 
@@ -353,6 +354,13 @@ def _useless(view: SandboxView) -> bool:
         return True
     at = view.expiry().at
     return at is not None and at <= view.now
+
+
+def _told(ending: dict[str, Any]) -> str:
+    """An ending in a line; a pod that was ended from outside has no exit code, but a message."""
+    if "exitCode" in ending:
+        return f"{ending['reason']}, exit code {ending['exitCode']}"
+    return f"{ending['reason']}: {ending['message']}" if ending["message"] else str(ending["reason"])
 
 
 def _main_ended(pod: Pod) -> bool:
