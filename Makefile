@@ -31,7 +31,7 @@ attack: ## Try every attack of tests/attacks, on the API server and on real sand
 	@hack/test tests/api/test_attacks.py tests/api/test_pod_security.py tests/cluster/test_attacks.py -v
 
 faults: ## Put every fault between operator and API server, and write docs/faults.md (an hour)
-	@SANDYARD_SOAK=1 SANDYARD_FAULTS_REPORT=docs/faults.md hack/test tests/api/test_faults.py tests/api/test_faults_around.py -s
+	@SANDYARD_SOAK=1 SANDYARD_FAULTS_REPORT=docs/faults.md hack/test tests/api/test_faults.py tests/api/test_faults_around.py tests/api/test_faults_gone.py -s
 
 bench: ## Measure claims beside a sketch of the claim path, and write docs/performance.md (half an hour)
 	@hack/bench --report docs/performance.md

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from localcluster import paths
 from sandyard.api import names
@@ -29,10 +29,11 @@ from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 from tests.support.swarm import Swarm
 
-__all__ = ["STUCK_SECONDS", "WARM", "WORKLOADS", "Arena", "Findings", "Workload", "at", "claims", "first_of",
-           "nothing", "opened", "sampled", "well"]  # fmt: skip
+__all__ = ["PERSISTENT", "STUCK_SECONDS", "WARM", "WORKLOADS", "Arena", "Findings", "Workload", "at", "claims",
+           "first_of", "nothing", "opened", "pools", "sampled", "well"]  # fmt: skip
 
 WARM: Final = 3
+PERSISTENT: Final = {**TEMPLATE, "workspace": {"persistent": {"size": "1Gi"}}}
 # A Sandbox that has not come to its end by then is stuck.
 STUCK_SECONDS: Final = 120.0
 _CHOICES: Final = ("SANDYARD_SEED", "SANDYARD_FAULTS")
@@ -217,10 +218,7 @@ def opened(
     proxy.cut = made.kill
     try:
         operator.start()
-        waits = {"action": "ColdStart", "waitSeconds": 600}
-        persistent = {**TEMPLATE, "workspace": {"persistent": {"size": "1Gi"}}}
-        kube.apply(manifests.pool("python", WARM, TEMPLATE, whenEmpty=waits),
-                   manifests.pool("keeps", 1, persistent, whenEmpty=waits))  # fmt: skip
+        kube.apply(*pools())
         for name in ("python", "keeps"):
             kube.wait_for("sandboxpool", name, "Ready")
         yield made
@@ -233,6 +231,13 @@ def opened(
     finally:
         operator.kill()
         proxy.stop()
+
+
+def pools() -> list[dict[str, Any]]:
+    """The pools of an arena."""
+    waits = {"action": "ColdStart", "waitSeconds": 600}
+    return [manifests.pool("python", WARM, TEMPLATE, whenEmpty=waits),
+            manifests.pool("keeps", 1, PERSISTENT, whenEmpty=waits)]  # fmt: skip
 
 
 async def well(users: Swarm, warm_of_python: int = WARM) -> None:
