@@ -171,6 +171,27 @@ def test_the_watch_inside_ends_everything_when_the_client_is_gone(shell: str) ->
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_once_the_client_says_that_it_takes_longer_its_time_is_watched_inside(shell: str) -> None:
+    """The stream stays open, as that of a client does of which nobody tells that it is gone."""
+    # Names that the watch uses too.
+    env = {"s": "1", "g": "1"}
+    done = run(shell, "sleep 300 & setsid sleep 300 & (sleep 300 &) ; wait", watch=1, stdin=b"\n", length=0, env=env)
+    assert done.code == 143
+    assert done.seconds < 15
+    # Called off with its command, with all that it has started.
+    count = '"$@" >&2; until [ "$(pgrep -cx "sleep|sh|dash|bash|busybox")" = 1 ]; do sleep 0.1; done'
+    request = script.run(ID, "sleep 0.5", folder="/", env=env, watch_seconds=60, stdin_bytes=0)
+    words = [*NAMESPACE, "sh", "-c", count, "look", *shell.split(), *request.words[1:]]
+    assert run_with_an_open_input(words, request.preface + b"\n").returncode == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_small_command_costs_two_processes_beside_its_shell(shell: str) -> None:
+    done = run(shell, "set -- /proc/[0-9]*; echo $#", watch=60, length=0)
+    assert done.out == b"3\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_stubborn_child_goes_too_when_its_parent_has_died_of_the_first_signal(shell: str) -> None:
     stubborn = "sh -c 'trap \"\" TERM INT HUP; while :; do sleep 0.2; done'"
     request = script.run(ID, f"setsid {stubborn} & {stubborn} & wait", folder="/tmp", env={}, watch_seconds=1)

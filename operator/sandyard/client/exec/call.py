@@ -25,6 +25,8 @@ LOST_REASON_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 1.0
 # After its end a command's stream is kept until the node has done with it as well, unless a child holds on to it.
 _LINGER_SECONDS: Final = 5.0
+# A command that has run for so long is worth a watch of its time inside the sandbox.
+_SHORT_SECONDS: Final = 1.0
 # Exit codes above it are signals.
 _SIGNALS: Final = 128
 # What containerd says of an exec that it could not even make.
@@ -225,6 +227,10 @@ class Call:
             if isinstance(self._command.stdin, bytes):
                 # The stream stays open: its end would tell that this client is gone.
                 await process.write(self._command.stdin)
+                if not self._command.stdin:
+                    await self._begun.wait()
+                    await asyncio.sleep(_SHORT_SECONDS)
+                    await process.write(b"\n")
                 return
             # What is read from elsewhere can be sent but once.
             await self._begun.wait()

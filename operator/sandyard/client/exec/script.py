@@ -11,7 +11,9 @@ them, and its session, which each exec has to itself.  So neither a child with a
 a session of its own is missed; one that has dropped all three is nobody's, and goes with the sandbox.  Only a
 subreaper could know it, and a shell cannot be one.  Two watches inside the sandbox do so: one when the stream
 from the client ends before the command has, one when the command's time is over, should nobody have told of
-the client's end.  The shell's part lies in ``sh/``.
+the client's end.  Each process costs a small command a tenth of its time in gVisor: the second watch begins
+when the client says that the command has run for a moment, where there is no input in the way.
+The shell's part lies in ``sh/``.
 """
 
 from __future__ import annotations

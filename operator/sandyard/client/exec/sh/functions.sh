@@ -96,11 +96,12 @@ sandyard_end() {
   done 2>/dev/null
 }
 
-# sandyard_watch ID SECONDS [FILE]: end it when its time is over, whatever has become of the client, and tell so
-# by making the file. USR1 calls it off.
+# sandyard_watch ID SECONDS [FILE [PID]]: end it when its time is over, whatever has become of the client, and tell so
+# by making the file. USR1 calls it off, and the watch that is PID.
 sandyard_watch() {
   unset IFS
-  trap 'kill $s; exit' USR1
+  s= g=$4
+  trap 'kill $s; [ -z "$g" ] || kill -s USR1 $g; exit' USR1
   SANDYARD_EXEC=- sleep "0$2" &
   s=$!
   # The command may die of the first signal, and call this off while children of it still have to go.

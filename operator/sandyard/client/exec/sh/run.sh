@@ -2,6 +2,8 @@
 # What it calls its own begins with _sy_ or sandyard_: the variables of the pod and of the command are the command's.
 # INPUT is the length of its input. The client sends no end then, so that the end of the stream tells that the client
 # is gone, and the command goes too. "-": the input ends with the stream, and what becomes of the client is not known.
+# "0": none, but a line once the command has run for a moment. Only then is it worth two more processes to watch its
+# time as well, should nobody ever tell that the client is gone.
 _sy_m=$1 _sy_t=$2 _sy_d=$3 _sy_n=$4
 shift 4
 while [ "$1" != -- ]; do command export "$1" 2>/dev/null; shift; done
@@ -43,7 +45,10 @@ sandyard_run() {
   _sy_c=$!
   exec 5<&-
   _sy_w=
-  [ "$_sy_t" = 0 ] || { sandyard_watch "$_sy_m" "$_sy_t" >/dev/null </dev/null 4>&- & _sy_w=$!; }
+  case $_sy_t:$_sy_n in
+    0:* | *:0) ;;
+    *) sandyard_watch "$_sy_m" "$_sy_t" >/dev/null </dev/null 4>&- & _sy_w=$! ;;
+  esac
   wait "$_sy_c"
   _sy_r=$?
   # Before the client hears of the end, and goes.
@@ -76,11 +81,23 @@ sandyard_feed() {
   sandyard_gone
 }
 
+# sandyard_wait: nothing until the client says a line; then its end and the end of the time are watched for.
+sandyard_wait() {
+  unset IFS
+  read -r _sy_rest <&3 && [ "$_sy_t" != 0 ] || { sandyard_gone; return; }
+  g=
+  trap '[ -z "$g" ] || kill -s USR1 $g; exit' USR1
+  sandyard_gone &
+  g=$!
+  sandyard_watch "$_sy_m" "$_sy_t" "" $g
+  kill -s USR1 $g
+}
+
 _sy_f=
 case $_sy_n in
   -) exec 5<&3 3<&- ;;
   0)
-    sandyard_gone >/dev/null </dev/null 4>&- &
+    sandyard_wait >/dev/null </dev/null 4>&- &
     _sy_f=$!
     exec 5</dev/null 3<&-
     ;;
