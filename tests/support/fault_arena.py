@@ -36,6 +36,7 @@ WARM: Final = 3
 PERSISTENT: Final = {**TEMPLATE, "workspace": {"persistent": {"size": "1Gi"}}}
 # A Sandbox that has not come to its end by then is stuck.
 STUCK_SECONDS: Final = 120.0
+_TURNS: Final = 2
 _CHOICES: Final = ("SANDYARD_SEED", "SANDYARD_FAULTS")
 T = TypeVar("T")
 Workload = Callable[[Swarm, str], Awaitable[None]]
@@ -88,7 +89,7 @@ class Findings:
             "operator may have logged no Traceback. A write is cut before it is forwarded, between that and its",
             "reply, or after the reply.", "",
             f"This run: `{' '.join([*chosen, 'make faults'])}`; without",
-            "SANDYARD_FAULTS every write of three workloads meets every cut, and every kind of write every answer.", "",
+            "SANDYARD_FAULTS every write of four workloads meets every cut, and every kind of write every answer.", "",
             "| fault | cases | left behind | doubles | stuck | Tracebacks | longest until all was well, in seconds |",
             "| --- | --- | --- | --- | --- | --- | --- |",
             *(kind.line() for kind in self.kinds.values()), "",
@@ -182,7 +183,7 @@ class Arena:
         except TimeoutError:
             found.left.append(f"{what}: {sorted(pod.metadata.name for pod in users.pods)}")
         self.proxy.watch_over(lambda _write: "")
-        found.doubles += [f"{what}: {item}" for item in users.violations]
+        found.doubles += [f"{what}: {item}" for item in users.judge()]
         users.violations.clear()
         said = self.operator.log[logged:]
         found.errors += [f"{what}: a Traceback"] * ("Traceback" in said)
@@ -203,7 +204,7 @@ class Arena:
 def opened(
     kube: Kube, config: pathlib.Path, kubelet: Kubelet, folder: pathlib.Path, findings: Findings, **settings: str
 ) -> Iterator[Arena]:
-    """An arena in *kube*'s namespace: a pool to claim from, and one whose workspaces persist."""
+    """An arena in *kube*'s namespace, with its pools."""
     proxy = FaultyProxy(config)
     proxy.start()
     kube.within("sandyard-system").delete("lease", "sandyard")
@@ -215,12 +216,12 @@ def opened(
     seed = soak.seed()
     logs = pathlib.Path(tempfile.gettempdir()) / f"sandyard-faults-{seed}"
     made = Arena(kube, proxy, operator, kubelet, findings, random.Random(seed), logs)
-    proxy.cut = made.kill
+    proxy.cut, proxy.trigger = made.kill, kubelet.restart
     try:
         operator.start()
         kube.apply(*pools())
-        for name in ("python", "keeps"):
-            kube.wait_for("sandboxpool", name, "Ready")
+        for pool in pools():
+            kube.wait_for("sandboxpool", pool["metadata"]["name"], "Ready")
         yield made
         findings.report()
         if not operator.running:
@@ -234,20 +235,22 @@ def opened(
 
 
 def pools() -> list[dict[str, Any]]:
-    """The pools of an arena."""
+    """The pools of an arena: one to claim from, one whose workspaces persist, and one pod that is used again."""
     waits = {"action": "ColdStart", "waitSeconds": 600}
     return [manifests.pool("python", WARM, TEMPLATE, whenEmpty=waits),
-            manifests.pool("keeps", 1, PERSISTENT, whenEmpty=waits)]  # fmt: skip
+            manifests.pool("keeps", 1, PERSISTENT, whenEmpty=waits),
+            manifests.pool("again", 1, TEMPLATE, whenEmpty={**waits, "action": "Wait"}, maxSandboxes=1,
+                           recycle="Restart")]  # fmt: skip
 
 
 async def well(users: Swarm, warm_of_python: int = WARM) -> None:
-    """Return when no Sandbox is left, and of pods the warm ones of both pools alone; TimeoutError: it is never so."""
+    """Return when no Sandbox is left, and of pods the warm ones of all pools alone; TimeoutError: it is never so."""
 
     def is_well() -> bool:
         pods = list(users.pods)
         warm = [pod for pod in pods if pod.metadata.deletion_timestamp is None
                 and pod.metadata.labels.get(names.LABEL_STATE) == names.STATE_WARM]  # fmt: skip
-        return len(pods) == len(warm) == warm_of_python + 1 and not len(users.sandboxes)
+        return len(pods) == len(warm) == warm_of_python + len(pools()) - 1 and not len(users.sandboxes)
 
     async with asyncio.timeout(STUCK_SECONDS):
         while not is_well():
@@ -285,7 +288,17 @@ async def rest(users: Swarm, tag: str) -> None:
     await users.phase(tag, "")
 
 
-WORKLOADS: dict[str, Workload] = {"claims": claims, "rollout": rollout, "rest": rest}
+async def reuse(users: Swarm, tag: str) -> None:
+    """Sandboxes one after the other have the same pod, which is restarted between them."""
+    for turn in range(_TURNS):
+        name = f"{tag}-{turn}"
+        await users.create(name, "again")
+        await users.phase(name, "Ready")
+        await users.delete(name)
+        await users.phase(name, "")
+
+
+WORKLOADS: dict[str, Workload] = {"claims": claims, "rollout": rollout, "rest": rest, "reuse": reuse}
 
 
 # Which writes meet a fault

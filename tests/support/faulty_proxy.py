@@ -59,6 +59,8 @@ class FaultyProxy:
         Asked of each write.
     cut
         Called at a cut, before the connection is closed: kills the operator, for example.
+    trigger
+        Called with a pod's namespace and name instead of an exec in it, which has no node: its container ends.
     watches
         What happens to watches: "" (nothing), silent, broken (in the middle of a line), gone (an ERROR event),
         refused (410), replayed (each line twice), undecodable.
@@ -81,6 +83,7 @@ class FaultyProxy:
         self.port = free_port()
         self.rule: Rule = lambda _write: ""
         self.cut: Callable[[], None] = lambda: None
+        self.trigger: Callable[[str, str], None] = lambda _namespace, _name: None
         self.watches = ""
         self.network = ""
         self._lists: dict[str, bytes] = {}
@@ -153,7 +156,8 @@ class FaultyProxy:
         body = await request.read()
         verdict = ""
         parts = [part for part in request.path.split("/") if part]
-        if request.method in _WRITES and not any(part in _ASIDE for part in parts):
+        enters = parts[-1] == "exec"
+        if (request.method in _WRITES or enters) and not any(part in _ASIDE for part in parts):
             write = self._note(request.method, parts, body)
             verdict = self.rule(write)
         if self.network == "unauthorized":
@@ -166,6 +170,8 @@ class FaultyProxy:
             return _status(int(verdict))
         if verdict == "before":
             return self._cut(request)
+        if enters:
+            return self._enter(request, parts, verdict)
         if request.query.get("watch") in ("1", "true"):
             return await self._watch(request)
         if self.network == "stale" and request.method == "GET" and (content := self._lists.get(request.path_qs)):
@@ -201,8 +207,16 @@ class FaultyProxy:
                 self.forbidden.append(f"a pod is deleted by force: {'/'.join(parts)}")
         return write
 
+    def _enter(self, request: web.Request, parts: list[str], verdict: str) -> web.StreamResponse:
+        """Nothing is answered by what ends with the container that it runs in."""
+        self.trigger(parts[parts.index("namespaces") + 1], parts[-2])
+        return self._cut(request) if verdict else self._broken(request)
+
     def _cut(self, request: web.Request) -> web.StreamResponse:
         self.cut()
+        return self._broken(request)
+
+    def _broken(self, request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=500)

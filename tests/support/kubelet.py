@@ -26,6 +26,7 @@ __all__ = ["NODELESS", "Kubelet"]
 # Namespaces that begin like this have no kubelet: their pods stay as the test made them.
 NODELESS = "nodeless-"
 _PODS = Resource("v1", "pods")
+_CONTAINERS = ("initContainerStatuses", "containerStatuses")
 _PROOF = {"version": 1, "runtime": "gvisor", "isolated": True, "kernel": "simulated", "network": "Enforced",
           "limits": [20000, 20000], "memoryKiB": 20000}  # fmt: skip
 
@@ -58,6 +59,7 @@ class Kubelet:
         self.failing_setups: set[str] = set()
         self.hold = False
         self.created: list[str] = []
+        self._to_restart: set[tuple[str, str]] = set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -67,6 +69,10 @@ class Kubelet:
         """Stop it and wait."""
         self._stop.set()
         self._thread.join(10)
+
+    def restart(self, namespace: str, name: str) -> None:
+        """Restart all containers of a pod, soon: the one that asks for it by its end has ended."""
+        self._to_restart.add((namespace, name))
 
     def _main(self) -> None:
         asyncio.run(self._run())
@@ -91,6 +97,8 @@ class Kubelet:
             task = asyncio.create_task(informer.run())
             while not self._stop.is_set():
                 await asyncio.sleep(0.05)
+                while self._to_restart:
+                    await self._restart(client, *self._to_restart.pop())
                 if not self.hold:
                     for pod in informer:
                         if pod.metadata.deletion_timestamp is not None and not _nodeless(pod):
@@ -117,6 +125,17 @@ class Kubelet:
                 status = self._set_up(full) or self._status(full)
                 if status != full.get("status"):
                     await client.merge_patch(f"{path}/status", {"status": status})
+        except errors.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def _restart(self, client: Client, namespace: str, name: str) -> None:
+        """The containers of a pod go, and start anew in their order."""
+        path = _PODS.path(namespace, name)
+        try:
+            before = (await client.get(path))["status"]
+            for status in (_without_containers(before), _with_new_containers(before)):
+                await client.merge_patch(f"{path}/status", {"status": status})
         except errors.ApiError as error:
             if error.status not in (404, 409):
                 raise
@@ -174,10 +193,54 @@ class Kubelet:
             "phase": phase,
             "podIP": "10.0.0.1",
             "podIPs": [{"ip": "10.0.0.1"}],
-            "conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": now[:19] + "Z"}],
+            "conditions": [_readiness(str(ready), time.time())],
             "initContainerStatuses": before,
             "containerStatuses": [{**main, "state": state}],
         }
+
+
+def _without_containers(status: dict[str, Any]) -> dict[str, Any]:
+    gone = {"waiting": {"reason": "RestartingAllContainers", "message": "The container is removed"}}
+    each = {
+        kind: [{**_kept(item), "restartCount": item["restartCount"] + 1, "ready": False, "state": gone}
+               for item in status[kind]]
+        for kind in _CONTAINERS
+    }  # fmt: skip
+    return {**each, "phase": "Pending", "conditions": [_readiness("False", time.time())]}
+
+
+def _with_new_containers(status: dict[str, Any]) -> dict[str, Any]:
+    """As a kubelet tells of them: in whole seconds, and later than the ones before."""
+    told = [moment for kind in _CONTAINERS for item in status[kind] for moment in _moments(item["state"])]
+    now = max(time.time(), max(map(model.seconds, told)) + 1)
+    each = {kind: [_started_again(item, now) for item in status[kind]] for kind in _CONTAINERS}
+    return {**each, "phase": "Running", "conditions": [_readiness("True", now)]}
+
+
+def _started_again(container: dict[str, Any], now: float) -> dict[str, Any]:
+    count = container["restartCount"] + 1
+    names_anew = {"restartCount": count, "containerID": f"simulated://{container['name']}-{count}"}
+    return {**container, **names_anew, "state": _anew(container["state"], now)}
+
+
+def _kept(container: dict[str, Any]) -> dict[str, Any]:
+    return {key: container[key] for key in ("name", "image", "imageID")}
+
+
+def _moments(state: dict[str, Any]) -> list[str]:
+    return [value for one in state.values() for key, value in one.items() if key in ("startedAt", "finishedAt")]
+
+
+def _anew(state: dict[str, Any], now: float) -> dict[str, Any]:
+    moment = model.timestamp(now)[:19] + "Z"
+    return {
+        kind: {key: moment if key in ("startedAt", "finishedAt") else value for key, value in one.items()}
+        for kind, one in state.items()
+    }
+
+
+def _readiness(status: str, now: float) -> dict[str, str]:
+    return {"type": "Ready", "status": status, "lastTransitionTime": model.timestamp(now)[:19] + "Z"}
 
 
 def _nodeless(pod: Pod) -> bool:

@@ -38,7 +38,9 @@ class Swarm:
     Attributes
     ----------
     owners
-        Every pod that was ever seen claimed, and its Sandbox's UID.
+        Every pod that was ever seen claimed, and the UIDs of its Sandboxes, one after the other.
+    handed
+        Every pod that a Sandbox's status has told, and the UIDs of those Sandboxes.
     violations
         Broken promises; a test ends with none.
     """
@@ -46,8 +48,10 @@ class Swarm:
     def __init__(self, kubeconfig: pathlib.Path, namespace: str) -> None:
         self._kubeconfig = kubeconfig
         self.namespace = namespace
-        self.owners: dict[str, str] = {}
-        self.handed: dict[str, str] = {}
+        self.owners: defaultdict[str, list[str]] = defaultdict(list)
+        # How often a pod had been restarted when it became its Sandbox's.
+        self._restarts: dict[str, int] = {}
+        self.handed: defaultdict[str, set[str]] = defaultdict(set)
         self.violations: list[str] = []
         self.phases: dict[str, str] = {}
         self._changed: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -132,9 +136,21 @@ class Swarm:
     def _pod(self, _before: Pod | None, after: Pod | None) -> None:
         if after is None:
             return
-        owner = after.metadata.labels.get(names.LABEL_SANDBOX_UID)
-        if owner is not None and self.owners.setdefault(after.metadata.uid, owner) != owner:
-            self.violations.append(f"pod {after.metadata.name} had two owners")
+        uid, owner = after.metadata.uid, after.metadata.labels.get(names.LABEL_SANDBOX_UID)
+        if owner is None or self.owners[uid][-1:] == [owner]:
+            return
+        restarts = min((status.restart_count for status in after.status.container_statuses), default=0)
+        if self.owners[uid] and restarts <= self._restarts[uid]:
+            self.violations.append(f"pod {after.metadata.name} had two owners, and no restart between them")
+        self.owners[uid].append(owner)
+        self._restarts[uid] = restarts
+
+    def judge(self) -> list[str]:
+        """All promises broken until now, also those that the two watches tell together alone."""
+        for uid, sandboxes in self.handed.items():
+            if len(sandboxes) > 1 and not sandboxes <= set(self.owners.get(uid, ())):
+                self.violations.append(f"pod {uid} was handed out to {len(sandboxes)}, and not all of them had it")
+        return self.violations
 
     def _sandbox(self, before: _Sandbox | None, after: _Sandbox | None) -> None:
         item = after or before
@@ -142,9 +158,7 @@ class Swarm:
         name = item.metadata.name
         self.phases[name] = "" if after is None else str(after.status.get("phase", "Pending"))
         if after is not None and after.status.get("phase") == "Ready":
-            uid = str(after.status["podUID"])
-            if self.handed.setdefault(uid, after.metadata.uid) != after.metadata.uid:
-                self.violations.append(f"pod {uid} was handed out twice")
+            self.handed[str(after.status["podUID"])].add(after.metadata.uid)
         self._changed[name].set()
 
 
@@ -154,7 +168,7 @@ def run(kubeconfig: pathlib.Path, namespace: str, act: Callable[[Swarm], Awaitab
     async def main() -> T:
         async with Swarm(kubeconfig, namespace) as swarm:
             result = await act(swarm)
-            assert swarm.violations == []
+            assert swarm.judge() == []
             return result
 
     return asyncio.run(main())
