@@ -43,6 +43,13 @@ async def served(
         await socket.close()
         return socket
 
+    async with at(handle) as client:
+        yield client
+
+
+@asynccontextmanager
+async def at(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[Client]:
+    """A client of a server that answers as *handle* does."""
     application = web.Application()
     application.router.add_get("/{path:.*}", handle)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
@@ -178,6 +185,31 @@ async def test_a_stream_that_breaks_off_is_no_success() -> None:
     async with served(script) as client:
         with pytest.raises(errors.TransportError, match="without a status"):
             await run(client)
+
+
+@pytest.mark.parametrize("kept_connection", [False, True])
+async def test_an_exec_that_nobody_answers_is_not_sent_again(kept_connection: bool) -> None:
+    """It may run all the same; a watch, which may be asked for twice, is."""
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if kept_connection and len(asked) == 1:
+            return web.Response(text="")
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response(status=500)
+
+    async with at(handle) as client:
+        if kept_connection:
+            assert [line async for line in client.watch("/pods", {}, inactivity_seconds=5)] == []
+            asked[1:] = []
+        with pytest.raises(errors.TransportError):
+            await run(client)
+        assert asked[int(kept_connection) :] == ["/api/v1/namespaces/ns/pods/p/exec"]
+        with pytest.raises(errors.TransportError):
+            assert [line async for line in client.watch("/pods", {}, inactivity_seconds=5)] == []
+    assert asked[-2:] == ["/pods", "/pods"]
 
 
 async def test_one_that_takes_too_long_is_cut_off() -> None:

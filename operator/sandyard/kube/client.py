@@ -21,6 +21,7 @@ import orjson
 
 from sandyard.kube import errors
 from sandyard.kube.config import ClusterConfig
+from sandyard.kube.once import send_once
 
 __all__ = ["Client", "Observer", "Resource"]
 
@@ -115,6 +116,7 @@ class Client:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             headers={**self._headers, "Accept-Encoding": "identity"},
             read_bufsize=2**20,
+            middlewares=(send_once,),
         )
         return self
 
@@ -243,7 +245,7 @@ class Client:
         ApiError
             The server refused, or does not speak the protocol.
         TransportError
-            No connection.
+            No connection, or no answer: what was asked for may have begun. It is not asked for again.
         """
         assert self._watches is not None, "use the client as a context manager"
         try:

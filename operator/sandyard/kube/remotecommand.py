@@ -161,7 +161,7 @@ async def open_exec(
     ApiError
         The server refused; nothing has started.
     TransportError
-        No connection; nothing has started.
+        No connection, or no answer: it may have started, without an input.
     """
     query = [("command", word) for word in command]
     query += [("container", container), ("stdout", "true"), ("stderr", str(not tty).lower())]
