@@ -1,4 +1,4 @@
-"""Namespaces and kinds that are deleted under the operator: what is theirs goes, and all others are served on.
+"""Namespaces, kinds, nodes and servers that go under the operator: what is theirs goes, and all others are served on.
 
 A part of `make faults`; `make test` plays one of them. See `test_faults`.
 """
@@ -6,6 +6,8 @@ A part of `make faults`; `make test` plays one of them. See `test_faults`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import pathlib
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,11 +16,13 @@ from typing import Any
 import pytest
 
 from sandyard.api import names
+from sandyard.kube import errors
 from tests.api.conftest import establish, render
-from tests.api.lives import TEMPLATE
+from tests.api.lives import TEMPLATE, set_ready
 from tests.support import manifests, soak
+from tests.support.control_plane import ControlPlane
 from tests.support.fault_arena import PERSISTENT, WARM, Arena, Findings, claims, opened, pools, sampled
-from tests.support.kube import Kube, until, wait_for_api
+from tests.support.kube import Kube, NotThere, until, wait_for_api
 from tests.support.kubelet import Kubelet
 from tests.support.swarm import Swarm
 
@@ -26,6 +30,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(soak.rounds(short=600, long=
 NEVER_SET_UP = "never-set-up"
 # The namespace controller deletes, looks whether all is gone, and looks again later and later.
 GOES_SECONDS = 90.0
+Act = Callable[[Arena, Swarm, str], Awaitable[None]]
 
 
 @pytest.fixture(scope="module")
@@ -102,28 +107,28 @@ def is_going(kube: Kube) -> bool:
     return found is None or "conditions" in found["status"]
 
 
-def namespace_goes(phase: str) -> Callable[[Arena, Swarm, str], Awaitable[None]]:
+def namespace_goes(phase: str) -> Act:
     async def act(arena: Arena, users: Swarm, tag: str) -> None:
         kube = arena.kube.within(f"gone-{uuid.uuid4().hex[:8]}")
         await asyncio.to_thread(kube.make_namespace, kube.namespace)
         try:
             await asyncio.to_thread(PHASES[phase], kube, arena)
-            gone = asyncio.create_task(
+            going_on = asyncio.create_task(
                 asyncio.to_thread(kube.delete, "namespace", kube.namespace, timeout=GOES_SECONDS)
             )
             await asyncio.to_thread(until, "it goes", lambda: is_going(kube), 30)
         finally:
             arena.kubelet.hold = False
         await claims(users, tag)
-        await gone
+        await going_on
 
     return act
 
 
-# Kinds
+# Kinds, nodes, servers
 
 
-def kind_goes(*plurals: str) -> Callable[[Arena, Swarm, str], Awaitable[None]]:
+def kind_goes(*plurals: str) -> Act:
     async def act(arena: Arena, users: Swarm, tag: str) -> None:
         admin = arena.kube.within("default")
         definitions = [item for item in render(admin) if item["kind"] == "CustomResourceDefinition"
@@ -142,27 +147,134 @@ def kind_goes(*plurals: str) -> Callable[[Arena, Swarm, str], Awaitable[None]]:
         if names.POOLS in plurals:
             await asyncio.to_thread(arena.kube.apply, *pools())
         await claims(users, f"{tag}-anew")
-        await asyncio.gather(*(users.delete(name) for name in made))
+        await gone(users, made)
 
     return act
 
 
-FAULTS = {
+async def claims_that_may_fail(users: Swarm, tag: str) -> None:
+    """Claims whose pods may end at any moment."""
+    made = [f"{tag}-{number}" for number in range(WARM + 1)]
+    await asyncio.gather(*(users.create(name) for name in made))
+    for name in made:
+        await users.phase(name, "Ready", "Failed")
+    await gone(users, made)
+
+
+async def held(users: Swarm, tag: str) -> list[str]:
+    """Sandboxes that are Ready."""
+    made = [f"{tag}-held-{number}" for number in range(WARM - 1)]
+    for name in made:
+        await users.create(name)
+    for name in made:
+        await users.phase(name, "Ready")
+    return made
+
+
+async def gone(users: Swarm, made: list[str]) -> None:
+    """All of them are deleted, and gone."""
+    await asyncio.gather(*(users.delete(name) for name in made))
+    for name in made:
+        await users.phase(name, "")
+
+
+def node_loses(*, drained: bool) -> Act:
+    """Every pod is evicted, or deleted by who collects those of nodes that are no more."""
+
+    async def act(arena: Arena, users: Swarm, tag: str) -> None:
+        kube, made = arena.kube, await held(users, tag)
+
+        def take() -> None:
+            for pod in kube.list("pods"):
+                name = pod["metadata"]["name"]
+                eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+                with contextlib.suppress(NotThere):
+                    if drained:
+                        kube.request("POST", kube.path("pods", name, "eviction"), eviction)
+                    else:
+                        kube.delete("pods", name, wait=False, force=True)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(take))
+            group.create_task(claims_that_may_fail(users, tag))
+        for name in made:
+            await users.phase(name, "Failed")
+        await gone(users, made)
+
+    return act
+
+
+async def node_is_silent(arena: Arena, users: Swarm, tag: str) -> None:
+    """Its pods are not Ready, and none that is deleted goes; then it is heard of again."""
+    kube, made = arena.kube, await held(users, tag)
+    before = {status["podUID"] for status in (kube.status("sandbox", name) for name in made)}
+
+    def turn(ready: bool) -> None:
+        for pod in kube.list("pods"):
+            with contextlib.suppress(NotThere):
+                set_ready(kube, pod["metadata"]["name"], ready, by_kubelet=False)
+
+    arena.kubelet.hold = True
+    try:
+        await asyncio.to_thread(turn, False)
+        for name in made:
+            await users.phase(name, "Starting", "Pending")
+        again = asyncio.create_task(claims_that_may_fail(users, tag))
+        await asyncio.sleep(3)  # how long it is silent
+        await asyncio.to_thread(turn, True)
+    finally:
+        arena.kubelet.hold = False
+    await again
+    for name in made:
+        await users.phase(name, "Ready")
+    assert {kube.status("sandbox", name)["podUID"] for name in made} == before
+    await gone(users, made)
+
+
+def servers_restart(plane: ControlPlane, *programs: str) -> Act:
+    async def act(arena: Arena, users: Swarm, tag: str) -> None:
+        made = await held(users, tag)
+        before = {pod.metadata.uid for pod in users.pods}
+        await asyncio.to_thread(plane.restart, *programs)
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(errors.TransportError, errors.ApiError):
+                    await users.create(f"{tag}-first")
+                    break
+                await asyncio.sleep(0.2)  # connections of before are broken
+        await users.phase(f"{tag}-first", "Ready")
+        assert before <= {pod.metadata.uid for pod in users.pods}, "a pod was replaced"
+        await claims(users, tag)
+        assert all(users.phases[name] == "Ready" for name in made)
+        await gone(users, [*made, f"{tag}-first"])
+
+    return act
+
+
+FAULTS: dict[str, Act] = {
     **{f"a namespace is deleted while {phase}": namespace_goes(phase) for phase in PHASES},
     "Sandboxes are no kind for a while": kind_goes(names.SANDBOXES),
     "SandboxPools are no kind for a while": kind_goes(names.POOLS),
     "neither is a kind for a while": kind_goes(names.SANDBOXES, names.POOLS),
+    "a node is drained": node_loses(drained=True),
+    "a node is gone": node_loses(drained=False),
+    "a node is not heard of for a while": node_is_silent,
 }
 
 
-def test_namespaces_and_kinds_that_go_take_along_what_is_theirs_and_nothing_else(arena: Arena) -> None:
+def test_what_goes_takes_along_what_is_its_own_and_nothing_else(arena: Arena, control_plane: ControlPlane) -> None:
+    servers = {f"{' and '.join(programs)} killed and started": servers_restart(control_plane, *programs)
+               for programs in (("kube-apiserver",), ("etcd",), ("etcd", "kube-apiserver"))}  # fmt: skip
+    faults = FAULTS | servers
+
     async def act(users: Swarm) -> None:
-        for what in sampled(arena, list(FAULTS), short=1):
+        for what in sampled(arena, list(faults), short=1):
             await users.until("it leads", lambda: arena.leads, 90)
             before = {pod.metadata.uid for pod in users.pods}
-            kind = "a namespace is deleted" if what.startswith("a namespace") else "a kind is deleted and made again"
-            await arena.case(users, kind, what, lambda them, tag, what=what: FAULTS[what](arena, them, tag))
+            kind = "a namespace is deleted" if what.startswith("a namespace") else what
+            await arena.case(users, kind, what, functools.partial(faults[what], arena))
+            # The kind and the node of all of them took them along.
             kept = {pod.metadata.uid for pod in users.pods} & before
-            assert kept or "Pools" in what or "neither" in what, "warm pods of others went too"
+            assert kept or any(word in what for word in ("Pools", "neither", "node")), "warm pods of others went too"
 
     arena.run(act)

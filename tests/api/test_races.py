@@ -6,6 +6,7 @@ The moments are other ones in each run; `make soak` plays many more rounds.
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 import random
 import signal
@@ -29,6 +30,10 @@ FREEZES = soak.rounds(short=2, long=20)
 # They claim all the time while one leader is lost and another found.
 CROWD = soak.rounds(short=8, long=20)
 CLAIMS = soak.rounds(short=100, long=1000)
+LIVES = soak.rounds(short=200, long=10_000)
+# Between the first fifth of the lives and the last.
+GROWTH_MIB = 16
+GROWTH_DESCRIPTORS = 4
 
 
 async def rounds(count: int, act: object, at_once: int = AT_ONCE) -> None:
@@ -233,3 +238,50 @@ def test_suspend_against_delete(kube: Kube, operator: OperatorProcess) -> None:
     pods = {f"{pod['metadata']['name']}-workspace" for pod in kube.list("pods")}
     until("only the pool's workspaces are left",
           lambda: {item["metadata"]["name"] for item in kube.list("persistentvolumeclaims")} == pods, 180)  # fmt: skip
+
+
+def test_lives_one_after_the_other_leave_neither_memory_nor_descriptors_nor_objects(
+    kube: Kube, operator: OperatorProcess
+) -> None:
+    pool(kube, AT_ONCE, whenEmpty={"action": "ColdStart", "waitSeconds": 600})
+
+    async def act(users: Swarm) -> None:
+        async def one(number: int) -> None:
+            name = f"life-{number}"
+            await users.create(name)
+            await users.phase(name, "Ready")
+            await users.delete(name)
+            await users.phase(name, "")
+            # What the watcher itself keeps is not what is measured, and not for ever either.
+            users.phases.pop(name, None)
+
+        # What the first ones make the process keep is no growth.
+        before = await lived(one, 0, LIVES // 5)
+        began = time.monotonic()
+        after = await lived(one, LIVES // 5, LIVES)
+        rate = (LIVES - LIVES // 5) / (time.monotonic() - began)
+        print(f"{LIVES} lives, {rate:.0f} a second; MiB, descriptors, objects: {before}, then {after}", flush=True)
+        assert after[0] - before[0] < GROWTH_MIB
+        assert after[1] - before[1] <= GROWTH_DESCRIPTORS
+        assert after[2] == before[2]
+
+    async def lived(one: object, start: int, end: int) -> tuple[float, int, dict[str, int]]:
+        await rounds(end - start, lambda number: one(start + number))  # type: ignore[operator]
+        await asyncio.to_thread(nothing_left, kube, AT_ONCE)
+        return memory_mib(operator.pid), len(os.listdir(f"/proc/{operator.pid}/fd")), objects(kube)
+
+    swarm.run(kube.kubeconfig, kube.namespace, act)
+
+
+def memory_mib(pid: int) -> float:
+    """What a process holds in memory."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def objects(kube: Kube) -> dict[str, int]:
+    """How many there are of each kind that the operator writes, but Events, which go by themselves."""
+    kinds = ("sandboxes", "sandboxpools", "pods", "persistentvolumeclaims", "networkpolicies")
+    return {kind: len(kube.list(kind)) for kind in kinds} | {
+        "leases": len(kube.within("sandyard-system").list("leases"))
+    }

@@ -54,7 +54,8 @@ class ControlPlane:
             f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
             *self.server_options,
         )  # fmt: skip
-        until("the API server is ready", lambda: self._ready(keys, port), 180)
+        self._serving = (keys, port)
+        self._wait()
         if controllers:
             self._run_controllers(keys)
         return Kube(self.kubeconfig)
@@ -67,6 +68,15 @@ class ControlPlane:
             "--concurrent-gc-syncs=5", "--use-service-account-credentials=true", f"--root-ca-file={keys / 'ca.crt'}",
         )  # fmt: skip
 
+    def restart(self, *programs: str) -> None:
+        """Kill *programs* (etcd, kube-apiserver), start them again as they were, and wait until all is ready."""
+        for number, process in enumerate(self._processes):
+            if pathlib.Path(process.args[0]).name in programs:  # type: ignore[index]
+                process.kill()
+                process.wait(60)
+                self._processes[number] = self._start(process.args)  # type: ignore[arg-type]
+        self._wait()
+
     def stop(self) -> None:
         """End everything at once: what it holds goes with its folder, and an API server takes its time otherwise."""
         for process in reversed(self._processes):
@@ -74,10 +84,16 @@ class ControlPlane:
         for process in self._processes:
             process.wait(60)
 
+    def _wait(self) -> None:
+        until("the API server is ready", lambda: self._ready(*self._serving), 180)
+
     def _run(self, *command: str) -> None:
+        self._processes.append(self._start(command))
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **components.APISERVER_ENVIRONMENT, "PATH": tools.search_path(self.groups)}
         with (self._folder / f"{pathlib.Path(command[0]).name}.log").open("ab") as log:
-            self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def _ready(self, keys: pathlib.Path, port: int) -> bool:
         for process in self._processes:

@@ -125,6 +125,9 @@ class Kubelet:
                 status = self._set_up(full) or self._status(full)
                 if status != full.get("status"):
                     await client.merge_patch(f"{path}/status", {"status": status})
+        except errors.TransportError:
+            # The API server is away; what is still to be done is seen again.
+            return
         except errors.ApiError as error:
             if error.status not in (404, 409):
                 raise
@@ -136,6 +139,9 @@ class Kubelet:
             before = (await client.get(path))["status"]
             for status in (_without_containers(before), _with_new_containers(before)):
                 await client.merge_patch(f"{path}/status", {"status": status})
+        except errors.TransportError:
+            # The API server is away; what is still to be done is seen again.
+            return
         except errors.ApiError as error:
             if error.status not in (404, 409):
                 raise
