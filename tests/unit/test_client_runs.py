@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -47,6 +48,17 @@ async def test_a_command_that_takes_too_long_is_ended_and_its_output_kept(
     assert (caught.value.result.stdout, caught.value.result.timed_out) == (b"begun\n", True)
     # The command, and what ended it.
     assert pod.execs == 2
+
+
+async def test_of_many_at_once_none_waits_for_what_others_run(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    """Each runs until all of them do: no place is held for longer than a begin takes."""
+    met = 'd=$1; shift; : >"$d/$1"; until [ "$(ls "$d" | wc -l)" = 24 ]; do sleep 0.2; done'
+    began = time.monotonic()
+    await asyncio.gather(
+        *(sandbox.commands.run(["sh", "-c", met, "met", str(tmp_path), str(n)], timeout=20) for n in range(24))
+    )
+    # Places of four that are given back after two seconds would take twelve.
+    assert time.monotonic() - began < 9
 
 
 async def test_a_command_that_says_too_much_is_ended(sandbox: AsyncSandbox) -> None:

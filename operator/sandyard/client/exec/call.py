@@ -206,7 +206,7 @@ class Call:
             certain = tail.feed(data)
             if tail.begun and not self._begun.is_set():
                 self._begun.set()
-                turn.settle()
+                turn.settle(begun=True)
             await hand_over(certain, output)
             if self._command.output_limit is not None and tail.seen > self._command.output_limit:
                 self.overflowed = True

@@ -2,9 +2,10 @@
 
 gVisor's shim must not be asked to begin many at once: while it waits for one, each process that
 ends fills a queue of 32, and once one of those is full it reaps one process a second, so that
-every exec hangs for half a minute (shim v1, and containerd's reaper below it).  Those that run
-cost it nothing.  So a turn lasts until the node has done with an exec, or until it has run for a
-while; and each crowd of which one was refused halves the next.
+every exec hangs for half a minute (shim v1, and containerd's reaper below it).  An exec ends two
+processes of it, its starter and itself, so that six under way fill a third of that; with 24 some
+are refused.  Those that run cost it nothing: a turn lasts until the command has begun, so that
+nobody waits for what others run.  And each crowd of which one was refused halves the next.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from typing import Final
 
 __all__ = ["ExecLimit", "Turn"]
 
-_MOST: Final = 4
-# A command that has run for so long has left its node's runtime in peace again.
-_SETTLE_SECONDS: Final = 2.0
+_MOST: Final = 6
+# So long after a command's first word its starter has ended as well.
+_SETTLE_SECONDS: Final = 0.3
+# One that has no first word has been begun after so long.
+_SILENT_SECONDS: Final = 2.0
 
 
 class Turn:
@@ -35,9 +38,9 @@ class Turn:
             self._held = False
             self._limit._leave(self._began)
 
-    def settle(self) -> None:
-        """Release it once the node has done with the beginning of what runs on."""
-        asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self.release)
+    def settle(self, *, begun: bool = False) -> None:
+        """Release it once the node has done with the beginning of what runs on; *begun*: it has spoken."""
+        asyncio.get_running_loop().call_later(_SETTLE_SECONDS if begun else _SILENT_SECONDS, self.release)
 
     def refused(self) -> None:
         """Say that the node could not begin the command."""
