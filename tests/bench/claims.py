@@ -48,6 +48,7 @@ class Figures:
     p90: float
     p99: float
     most: float
+    post: float
     per_second: float
     cold: int
     failed: int
@@ -62,8 +63,8 @@ class Figures:
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
         return cls(
             subject, scenario, count, **{key: 1000 * percentile(values, share) for key, share in shares.items()},
-            per_second=count / outcome.seconds if outcome.seconds else 0.0, cold=outcome.cold, failed=outcome.failed,
-            doubles=outcome.doubles, late=1000 * outcome.late,
+            post=1000 * percentile(outcome.posts, 0.5), per_second=count / outcome.seconds if outcome.seconds else 0.0,
+            cold=outcome.cold, failed=outcome.failed, doubles=outcome.doubles, late=1000 * outcome.late,
             processor={name: 1000 * value / max(1, count) for name, value in used.items()},
         )  # fmt: skip
 
@@ -71,14 +72,14 @@ class Figures:
         """One row of the table on the terminal."""
         total = sum(value for name, value in self.processor.items() if name != "load")
         parts = " ".join(f"{name.removeprefix('kube-')} {value:.0f}" for name, value in self.processor.items())
-        times = " ".join(f"{value:7.0f}" for value in (self.p50, self.p99, self.most))
+        times = " ".join(f"{value:7.0f}" for value in (self.p50, self.p99, self.most, self.post))
         counts = f"{self.cold:5} {self.failed:4} {self.doubles:4} {self.late:5.0f}"
         return (f"{self.subject:9} {self.scenario:12} {self.claims:5} {times} {self.per_second:7.1f} {counts} "
                 f"{total:6.0f}  {parts}")  # fmt: skip
 
 
-HEAD: Final = (f"{'':9} {'scenario':12} {'n':>5} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7} {'per s':>7} {'cold':>5} "
-               f"{'fail':>4} {'dbl':>4} {'late':>5} {'cpu ms':>6}")  # fmt: skip
+HEAD: Final = (f"{'':9} {'scenario':12} {'n':>5} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7} {'post ms':>7} {'per s':>7} "
+               f"{'cold':>5} {'fail':>4} {'dbl':>4} {'late':>5} {'cpu ms':>6}")  # fmt: skip
 
 
 async def _scenarios(running: Running, wanted: argparse.Namespace) -> list[Figures]:

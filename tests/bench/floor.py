@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sandyard.api import names
 from sandyard.kube import errors
-from sandyard.kube.client import Resource
+from sandyard.kube.paths import Resource
 from tests.bench.crowd import SANDBOXES, Crowd
 from tests.support import manifests
 

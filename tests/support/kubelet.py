@@ -18,8 +18,9 @@ from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import Client
 from sandyard.kube.informer import Informer
+from sandyard.kube.paths import Resource
 
 __all__ = ["NODELESS", "Kubelet"]
 

@@ -15,8 +15,9 @@ from sandyard.api import names
 from sandyard.api.objects import Metadata, Pod
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import Client
 from sandyard.kube.informer import Informer
+from sandyard.kube.paths import Resource
 from tests.support import manifests
 
 __all__ = ["Swarm", "run"]

@@ -15,9 +15,10 @@ from aiohttp import web
 
 from sandyard.api.objects import Generic
 from sandyard.kube import backoff, config, errors
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.informer import Informer
+from sandyard.kube.paths import Resource
 
 
 def thing(name: str, version: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sandyard.api.events import Event
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.loops.clock import Clock, SteadyClock
+from sandyard.engine.loops.turns import Turns
 from sandyard.engine.state import records
 from tests.unit import objects
 from tests.unit.simulated_witness import condition
@@ -219,14 +220,14 @@ class Slow:
     def __init__(self) -> None:
         self.waiting = 0
 
-    async def create(self, _path: str, _body: Any) -> None:
+    async def create(self, _path: str, _body: Any, _urgency: Any) -> None:
         self.waiting += 1
         await asyncio.Event().wait()
 
 
 async def test_events_go_out_several_at_a_time() -> None:
     writer = Slow()
-    recorder = Recorder(cast("Writer", writer), "test", Clock())
+    recorder = Recorder(cast("Writer", writer), "test", Turns(Clock()), Clock())
     for number in range(10):
         recorder.record(POOL, Event.START_FAILED, f"{number}")
     task = asyncio.create_task(recorder.run())
@@ -240,7 +241,7 @@ async def test_events_go_out_several_at_a_time() -> None:
 
 def test_a_flood_of_events_costs_each_the_same() -> None:
     inner = Jumping()
-    recorder = Recorder(cast("Writer", Slow()), "test", inner)
+    recorder = Recorder(cast("Writer", Slow()), "test", Turns(inner), inner)
     for number in range(4500):
         inner.go(0.001)
         recorder.record(POOL, Event.START_FAILED, f"{number}")

@@ -9,6 +9,8 @@ import pytest
 
 from sandyard.engine.cluster.resources import PODS
 from sandyard.engine.cluster.writer import NotLeader, Writer
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.turns import Turns
 from sandyard.kube import errors
 from sandyard.kube.client import Client
 
@@ -33,7 +35,7 @@ class Sends:
 
 
 def writer(client: Sends, *, leads: bool) -> Writer:
-    return Writer(cast("Client", client), lambda: leads, cast("Any", client.run))
+    return Writer(cast("Client", client), lambda: leads, cast("Any", client.run), Turns(Clock()))
 
 
 CALLS: dict[str, Callable[[Writer], Awaitable[Any]]] = {

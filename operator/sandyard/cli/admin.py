@@ -18,7 +18,7 @@ from sandyard.cli.options import output, pairs
 from sandyard.client import AsyncSandbox, Cluster
 from sandyard.client.session.cluster import POOLS, SANDBOXES
 from sandyard.kube import errors
-from sandyard.kube.client import Resource
+from sandyard.kube.paths import Resource
 from sandyard.kube.removal import remove
 
 __all__ = ["COMMANDS"]

@@ -11,7 +11,7 @@ from sandyard.api import names
 from sandyard.client import AsyncSandbox, Cluster, errors
 from sandyard.client.session.cluster import PODS, POOLS
 from sandyard.kube import errors as kube_errors
-from sandyard.kube.client import Resource
+from sandyard.kube.paths import Resource
 
 __all__ = ["Finding", "examine"]
 

@@ -30,6 +30,7 @@ from sandyard.engine.listing import Listing
 from sandyard.engine.loops.clock import Clock, SteadyClock
 from sandyard.engine.loops.queues import QueueFactory, Queues
 from sandyard.engine.loops.timers import Timers
+from sandyard.engine.loops.turns import Turns
 from sandyard.engine.loops.workqueue import WorkQueue
 from sandyard.engine.pools.reconcile import Pools as PoolReconciler
 from sandyard.engine.pools.start import PoolStarts
@@ -113,9 +114,10 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     api_servers = ApiServers(clock)
     isolation = Isolation(settings, api_servers)
 
-    writer = Writer(outside.client, leadership.may_write, outside.run_in_pod)
+    turns = Turns(clock)
+    writer = Writer(outside.client, leadership.may_write, outside.run_in_pod, turns)
     pods, objects, workspaces = Pods(writer), Objects(writer, isolation), Workspaces(writer)
-    recorder = Recorder(writer, settings.identity, clock)
+    recorder = Recorder(writer, settings.identity, turns, clock)
     policies = Policies(store, writer, settings, api_servers, queues.policies, clock)
     starts = Starts(pods, policies, isolation, metrics)
     kubelet_resync, setup_network = KubeletResync(pods, clock), SetupNetwork(pods)
@@ -135,7 +137,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     reuse = Reuse(store, pods, queues, recorder, metrics, clock)
     networks = Networks(store, pods, policies, setup_network, recorder)
     teardown = Teardown(
-        store, queues.sandboxes, clock, sandbox_writer, reporting, reuse, own_pods, workspaces
+        store, queues.sandboxes, clock, sandbox_writer, reporting, reuse, own_pods, workspaces, turns
     )  # fmt: skip
     errands = Errands(store.sandboxes, queues)
     execute = Execute(
@@ -158,5 +160,5 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         (queues.restarts, reuse.trigger),
     )
     work = Work(store, queues, handlers, timers, recorder, policies, sweep)
-    health = Health(caches, store, claims, queues, recorder, metrics, clock)
+    health = Health(caches, store, claims, queues, turns, recorder, metrics, clock)
     return Engine(settings, outside.client, outside.connections, leadership, caches, health, work, lease_lost)

@@ -7,6 +7,7 @@ from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
+from sandyard.engine.loops.turns import Turns
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.store import Store
 
@@ -21,14 +22,15 @@ class Health:
     """What the process's HTTP server answers."""
 
     def __init__(
-        self, caches: Caches, store: Store, claims: Claims, queues: Queues, recorder: Recorder, metrics: Metrics,
-        clock: Clock,
+        self, caches: Caches, store: Store, claims: Claims, queues: Queues, turns: Turns, recorder: Recorder,
+        metrics: Metrics, clock: Clock,
     ) -> None:  # fmt: skip
         self.metrics = metrics
         self._caches = caches
         self._store = store
         self._claims = claims
         self._queues = queues
+        self._turns = turns
         self._recorder = recorder
         self._clock = clock
         self._beat = clock.monotonic()
@@ -57,6 +59,8 @@ class Health:
             self.metrics.queue_length.labels(queue.name).set(len(queue))
             self.metrics.count_failures(queue.name, queue.failures_total)
         self.metrics.queue_length.labels("events").set(len(self._recorder))
+        self.metrics.queue_length.labels("writes").set(len(self._turns))
+        self.metrics.write_limit.set(self._turns.limit.value)
         self.metrics.teardown_stuck.set(self._store.sandboxes.stuck)
         self.metrics.sandboxes.clear()
         self._tell_waits()

@@ -22,8 +22,9 @@ import orjson
 from sandyard.kube import errors
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.once import send_once
+from sandyard.kube.paths import kind_of
 
-__all__ = ["Client", "Observer", "Resource"]
+__all__ = ["Client", "Observer"]
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -35,27 +36,6 @@ _CLOSE_SECONDS: Final = 1.0
 
 # (verb, resource, status code or "error", seconds)
 Observer = Callable[[str, str, str, float], None]
-
-
-class Resource:
-    """Builds the paths of one kind of resource."""
-
-    def __init__(self, api_version: str, plural: str) -> None:
-        self.api_version = api_version
-        self.plural = plural
-        self._root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """Path of a collection (no name) or an object; *namespace* None means all, or cluster-wide."""
-        path = self._root
-        if namespace is not None:
-            path += f"/namespaces/{namespace}"
-        path += f"/{self.plural}"
-        if name is not None:
-            path += f"/{name}"
-        if subresource is not None:
-            path += f"/{subresource}"
-        return path
 
 
 class Client:
@@ -320,7 +300,7 @@ class Client:
             raise errors.TransportError(f"{method} {path}: {error!r}") from error
         finally:
             if self._observer is not None:
-                self._observer(verb or method, _plural(path), code, time.perf_counter() - started)
+                self._observer(verb or method, kind_of(path), code, time.perf_counter() - started)
 
     async def _json(
         self,
@@ -381,12 +361,3 @@ def _error(response: aiohttp.ClientResponse, data: bytes) -> errors.ApiError:
         body = {"message": str(body)[:500]}
     after = response.headers.get("Retry-After", "")
     return errors.ApiError(response.status, body, float(after) if after.isdigit() else None)
-
-
-def _plural(path: str) -> str:
-    """Kind of resource in *path*, with its subresource: ``pods``, ``sandboxes/status``."""
-    parts = path.strip("/").split("/")
-    parts = parts[2:] if parts[0] == "api" else parts[3:]
-    if len(parts) > 2 and parts[0] == "namespaces":
-        parts = parts[2:]
-    return "/".join([*parts[:1], *parts[2:3]]) or "other"

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandyard.kube import errors
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import Client
+from sandyard.kube.paths import Resource
 
 __all__ = ["Lease"]
 

@@ -23,7 +23,8 @@ from sandyard.client.errors import (
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors, remotecommand, watch
 from sandyard.kube.backoff import pause_seconds
-from sandyard.kube.client import MERGE_PATCH, Client, Resource
+from sandyard.kube.client import MERGE_PATCH, Client
+from sandyard.kube.paths import Resource
 
 __all__ = ["ALL_NAMESPACES", "EVENTS", "PODS", "POD_METRICS", "POOLS", "SANDBOXES", "Cluster", "explain"]
 

@@ -13,6 +13,7 @@ from sandyard.api.events import Event
 from sandyard.engine.cluster.resources import EVENTS
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.turns import Turns, Urgency
 from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
 from sandyard.kube import errors
 
@@ -22,8 +23,9 @@ _log = logging.getLogger(__name__)
 _QUEUE_LIMIT = 1000
 _NORMAL_LIMIT = 200
 # What went well is told so often a second, and so often at once; the metrics count all of it.
-_NORMAL_PER_SECOND = 10.0
-_NORMAL_BURST = 100.0
+_NORMAL_PER_SECOND = 5.0
+_NORMAL_BURST = 50.0
+_FIRST_OF_A_KIND_SECONDS = 1.0
 _SAME_AGAIN_SECONDS = 60.0
 _POSTERS = 4
 
@@ -31,22 +33,25 @@ _POSTERS = 4
 class Recorder:
     """Queues Events and posts them, a few at a time."""
 
-    def __init__(self, writer: Writer, identity: str, clock: Clock) -> None:
+    def __init__(self, writer: Writer, identity: str, turns: Turns, clock: Clock) -> None:
         self._writer = writer
+        self._turns = turns
         self._clock = clock
         self._identity = identity
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_QUEUE_LIMIT)
         # The oldest first; a plain dict would search for it longer each time.
         self._posted: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._allowance = _NORMAL_BURST
+        # When what went well was told last, by reason: one of a kind is told whatever else is going on.
+        self._told: dict[str, float] = {}
         self._counted_at = clock.monotonic()
 
     def __len__(self) -> int:
         return self._queue.qsize()
 
     def record(self, about: AnySandbox | AnyPool, event: Event, message: str) -> None:
-        """Say what has happened to *about*; never waits, and under load leaves out what went well."""
-        if event.type == "Warning" or (len(self) < _NORMAL_LIMIT and self._may_tell()):
+        """Say what has happened to *about*; never waits, and under load leaves out most of what went well."""
+        if event.type == "Warning" or (len(self) < _NORMAL_LIMIT and self._may_tell(event)):
             self._put(about, event, message)
 
     async def run(self) -> None:
@@ -55,13 +60,15 @@ class Recorder:
             for number in range(_POSTERS):
                 group.create_task(self._post(), name=f"events-{number}")
 
-    def _may_tell(self) -> bool:
+    def _may_tell(self, event: Event) -> bool:
         """Whether one more Event about what went well is within what API server and readers are to bear."""
         now = self._clock.monotonic()
         self._allowance = min(_NORMAL_BURST, self._allowance + _NORMAL_PER_SECOND * (now - self._counted_at))
         self._counted_at = now
-        if self._allowance < 1.0:
+        first = now - self._told.get(event.reason, float("-inf")) >= _FIRST_OF_A_KIND_SECONDS
+        if not first and (self._turns.busy or self._allowance < 1.0):
             return False
+        self._told[event.reason] = now
         self._allowance -= 1.0
         return True
 
@@ -69,7 +76,7 @@ class Recorder:
         while True:
             event = await self._queue.get()
             try:
-                await self._writer.create(EVENTS.path(event["metadata"]["namespace"]), event)
+                await self._writer.create(EVENTS.path(event["metadata"]["namespace"]), event, Urgency.TELLING)
             except (errors.ApiError, errors.TransportError) as error:
                 _log.debug("event dropped", extra={"error": str(error)})
 

@@ -9,6 +9,7 @@ from sandyard.api import names
 from sandyard.engine.cluster.isolation import Isolation, Version
 from sandyard.engine.cluster.resources import POOLS, SANDBOXES
 from sandyard.engine.cluster.writer import Listed, Writer
+from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.state import records
 from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
 from sandyard.kube import errors
@@ -71,13 +72,16 @@ class Objects:
         reply = await self._writer.patch(
             SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
             {"metadata": {"uid": sandbox.uid}, "status": status},
+            Urgency.CLAIM,
         )
         return records.sandbox(reply)
 
     async def write_pool_status(self, pool: AnyPool, status: Mapping[str, Any]) -> AnyPool:
         """Write the whole status of *pool*; returns it as it is then."""
         reply = await self._writer.patch(
-            POOLS.path(pool.namespace, pool.name, "status"), {"metadata": {"uid": pool.uid}, "status": status}
+            POOLS.path(pool.namespace, pool.name, "status"),
+            {"metadata": {"uid": pool.uid}, "status": status},
+            Urgency.TELLING,
         )
         return self._parse(pool, reply)
 
@@ -110,7 +114,8 @@ class Objects:
 
     async def _set_finalizers(self, record: Record, wanted: list[str]) -> Record:
         body = {"metadata": {"uid": record.uid, "resourceVersion": str(record.version), "finalizers": wanted or None}}
-        return self._parse(record, await self._writer.patch(_path(record), body))
+        urgency = Urgency.TEARDOWN if record.deleting else Urgency.START
+        return self._parse(record, await self._writer.patch(_path(record), body, urgency))
 
     def _parse(self, like: Record, body: Mapping[str, Any]) -> Record:
         """*body* as a record of the same kind as *like*."""

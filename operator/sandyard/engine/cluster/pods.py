@@ -12,6 +12,7 @@ from sandyard.api import names
 from sandyard.api.objects import Pod
 from sandyard.engine.cluster.resources import POD_METRICS, PODS
 from sandyard.engine.cluster.writer import Writer
+from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.state.records import AnySandbox, PoolRecord
 from sandyard.kube import errors, remotecommand
 from sandyard.podspec.containers import RESTART_COMMAND
@@ -56,6 +57,7 @@ class Pods:
                     "managedFields": [{}],
                 }
             },
+            Urgency.CLAIM,
         )
 
     async def ask_restart(self, pod: Pod, request: str) -> None:
@@ -104,9 +106,9 @@ class Pods:
             },
         )
 
-    async def create(self, pod: Mapping[str, Any]) -> None:
+    async def create(self, pod: Mapping[str, Any], urgency: Urgency) -> None:
         """Create *pod*, whose name is ours: after a lost reply it can be looked up."""
-        await self._writer.create(PODS.path(pod["metadata"]["namespace"]), pod)
+        await self._writer.create(PODS.path(pod["metadata"]["namespace"]), pod, urgency)
 
     async def read(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Read a pod from the API server itself; None if it is not there."""
@@ -122,7 +124,7 @@ class Pods:
         A request that is cut off may take place later than it seems: by then somebody may have
         the pod, and the version shows it.
         """
-        return await self._writer.delete(_path(pod), pod.metadata.uid, pod.metadata.resource_version)
+        return await self._writer.delete(_path(pod), pod.metadata.uid, pod.metadata.resource_version, Urgency.REFILL)
 
     async def relabel_network(
         self, pod: Pod, labels: Mapping[str, str | None], annotations: Mapping[str, str] = MappingProxyType({})

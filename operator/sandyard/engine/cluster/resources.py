@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandyard.api import names
-from sandyard.kube.client import Resource
+from sandyard.kube.paths import Resource
 
 __all__ = [
     "ENDPOINT_SLICES",

@@ -11,6 +11,7 @@ from sandyard.api.template import Template
 from sandyard.engine.cluster.isolation import Isolation
 from sandyard.engine.cluster.pods import Pods
 from sandyard.engine.cluster.policies import Policies
+from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnyPool
 from sandyard.kube import errors
@@ -52,9 +53,9 @@ class Starts:
         labels = (found or {}).get("metadata", {}).get("labels") or {}
         return bool(labels.get(names.LABEL_POOL_UID) == pool.uid)
 
-    async def create(self, pod: Mapping[str, Any]) -> None:
+    async def create(self, pod: Mapping[str, Any], urgency: Urgency) -> None:
         """Send *pod*, and count it."""
-        await self._pods.create(pod)
+        await self._pods.create(pod, urgency)
         self._metrics.pod_starts.labels("created").inc()
 
 

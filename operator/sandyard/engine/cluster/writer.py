@@ -1,18 +1,22 @@
 """The one way by which the engine writes, and reads what no watch shows.
 
 Each write first asks whether this process may still act (`NotLeader`): a leader that was
-stopped and continued must find out before it writes, not after.
+stopped and continued must find out before it writes, not after.  And each waits for its turn,
+by how urgent it is.
 """
 
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandyard.engine.loops.turns import Turns, Urgency
 from sandyard.kube import errors, remotecommand
-from sandyard.kube.client import Client, Resource
+from sandyard.kube.client import Client
+from sandyard.kube.paths import Resource, kind_of, namespace_of
 
 __all__ = ["Listed", "NotLeader", "RunInPod", "Writer"]
 
@@ -41,8 +45,11 @@ class NotLeader(errors.NotConnected):
 class Writer:
     """Requests by path. Each write raises `NotLeader` when another process may be the active one."""
 
-    def __init__(self, client: Client, may_write: Callable[[], bool], run_in_pod: RunInPod) -> None:
+    def __init__(
+        self, client: Client, may_write: Callable[[], bool], run_in_pod: RunInPod, turns: Turns
+    ) -> None:  # fmt: skip
         self._client = client
+        self._turns = turns
         self._may_write = may_write
         self._run_in_pod = run_in_pod
 
@@ -84,31 +91,33 @@ class Writer:
                 listed.refused.add(namespace)
         return listed
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> None:
+    async def create(self, path: str, body: Mapping[str, Any], urgency: Urgency = Urgency.START) -> None:
         """POST an object to the collection at *path*."""
-        self._check()
-        await self._client.create(path, body, brief=True)
+        async with self._turn("POST", path, urgency):
+            await self._client.create(path, body, brief=True)
 
-    async def change(self, path: str, body: Mapping[str, Any]) -> None:
+    async def change(self, path: str, body: Mapping[str, Any], urgency: Urgency = Urgency.START) -> None:
         """Merge *body* into the object at *path*; what it is then nobody asks: to tell it costs both sides."""
-        self._check()
-        await self._client.merge_patch(path, body, brief=True)
+        async with self._turn("PATCH", path, urgency):
+            await self._client.merge_patch(path, body, brief=True)
 
-    async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def patch(self, path: str, body: Mapping[str, Any], urgency: Urgency = Urgency.START) -> dict[str, Any]:
         """Merge *body* into the object at *path*; returns it as it is then."""
-        self._check()
-        return await self._client.merge_patch(path, body)
+        async with self._turn("PATCH", path, urgency):
+            return await self._client.merge_patch(path, body)
 
     async def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Carry out *operations* on the object at *path*; returns it as it is then."""
-        self._check()
-        return await self._client.json_patch(path, operations)
+        async with self._turn("PATCH", path, Urgency.START):
+            return await self._client.json_patch(path, operations)
 
-    async def delete(self, path: str, uid: str, version: str | None = None) -> bool:
+    async def delete(
+        self, path: str, uid: str, version: str | None = None, urgency: Urgency = Urgency.TEARDOWN
+    ) -> bool:  # fmt: skip
         """Delete that very object; False if it is gone already, or no longer of that *version*."""
-        self._check()
         try:
-            await self._client.delete(path, uid=uid, version=version, brief=True)
+            async with self._turn("DELETE", path, urgency):
+                await self._client.delete(path, uid=uid, version=version, brief=True)
         except errors.ApiError as error:
             # 409: another object has that name by now, so this one is gone; or it has changed.
             if error.not_found or error.conflict:
@@ -124,6 +133,14 @@ class Writer:
         return await self._run_in_pod(
             self._client, path, command, container=container, stdin=stdin, timeout_seconds=timeout_seconds
         )
+
+    @asynccontextmanager
+    async def _turn(self, verb: str, path: str, urgency: Urgency) -> AsyncIterator[None]:
+        """A turn of this process, if it is still the active one when that comes."""
+        self._check()
+        async with self._turns.turn(f"{verb} {kind_of(path)}", namespace_of(path), urgency):
+            self._check()
+            yield
 
     def _check(self) -> None:
         if not self._may_write():

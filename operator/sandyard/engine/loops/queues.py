@@ -9,7 +9,9 @@ from typing import Protocol
 __all__ = ["Handler", "Queue", "QueueFactory", "Queues"]
 
 Handler = Callable[[str], Awaitable[None]]
-_CLAIM_WORKERS = 48
+# They wait for their turn to write most of the time: too few, and claims would wait for one.
+_SANDBOX_WORKERS = 1024
+_SANDBOXES_OF_A_NAMESPACE = 256
 _POOL_WORKERS = 16
 _OTHER_WORKERS = 4
 # They wait for others all the time; nobody's waiting takes more than a share.
@@ -85,7 +87,7 @@ class Queues:
     def make(cls, queue: QueueFactory, namespace_of: Callable[[str], str]) -> Queues:
         """Queues of the kind that *queue* makes; Sandboxes take turns by their namespace."""
         return cls(
-            sandboxes=queue("sandboxes", _CLAIM_WORKERS, namespace_of, _CLAIM_WORKERS),
+            sandboxes=queue("sandboxes", _SANDBOX_WORKERS, namespace_of, _SANDBOXES_OF_A_NAMESPACE),
             pools=queue("pools", _POOL_WORKERS, _one_group, _POOL_WORKERS),
             pool_status=queue("pool-status", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
             policies=queue("policies", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),

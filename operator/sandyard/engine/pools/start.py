@@ -14,6 +14,7 @@ from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.cluster.starts import Starts, refusal
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
+from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.routing import Routing
 from sandyard.engine.state.pods import PodEntry
@@ -125,7 +126,7 @@ class PoolStarts:
     async def _create_one(self, entry: PoolEntry, body: dict[str, Any]) -> errors.ApiError | None:
         name = body["metadata"]["name"]
         try:
-            await self._starts.create(body)
+            await self._starts.create(body, Urgency.REFILL)
         except errors.ApiError as error:
             if error.unsure or error.already_exists:
                 # It may be ours, or be made a moment later.

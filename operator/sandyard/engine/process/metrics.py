@@ -108,6 +108,10 @@ class Metrics:
         self.queue_length = Gauge(
             "sandyard_queue_length", "Keys that wait in a queue.", ["queue"], registry=self.registry
         )
+        self.write_limit = Gauge(
+            "sandyard_write_limit", "Writes that may be under way at once, as the API server's times allow.",
+            registry=self.registry,
+        )  # fmt: skip
         self.queue_failures = Counter(
             "sandyard_queue_failures", "Failed runs of a queue's handler.", ["queue"], registry=self.registry
         )

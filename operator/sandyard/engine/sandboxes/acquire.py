@@ -11,6 +11,7 @@ from sandyard.engine.cluster.starts import Starts, refusal
 from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
+from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.sandboxes.pods import OwnPods, cold_pod_name
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.pools import PoolEntry
@@ -180,7 +181,7 @@ class Acquire:
             run.learn(start_tried=True, start_refused=refused)
             return False
         try:
-            await self._starts.create(body)
+            await self._starts.create(body, Urgency.START)
         except errors.ApiError as error:
             if error.already_exists and await self._own_pods.is_there(sandbox, body["metadata"]["name"]):
                 run.learn(start_tried=True)

@@ -10,6 +10,7 @@ from sandyard.engine.cluster import workspaces
 from sandyard.engine.cluster.workspaces import Workspaces
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
+from sandyard.engine.loops.turns import Turns
 from sandyard.engine.sandboxes.pods import OwnPods
 from sandyard.engine.sandboxes.reporting import Reporting
 from sandyard.engine.sandboxes.reuse import Reuse
@@ -25,6 +26,9 @@ __all__ = ["Teardown"]
 _DEFAULT_GRACE_SECONDS = 10.0
 # What is over in a moment is not told: whoever looks sees the deletion timestamp.
 _UNTOLD_SECONDS = 1.0
+# Under load everything takes longer, and one more write for each would make it longer still.
+_UNTOLD_BUSY_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
 # There is no watch on workspaces: few Sandboxes have one.
 _WORKSPACE_SECONDS = 0.5
 _LATE_WORKSPACE_SECONDS = 5.0
@@ -39,7 +43,7 @@ class Teardown:
 
     def __init__(
         self, store: Store, queue: Queue, clock: Clock, writer: SandboxWriter, reporting: Reporting, reuse: Reuse,
-        own_pods: OwnPods, workspaces: Workspaces,
+        own_pods: OwnPods, workspaces: Workspaces, turns: Turns,
     ) -> None:  # fmt: skip
         self._store = store
         self._queue = queue
@@ -49,6 +53,7 @@ class Teardown:
         self._reuse = reuse
         self._own_pods = own_pods
         self._workspaces = workspaces
+        self._turns = turns
 
     async def reconcile(self, run: Run) -> None:
         """One step of the teardown."""
@@ -120,9 +125,9 @@ class Teardown:
         self._reporting.stuck(run.entry, stuck)
         now = self._clock.monotonic()
         leaving_since = run.entry.leaving_since = run.entry.leaving_since or now
-        untold = leaving_since + _UNTOLD_SECONDS - now
-        if untold > 0 and not stuck:
-            self._queue.add_after(sandbox.uid, untold)
+        lasts = now - leaving_since
+        if not stuck and lasts < (_UNTOLD_BUSY_SECONDS if self._turns.busy else _UNTOLD_SECONDS):
+            self._queue.add_after(sandbox.uid, max(_UNTOLD_SECONDS - lasts, _LOOK_SECONDS))
             return
         pool_name = sandbox.pool_name if isinstance(sandbox, SandboxRecord) else None
         facts = phase.Facts(sandbox.generation, sandbox.status, self._clock.now(), pool_name)
