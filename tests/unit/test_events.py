@@ -61,7 +61,7 @@ class Busy(Turns):
 
 
 def recorder(posted: Posted, time: Time | None = None, turns: Turns | None = None) -> Recorder:
-    return Recorder(cast("Writer", posted), "me", turns or Turns(Time()), time or Time())
+    return Recorder(cast("Writer", posted), "me", Turns(Time()) if turns is None else turns, time or Time())
 
 
 async def post(made: Recorder) -> None:
