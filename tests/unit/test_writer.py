@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -10,7 +12,7 @@ import pytest
 from sandyard.engine.cluster.resources import PODS
 from sandyard.engine.cluster.writer import NotLeader, Writer
 from sandyard.engine.loops.clock import Clock
-from sandyard.engine.loops.turns import Turns
+from sandyard.engine.loops.turns import Turns, Urgency
 from sandyard.kube import errors
 from sandyard.kube.client import Client
 
@@ -91,3 +93,18 @@ async def test_a_namespace_that_is_refused_costs_no_other(status: int) -> None:
 async def test_what_is_wrong_with_all_of_them_is_told(refused: dict[str, int], namespaces: list[str]) -> None:
     with pytest.raises(errors.ApiError):
         await writer(Refuses(**refused), leads=False).items(PODS, namespaces)
+
+
+async def test_who_is_replaced_while_a_write_waits_for_its_turn_sends_it_no_more() -> None:
+    client, leads, turns = Sends(), [True], Turns(Clock())
+    it = Writer(cast("Client", client), lambda: leads[0], cast("Any", client.run), turns)
+    async with contextlib.AsyncExitStack() as others:
+        for _ in range(turns.limit.value):
+            await others.enter_async_context(turns.turn("PATCH pods", "ns", Urgency.CLAIM))
+        waiting = asyncio.create_task(it.patch("/p", {}))
+        while not len(turns):
+            await asyncio.sleep(0)
+        leads[0] = False
+    with pytest.raises(NotLeader):
+        await waiting
+    assert client.sent == []
