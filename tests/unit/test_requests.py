@@ -6,6 +6,8 @@ import contextlib
 import json
 import pathlib
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -161,6 +163,62 @@ async def test_a_token_is_read_again_before_it_can_expire(
     async with served(server, token_file=token) as client:
         await client.get("/x")
     assert server.asked[0][3]["Authorization"] == "Bearer two"
+
+
+async def test_an_api_server_with_a_certificate_of_another_authority_is_trusted_once_its_file_says_so(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(config.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
+    token, authority, keys = tmp_path / "token", tmp_path / "ca.crt", [tmp_path / "one", tmp_path / "two"]
+    token.write_text("t")
+    for folder in keys:
+        make_keys(folder)
+    shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    shown.load_cert_chain(keys[0] / "crt", keys[0] / "key")
+    authority.write_bytes((keys[0] / "crt").read_bytes())
+    async with tls_server(shown) as address:
+        held = ClusterConfig(address, ca_file=str(authority), token_file=token)
+        async with Client(held) as client, Client(held) as another:
+            await client.get("/x")
+            shown.load_cert_chain(keys[1] / "crt", keys[1] / "key")
+            for text in (b"", b"no certificate", (keys[0] / "crt").read_bytes()):
+                authority.write_bytes(text)
+                now += 61
+                with pytest.raises(errors.NotConnected, match="CERTIFICATE_VERIFY_FAILED"):
+                    await another.get("/x")
+            authority.write_bytes((keys[1] / "crt").read_bytes())
+            with pytest.raises(errors.NotConnected):
+                await another.get("/x")
+            now += 61
+            assert await another.get("/x") == {}
+
+
+def make_keys(folder: pathlib.Path) -> None:
+    """A certificate (crt) for this machine, signed by itself, and its key."""
+    folder.mkdir()
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=127.0.0.1 "
+    words += "-addext subjectAltName=IP:127.0.0.1 -keyout key -out crt"
+    subprocess.run(words.split(), cwd=folder, check=True, capture_output=True)
+
+
+@contextlib.asynccontextmanager
+async def tls_server(shown: ssl.SSLContext) -> AsyncIterator[str]:
+    """One that answers {} over TLS; its address."""
+
+    async def handle(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({})
+
+    application = web.Application()
+    application.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=shown)
+    await site.start()
+    try:
+        yield f"https://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+    finally:
+        await runner.cleanup()
 
 
 def test_no_credentials_are_sent_where_there_are_none() -> None:

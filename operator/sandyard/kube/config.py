@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import pathlib
@@ -9,6 +10,7 @@ import ssl
 import time
 import urllib.parse
 import urllib.request
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +37,7 @@ class ClusterConfig:
     ca_file, certificate_file, key_file
         PEM files, where they are used.
     token_file
-        File that holds a bearer token and is read again every minute.
+        File that holds a bearer token and is read again every minute, and `ca_file` with it.
     namespace
         Namespace to work in unless another is named: the context's, or the pod's own.
     proxy
@@ -57,6 +59,7 @@ class ClusterConfig:
     _token_read_at: float = field(default=float("-inf"), repr=False)
     _value: str | None = field(default=None, repr=False)
     _asked_at: float = field(default=float("-inf"), repr=False)
+    _contexts: weakref.WeakSet[ssl.SSLContext] = field(default_factory=weakref.WeakSet, repr=False)
 
     def authorization(self) -> str | None:
         """Value of the Authorization header, fresh enough to be valid; None with certificates alone.
@@ -87,8 +90,16 @@ class ClusterConfig:
             token, problem = "", str(error)
         if token:
             self._token, self._token_read_at = token, time.monotonic()
+            self._trust()
         elif self._token is None:
             raise errors.NotConnected(f"no token in {file}: {problem}")
+
+    def _trust(self) -> None:
+        """Trust the authorities that have come since: whoever replaces a cluster's shows the next one before it."""
+        for context in self._contexts:
+            # A file that is written anew just now is read in a minute.
+            with contextlib.suppress(OSError):
+                context.load_verify_locations(cafile=self.ca_file)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """TLS settings; None for plain HTTP."""
@@ -100,6 +111,8 @@ class ClusterConfig:
             context.verify_mode = ssl.CERT_NONE
         if self.certificate_file:
             context.load_cert_chain(self.certificate_file, self.key_file)
+        if self.ca_file:
+            self._contexts.add(context)
         return context
 
 
