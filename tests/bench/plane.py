@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import subprocess
 from typing import Any, Final
 
 from localcluster import components, tools
 from tests.support.control_plane import ControlPlane
 from tests.support.kube import Kube, until
 
-__all__ = ["GROUPS", "Plane", "processor_seconds"]
+__all__ = ["GROUPS", "Plane"]
 
 GROUPS: Final = (*tools.API, "kwok", "helm")
 _STAGES: Final = pathlib.Path(components.__file__).with_name("kwok")
 # kwok plays so many pods at once; with its default of four the nodes would be the slowest part.
 _PARALLELISM: Final = 16
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _NOTHING_LOGGED: Final = {"level": "None"}
 # Nothing of the control plane may be what holds a subject back.
 _NO_LIMIT: Final = ("--kube-api-qps=1000", "--kube-api-burst=2000")
@@ -59,20 +56,6 @@ class Plane(ControlPlane):
             # A new node is tainted until a controller that does not run here has seen it Ready.
             kube.patch("nodes", f"node-{number}", {"spec": {"taints": None}})
         return kube
-
-    def processes(self) -> dict[str, subprocess.Popen[bytes]]:
-        """What runs, by the program's name."""
-        return {pathlib.Path(str(process.args[0])).name: process for process in self._processes}  # type: ignore[index]
-
-    def processor_seconds(self) -> dict[str, float]:
-        """What each process has used so far."""
-        return {name: processor_seconds(process.pid) for name, process in self.processes().items()}
-
-
-def processor_seconds(pid: int) -> float:
-    """Processor time of a process since it began, in user and kernel mode; s."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _node(name: str) -> dict[str, Any]:

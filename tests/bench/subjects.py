@@ -14,9 +14,10 @@ from typing import Final, Protocol
 
 from localcluster import paths
 from sandyard.api import names
-from tests.bench.plane import Plane, processor_seconds
+from tests.bench.plane import Plane
 from tests.support import manifests
 from tests.support.chart import render
+from tests.support.control_plane import processor_seconds
 from tests.support.kube import Kube, until, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 

@@ -10,13 +10,15 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from localcluster import components, host, pki, tools
 from tests.support.kube import Kube, until
 from tests.support.ports import free_port
 
-__all__ = ["ControlPlane"]
+__all__ = ["ControlPlane", "processor_seconds"]
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class ControlPlane:
@@ -68,6 +70,14 @@ class ControlPlane:
             "--concurrent-gc-syncs=5", "--use-service-account-credentials=true", f"--root-ca-file={keys / 'ca.crt'}",
         )  # fmt: skip
 
+    def processes(self) -> dict[str, subprocess.Popen[bytes]]:
+        """What runs, by the program's name."""
+        return {pathlib.Path(str(process.args[0])).name: process for process in self._processes}  # type: ignore[index]
+
+    def processor_seconds(self) -> dict[str, float]:
+        """What each process has used so far."""
+        return {name: processor_seconds(process.pid) for name, process in self.processes().items()}
+
     def restart(self, *programs: str) -> None:
         """Kill *programs* (etcd, kube-apiserver), start them again as they were, and wait until all is ready."""
         for number, process in enumerate(self._processes):
@@ -105,3 +115,9 @@ class ControlPlane:
                 return bool(reply.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of a process since it began, in user and kernel mode; s."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS

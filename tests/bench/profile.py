@@ -1,0 +1,117 @@
+"""Where time goes while claims come: the operator by py-spy, the API server by its own profiler.
+
+Simulated nodes and the load of ``make bench``.  Leaves the operator's stacks, as flamegraph tools read them, and a
+profile of the API server, as ``go tool pprof`` reads it, and prints the functions that take the most of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Final
+
+from localcluster import tools
+from sandyard.kube.client import Client
+from sandyard.kube.config import ClusterConfig
+from tests.bench.crowd import crowd
+from tests.bench.plane import GROUPS, Plane
+from tests.bench.subjects import NAMESPACE, POOL, SUBJECTS
+from tests.support.kube import Kube
+
+__all__ = ["main", "operator_table"]
+
+_REPLICAS: Final = 150
+_HOLD_SECONDS: Final = 3.0
+_SHOWN: Final = 50
+
+
+async def _profile(kube: Kube, pid: int, wanted: argparse.Namespace) -> int:
+    """Claims for as long as both profilers look; how many became Ready."""
+    folder: pathlib.Path = wanted.folder
+    async with crowd(kube.kubeconfig, NAMESPACE) as users:
+        api_server = asyncio.create_task(_fetch(users.client.config, wanted.seconds))
+        spy = await asyncio.create_subprocess_exec(
+            *_spy("--format", "raw", "-o", str(folder / "operator.raw")), "-d", str(wanted.seconds), "-p", str(pid),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        outcome = await users.steady(POOL, wanted.rate, wanted.seconds, _HOLD_SECONDS, seed=1)
+        _keep(folder / "api-server.pprof", await api_server)
+        assert await spy.wait() == 0, "py-spy has failed: it needs the right to look at other processes"
+    return len(outcome.latencies)
+
+
+def _keep(target: pathlib.Path, data: bytes) -> None:
+    target.write_bytes(data)
+
+
+def _spy(*options: str) -> list[str]:
+    return [str(pathlib.Path(sys.executable).with_name("py-spy")), "record", "-r", "200", *options]
+
+
+async def _fetch(config: ClusterConfig, seconds: int) -> bytes:
+    async with Client(config, timeout_seconds=seconds + 60) as client:
+        return await client.request("GET", "/debug/pprof/profile", params={"seconds": str(seconds)})
+
+
+def operator_table(raw: pathlib.Path) -> str:
+    """Functions by the share of samples in which they, or what they call, were running."""
+    total, found = 0, collections.Counter[str]()
+    for line in raw.read_text().splitlines():
+        stack, _, count = line.rpartition(" ")
+        total += int(count)
+        for function in {frame.partition(":")[0] for frame in stack.split(";")}:
+            found[function] += int(count)
+    rows = [f"{100 * count / max(1, total):6.1f} %  {function}" for function, count in found.most_common(_SHOWN)]
+    return "\n".join(rows)
+
+
+def _api_server_table(profile: pathlib.Path) -> str:
+    go = shutil.which("go")
+    if go is None:
+        return f"(go is not on the path: go tool pprof -top -cum {profile})"
+    shown = subprocess.run(
+        [go, "tool", "pprof", "-top", "-cum", f"-nodecount={_SHOWN}", str(profile)], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return shown.stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Profile and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=8, help="claims a second")
+    parser.add_argument("--seconds", type=int, default=15, help="how long")
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("build/profile"), help="where files go")
+    wanted = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    tools.ensure(GROUPS)
+    with tempfile.TemporaryDirectory(prefix="sandyard-profile-") as name:
+        folder = pathlib.Path(name)
+        plane = Plane(folder)
+        try:
+            kube = plane.start().within(NAMESPACE)
+            kube.make_namespace(NAMESPACE)
+            SUBJECTS[0].install(kube)
+            with SUBJECTS[0].start(kube, folder, _REPLICAS) as pid:
+                print(f"{wanted.rate:g} claims a second for {wanted.seconds} s ...", flush=True)
+                count = asyncio.run(_profile(kube, pid, wanted))
+        finally:
+            plane.stop()
+    print(f"{count} claims\n\nOperator ({wanted.folder / 'operator.raw'}):")
+    print(operator_table(wanted.folder / "operator.raw"))
+    print(f"\nAPI server ({wanted.folder / 'api-server.pprof'}):")
+    print(_api_server_table(wanted.folder / "api-server.pprof"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
