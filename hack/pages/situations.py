@@ -110,6 +110,8 @@ _SANDBOXES: Final[list[tuple[str, str, Callable[[], Status | None]]]] = [
     ("its main process failed", "", lambda: _ended("Error", 3)),
     ("its pod was lost", "",
      lambda: phase.failed(_facts(_ready()), Reason.POD_LOST, "its pod was deleted by somebody else")),
+    ("its pod was lost, and a fresh one follows (onLost: Replace)", "",
+     lambda: phase.replacing(_facts(_ready()), Reason.POD_LOST, "a fresh pod takes its place", "its pod is gone", 1)),
     ("is being deleted", "deleted", lambda: phase.terminating(_facts(_ready()), "")),
     ("is being deleted, and its pod does not go", "deleted",
      lambda: phase.terminating(_facts(_ready()), "its pod is still on node-1, which is silent")),

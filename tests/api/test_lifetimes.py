@@ -14,6 +14,7 @@ from tests.api.lives import TEMPLATE, claim, end_pod, patch, pool
 from tests.support import manifests
 from tests.support.audit import Audit
 from tests.support.kube import Kube, Refused, until
+from tests.support.kubelet import Kubelet
 from tests.support.operator import OperatorProcess
 
 
@@ -231,3 +232,26 @@ def test_other_annotations_of_ours_and_broken_stamps_are_refused(kube: Kube) -> 
     ):
         with pytest.raises(Refused, match=told):
             kube.annotate("sandbox", "s", key, value)
+
+
+def test_a_lost_pod_is_replaced_once_it_is_gone(kube: Kube, operator: OperatorProcess, kubelet: Kubelet) -> None:
+    pool(kube, 2, onLost="Replace")
+    before = claim(kube, "s", lifetime={"seconds": 3600})
+    claim(kube, "fails", onLost="Fail")
+    kubelet.hold = True
+    kube.delete("pod", before["podName"], kube.status("sandbox", "fails")["podName"], wait=False)
+    kube.wait_reason("sandbox", "s", "Ready", ["PodLost"], 30)
+    until("the other one fails", lambda: kube.status("sandbox", "fails")["phase"] == "Failed")
+    mine = f"sandyard.dev/sandbox-uid={kube.get('sandbox', 's')['metadata']['uid']}"  # type: ignore[index]
+    assert [pod["metadata"]["uid"] for pod in kube.list("pods", mine)] == [before["podUID"]], "two at once"
+    assert "podUID" not in kube.status("sandbox", "s")
+    kubelet.hold = False
+    after = kube.wait_for("sandbox", "s", "Ready")
+    assert after["podUID"] != before["podUID"]
+    assert (after["readyAt"], after["restarts"], after["replacements"]) == (before["readyAt"], 1, 1)
+    assert before["podName"] in kube.condition("sandbox", "s", "StateLost")["message"]  # type: ignore[index]
+    evicted = {"phase": "Failed", "reason": "Evicted", "message": "no disk"}
+    kube.patch("pod", after["podName"], {"status": evicted}, "status")
+    until("its pod is told lost", lambda: kube.status("sandbox", "s").get("replacements") == 2)
+    kube.delete("sandbox", "s")
+    assert kube.list("pods", mine) == []

@@ -48,6 +48,7 @@ SANDBOXES = {
     "out-of-memory": "Failed: it used more memory than it has.",
     "evicted": "Failed: the kubelet ended its pod.",
     "lost": "Failed: somebody else deleted its pod.",
+    "replaced": "Ready: its pod was lost, and it has a fresh one (`onLost: Replace`).",
     "rejected": "Failed: its pool was empty, and `whenEmpty.action` is Reject.",
     "not-isolated": "Failed: its own pod could not prove that its network is closed.",
     "setup-failed": "Failed: the setup of its own template failed.",
@@ -76,7 +77,7 @@ def own(name: str, image: str, **fields: object) -> dict[str, object]:
 def make_sandboxes(kube: Kube) -> None:
     """Bring every Sandbox of the page to where it is shown, but for the one that is being deleted."""
     kube.apply(
-        manifests.pool("python", 10, PERSISTENT, warm={"probe": {"command": ["true"]}}),
+        manifests.pool("python", 12, PERSISTENT, warm={"probe": {"command": ["true"]}}),
         manifests.pool("empty", 0, TEMPLATE, whenEmpty={"action": "Wait"}),
         manifests.pool("strict", 0, TEMPLATE, whenEmpty={"action": "Reject"}),
     )  # fmt: skip
@@ -96,7 +97,9 @@ def make_sandboxes(kube: Kube) -> None:
     end_pod(kube, pods["error"], 3)
     end_pod(kube, pods["out-of-memory"], 137, "OOMKilled")
     kube.patch("pod", pods["evicted"], {"status": EVICTED}, "status")
-    kube.delete("pod", pods["lost"], wait=False)
+    first = claim(kube, "replaced", onLost="Replace")["podName"]
+    kube.delete("pod", pods["lost"], first, wait=False)
+    until("a fresh pod", lambda: kube.status("sandbox", "replaced").get("podName") not in (None, first))
     kube.patch("sandbox", "suspended", {"spec": {"desiredState": "Suspended"}})
 
 

@@ -34,11 +34,12 @@ from tests.unit.views import (
 def test_the_order_of_the_rules_is_this() -> None:
     assert [rule.__name__ for rule in decide.RULES] == [
         "waits_no_more", "being_deleted", "unguarded", "over_after_finish", "used_lately", "expired", "suspended",
-        "stands_with_pod", "ended", "pod_lost", "needs_pod",
+        "being_replaced", "stands_with_pod", "ended", "pod_lost", "needs_pod",
     ]  # fmt: skip
     assert [rule.__name__ for rule in follow.RULES] == [
-        "restarted", "labels_changed", "ended", "main_process_ended", "deleted_by_others", "still_starting",
-        "withheld", "network_to_switch", "workspace_to_adopt", "paused", "resumed", "not_ready", "ready",
+        "restarted", "labels_changed", "ended", "taken_and_replaced", "main_process_ended", "deleted_by_others",
+        "still_starting", "withheld", "network_to_switch", "workspace_to_adopt", "paused", "resumed",
+        "not_ready", "ready",
     ]  # fmt: skip
 
 

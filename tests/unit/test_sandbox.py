@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from sandyard.api import conditions, model
 from sandyard.api.conditions import Finding
-from sandyard.api.pool import SandboxLifetime
+from sandyard.api.lifetime import Lifetime, SandboxLifetime
 from sandyard.api.reasons import Condition, Reason, Start
-from sandyard.api.sandbox import Lifetime
 from sandyard.pod import proof, termination
 from sandyard.sandbox import expiry, phase, queue, teardown, usage
 from sandyard.sandbox.status import Status

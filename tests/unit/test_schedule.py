@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandyard.api import model
-from sandyard.api.pool import PoolSpec, ScheduledSize
+from sandyard.api.pool import PoolSpec
+from sandyard.api.sizing import ScheduledSize
 from sandyard.pool import schedule
 from tests.unit.simulation import World
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from sandyard.api import conditions, model
+from sandyard.api.lifetime import Lifetime
 from sandyard.api.pool import PoolSpec
 from sandyard.api.reasons import Condition, Phase, Reason, Start
-from sandyard.api.sandbox import Lifetime
 from sandyard.pod import proof, termination
 from sandyard.sandbox import expiry, phase
 from sandyard.sandbox import status as statuses

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandyard.api import model, names, untrusted
+from sandyard.api.lifetime import Lifetime
 from sandyard.api.objects import Pod
-from sandyard.api.sandbox import Lifetime
 from sandyard.kube import remotecommand
 from sandyard.pod import observe, proof, restart, termination
 from sandyard.pool import recycle

@@ -28,7 +28,7 @@ class Event(Enum):
     PAUSED = ("Paused", _NORMAL, (_SANDBOX,), "Every process is stopped.")
     PAUSE_FAILED = ("PauseFailed", _WARNING, (_SANDBOX,), "Not every process could be stopped or continued.")
     SUSPENDED = ("Suspended", _NORMAL, (_SANDBOX,), "Its pod is gone, its workspace is kept.")
-    RESUMED = ("Resumed", _NORMAL, (_SANDBOX,), "It has resumed after it was paused or suspended.")
+    RESUMED = ("Resumed", _NORMAL, (_SANDBOX,), "It has resumed: after it was paused or suspended, or in a fresh pod.")
     RESUME_FAILED = ("ResumeFailed", _WARNING, (_SANDBOX,), "No new pod could be started for it; it stays suspended.")
     NETWORK_CHANGED = ("NetworkChanged", _NORMAL, (_SANDBOX,), "Its network was switched while it ran.")
     LABELS_PUT_RIGHT = ("LabelsPutRight", _WARNING, (_SANDBOX,), "Others had changed its pod's labels; they are back.")

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
 import re
-import zoneinfo
 from typing import Annotated, Any, Literal
 
-import cronsim
 import pydantic
 from pydantic import Field
 
+from sandyard.api.lifetime import SandboxLifetime
 from sandyard.api.model import TEXT, ApiModel, ConditionStatus, no_larger, rules
 from sandyard.api.network import EgressProfile
+from sandyard.api.sizing import Autoscale, AutoscaleStatus, ScheduledSize, ScheduleStatus
 from sandyard.api.template import Template
 
 __all__ = [
-    "Autoscale",
     "ClaimDefaults",
     "Failure",
     "PoolSpec",
     "PoolStatus",
     "Restart",
     "Rollout",
-    "SandboxLifetime",
     "SandboxPool",
-    "ScheduledSize",
     "Startup",
     "Warm",
     "WarmProbe",
@@ -61,37 +57,6 @@ class Startup(ApiModel):
     timeout_seconds: Annotated[
         int, Field(ge=5, le=86400, description="How long one start may take; then the pod is replaced.")
     ] = 300
-
-
-class SandboxLifetime(ApiModel):
-    """How long a sandbox lives. Of several limits the earliest counts."""
-
-    seconds: Annotated[int | None, Field(ge=1, le=315360000, description="Seconds from Ready until it expires.")] = None
-    idle_seconds: Annotated[
-        int | None,
-        Field(
-            ge=5,
-            le=315360000,
-            description="Seconds without activity until it expires. Activity is what clients stamp (annotation "
-            "sandyard.dev/last-activity, an RFC 3339 time); a time in the future counts as now.",
-        ),
-    ] = None
-    on_expiry: Annotated[
-        Literal["Delete", "Stop", "Suspend"],
-        Field(
-            description="What happens when it expires. Delete: the Sandbox and everything of it is deleted. Stop: its "
-            "pod is deleted, the Sandbox stays, in phase Expired. Suspend: its pod is deleted and its persistent "
-            "workspace kept; it resumes when its lifetime is extended (without workspace.persistent: Stop)."
-        ),
-    ] = "Delete"
-    seconds_after_finished: Annotated[
-        int | None,
-        Field(
-            ge=0,
-            le=315360000,
-            description="Seconds from its end (phase Succeeded, Failed or Expired) until the Sandbox is deleted.",
-        ),
-    ] = None
 
 
 class ClaimDefaults(ApiModel):
@@ -164,55 +129,6 @@ class Rollout(ApiModel):
             "replicas (rounded up). 0: each goes after its replacement is ready."
         ),
     ] = "25%"
-
-
-class Autoscale(ApiModel):
-    """Sizes the pool from demand, in place of replicas."""
-
-    model_config = pydantic.ConfigDict(
-        json_schema_extra=rules(
-            ("self.minReplicas <= self.maxReplicas", "minReplicas must not exceed maxReplicas"),
-        )
-    )
-
-    min_replicas: Annotated[int, Field(ge=0, le=10000, description="Fewest warm sandboxes.")] = 0
-    max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most warm sandboxes.")]
-
-
-class ScheduledSize(ApiModel):
-    """The size of a pool from some time of the day, week or month on."""
-
-    cron: Annotated[
-        str,
-        Field(
-            max_length=100,
-            pattern=r"^[^\s]+([ ]+[^\s]+){4}$",
-            description="When it begins: minute, hour, day of the month, month, day of the week, as in cron, such as "
-            "0 7 * * 1-5. It holds until another entry begins.",
-        ),
-    ]
-    time_zone: Annotated[
-        str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$", description="Such as Europe/Berlin.")
-    ] = "UTC"
-    replicas: Annotated[int, Field(ge=0, le=10000, description="Warm sandboxes to keep from then on.")]
-
-    @pydantic.field_validator("cron")
-    @classmethod
-    def _readable(cls, line: str) -> str:
-        try:
-            cronsim.CronSim(line, datetime.datetime.fromtimestamp(0, datetime.UTC))
-        except cronsim.CronSimError as error:
-            raise ValueError(f"{line!r} is no cron line such as '0 7 * * 1-5': {error}") from error
-        return line
-
-    @pydantic.field_validator("time_zone")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            zoneinfo.ZoneInfo(name)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is no time zone such as Europe/Berlin or UTC") from error
-        return name
 
 
 class Restart(ApiModel):
@@ -324,6 +240,14 @@ class PoolSpec(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = None
+    on_lost: Annotated[
+        Literal["Fail", "Replace"],
+        Field(
+            description="What happens to a Sandbox of this pool whose pod is lost: its node is gone, it was evicted, "
+            "somebody deleted it. Fail: it has failed. Replace: it gets a fresh pod, without what was in the lost one. "
+            "A Sandbox may say otherwise."
+        ),
+    ] = "Fail"
     paused: Annotated[bool, Field(description="No new pods and no claims; nothing that runs is touched.")] = False
 
     @property
@@ -338,32 +262,6 @@ class Failure(ApiModel):
     reason: Annotated[str, Field(max_length=1024, description="One word for programs.")]
     message: Annotated[str, Field(max_length=32768, description="A sentence for people.")] = ""
     time: Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="When it happened.")]
-
-
-class AutoscaleStatus(ApiModel):
-    """The figures behind the pool's size."""
-
-    claims_per_second: Annotated[
-        str, Field(max_length=32, description="Measured claim rate: quick to rise, slow to fall.")
-    ]
-    warm_up_seconds: Annotated[str, Field(max_length=32, description="Measured time from creating a pod to proven.")]
-    replicas: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="Warm sandboxes to keep: the 99.9th percentile of a Poisson variable with mean rate x warm-up "
-            "time, within the bounds.",
-        ),
-    ]
-
-
-class ScheduleStatus(ApiModel):
-    """What spec.schedule asks for now."""
-
-    replicas: Annotated[int, Field(ge=0, description="Warm sandboxes by the entry that began last.")]
-    until: Annotated[
-        str, Field(max_length=32, json_schema_extra={"format": "date-time"}, description="When the next entry begins.")
-    ]
 
 
 class PoolStatus(ApiModel):

@@ -43,6 +43,7 @@ class Condition(StrEnum):
     NETWORK_ENFORCED = "NetworkEnforced"
     SETUP_COMPLETED = "SetupCompleted"
     FINISHED = "Finished"
+    STATE_LOST = "StateLost"
     TEARDOWN_STUCK = "TeardownStuck"
     BACKING_OFF = "BackingOff"
     FULL = "Full"

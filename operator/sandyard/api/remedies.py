@@ -24,6 +24,8 @@ CONDITIONS: Final[dict[Condition, str]] = {
     Condition.NETWORK_ENFORCED: "The sandbox has shown from inside that its network was closed before its process ran.",
     Condition.SETUP_COMPLETED: "The template's setup has ended well.",
     Condition.FINISHED: "The Sandbox has ended for good: its process, its time, or its pod.",
+    Condition.STATE_LOST: "The Sandbox has a fresh pod, since an earlier one was lost with everything in it "
+    "(`onLost: Replace`); the message says which.",
     Condition.TEARDOWN_STUCK: "The Sandbox was deleted, and something of it does not go.",
     Condition.BACKING_OFF: "The pool starts nothing for a while, since its last starts have failed.",
     Condition.FULL: "All desired sandboxes of the pool are warm.",

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from sandyard.api.lifetime import Lifetime
 from sandyard.api.model import DNS_SUBDOMAIN, ApiModel, ConditionStatus, rules
 from sandyard.api.network import Network
-from sandyard.api.pool import SandboxLifetime
 from sandyard.api.template import ENVIRONMENT_RULE, EnvVar, Template
 
-__all__ = ["LastTermination", "Lifetime", "PoolRef", "Sandbox", "SandboxSpec", "SandboxStatus"]
+__all__ = ["LastTermination", "PoolRef", "Sandbox", "SandboxSpec", "SandboxStatus"]
 
 
 class PoolRef(ApiModel):
@@ -21,29 +21,6 @@ class PoolRef(ApiModel):
     name: Annotated[
         str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN, description="Name of the SandboxPool.")
     ]
-
-
-class Lifetime(SandboxLifetime):
-    """When the sandbox ends by itself. Of several limits the earliest counts."""
-
-    deadline: Annotated[
-        str | None,
-        Field(
-            json_schema_extra={
-                "format": "date-time",
-                # What both the API server and the operator take as a time.
-                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?"
-                "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
-                **rules(
-                    (
-                        "self >= timestamp('1970-01-01T00:00:00Z') && self < timestamp('9999-01-01T00:00:00Z')",
-                        "must be a time from 1970 to 9998 such as 2030-01-31T12:00:00Z",
-                    )
-                ),
-            },
-            description="Time at which it expires, for example 2030-01-31T12:00:00Z.",
-        ),
-    ] = None
 
 
 class SandboxSpec(ApiModel):
@@ -121,6 +98,14 @@ class SandboxSpec(ApiModel):
             },
         ),
     ] = None
+    on_lost: Annotated[
+        Literal["Fail", "Replace"] | None,
+        Field(
+            description="What happens when its pod is lost: its node is gone, it was evicted, somebody deleted it. "
+            "Fail: the Sandbox has failed. Replace: a fresh pod takes its place once the lost one is gone, without "
+            "what was in it (condition StateLost), at most 5 times in a row. Default: the pool's onLost, or Fail."
+        ),
+    ] = None
     wait_seconds: Annotated[
         int | None,
         Field(
@@ -189,8 +174,12 @@ class SandboxStatus(ApiModel):
     workspace_claim: Annotated[
         str | None, Field(max_length=253, description="PersistentVolumeClaim that holds its workspace.")
     ] = None
-    resumed_at: Annotated[str | None, _time("When it last began to resume, after it was suspended.")] = None
+    resumed_at: Annotated[str | None, _time("When it last began to resume, or lost its pod.")] = None
     restarts: Annotated[int | None, Field(ge=0, description="Times that its pod was replaced.")] = None
+    replacements: Annotated[
+        int | None,
+        Field(ge=0, description="Lost pods in a row that were replaced, each before it had lasted ten minutes."),
+    ] = None
     last_termination: Annotated[
         LastTermination | None, Field(description="How the main process ended, when it has.")
     ] = None
@@ -199,7 +188,7 @@ class SandboxStatus(ApiModel):
         Field(
             max_length=32,
             description="Ready, Reconciling, Stalled, Claimed, RuntimeIsolated, NetworkEnforced, SetupCompleted, "
-            "Finished, TeardownStuck.",
+            "Finished, StateLost, TeardownStuck.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = None

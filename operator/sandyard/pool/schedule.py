@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cronsim import CronSim
 
-from sandyard.api.pool import ScheduledSize
+from sandyard.api.sizing import ScheduledSize
 
 __all__ = ["Window", "at"]
 

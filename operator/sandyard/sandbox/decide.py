@@ -16,7 +16,7 @@ import msgspec
 from sandyard.api import model
 from sandyard.api.events import Event
 from sandyard.api.reasons import Condition, Phase, Reason
-from sandyard.sandbox import acquire, expiry, follow, phase, steps
+from sandyard.sandbox import acquire, expiry, follow, loss, phase, steps
 from sandyard.sandbox.status import Status, until
 from sandyard.sandbox.steps import Count, Step
 from sandyard.sandbox.view import SandboxView, UnreadableView
@@ -159,7 +159,7 @@ def pod_lost(view: SandboxView) -> Step | None:
         return Step("pod not in sight", actions=(steps.LookUpPod(status.pod_name, status.pod_uid),), again=True)
     if view.answers.pod_seen:
         return Step("pod not in sight yet", requeue_after=_UNSEEN_SECONDS)
-    return follow.lost(view, f"pod {status.pod_name} is gone")
+    return loss.lost(view, f"pod {status.pod_name} is gone")
 
 
 def needs_pod(view: SandboxView) -> Step | None:
@@ -175,6 +175,7 @@ RULES = (
     used_lately,
     expired,
     suspended,
+    loss.being_replaced,
     stands_with_pod,
     ended,
     pod_lost,

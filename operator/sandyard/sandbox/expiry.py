@@ -9,9 +9,9 @@ from typing import Any
 import pydantic
 
 from sandyard.api import model, untrusted
-from sandyard.api.pool import PoolSpec, SandboxLifetime
+from sandyard.api.lifetime import Lifetime, SandboxLifetime
+from sandyard.api.pool import PoolSpec
 from sandyard.api.reasons import Condition, Reason
-from sandyard.api.sandbox import Lifetime
 from sandyard.sandbox.status import Status
 
 __all__ = ["NEVER", "Expiry", "Terms", "activity", "deleted_at", "expiry", "terms_of"]

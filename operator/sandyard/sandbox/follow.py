@@ -15,11 +15,11 @@ from sandyard.api.reasons import Phase, Reason, Start
 from sandyard.pod import observe, restart, termination
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
-from sandyard.sandbox import phase, steps
+from sandyard.sandbox import loss, phase, steps
 from sandyard.sandbox.steps import Count, Step
 from sandyard.sandbox.view import SandboxView
 
-__all__ = ["RULES", "decide", "give_up", "kept", "lost", "workspace_to_adopt"]
+__all__ = ["RULES", "decide", "give_up", "kept", "workspace_to_adopt"]
 
 _FREEZE_RETRY_SECONDS = 5.0
 _SWITCH_RETRY_SECONDS = 20.0
@@ -40,7 +40,8 @@ def restarted(view: SandboxView, pod: Pod) -> Step | None:
     """Its containers were restarted, and nobody had asked for it: what it was is gone, and its pod goes too."""
     if not restart.unasked(pod) or pod.metadata.deletion_timestamp is not None:
         return None
-    step = lost(view, _RESTARTED, Reason.POD_RESTARTED, Event.POD_RESTARTED) if not view.status.ended else kept(view)
+    lost = loss.lost(view, _RESTARTED, Reason.POD_RESTARTED, Event.POD_RESTARTED)
+    step = kept(view) if view.status.ended else lost
     return dataclasses.replace(step, actions=(steps.DeletePod(pod),))
 
 
@@ -60,6 +61,12 @@ def labels_changed(view: SandboxView, pod: Pod) -> Step | None:
     return Step("labels changed", event=event, actions=(steps.PutLabelsRight(pod, view.astray),), again=True)
 
 
+def taken_and_replaced(view: SandboxView, pod: Pod) -> Step | None:
+    """Its pod was taken from outside, and another is to take its place (``onLost: Replace``)."""
+    why = loss.taken(pod) if view.replaces else None
+    return loss.lost(view, why[1], why[0]) if why is not None else None
+
+
 def main_process_ended(view: SandboxView, pod: Pod) -> Step | None:
     """Its main process has ended by itself."""
     found = termination.of(pod) if view.status.running or _main_ended(pod) else None
@@ -76,7 +83,7 @@ def deleted_by_others(view: SandboxView, pod: Pod) -> Step | None:
     """Its pod is being deleted, and not by us."""
     if pod.metadata.deletion_timestamp is None:
         return None
-    return lost(view, f"pod {pod.metadata.name} is being deleted, not by Sandyard")
+    return loss.lost(view, f"pod {pod.metadata.name} is being deleted, not by Sandyard")
 
 
 def still_starting(view: SandboxView, pod: Pod) -> Step | None:
@@ -209,14 +216,15 @@ def ready(view: SandboxView, pod: Pod) -> Step:
     if before.claimed_at:
         again = _SWITCH_RETRY_SECONDS if view.answers.switch_refused is not None else None
         return Step("ready", status=status, requeue_after=again)
-    message = f"in a new pod, {pod.metadata.name}, with its workspace"
-    return Step("ready", status=status, event=(Event.RESUMED, message))
+    kept_ = "with its workspace" if before.workspace_claim else "without anything of the one before"
+    return Step("ready", status=status, event=(Event.RESUMED, f"in a new pod, {pod.metadata.name}, {kept_}"))
 
 
 RULES = (
     restarted,
     labels_changed,
     ended,
+    taken_and_replaced,
     main_process_ended,
     deleted_by_others,
     still_starting,
@@ -238,16 +246,6 @@ def kept(view: SandboxView) -> Step:
     if view.status.observed_generation == view.generation:
         return Step("kept")
     return Step("kept", status=msgspec.structs.replace(view.status, observed_generation=view.generation))
-
-
-def lost(
-    view: SandboxView, message: str, reason: Reason = Reason.POD_LOST, event: Event = Event.POD_LOST
-) -> Step:  # fmt: skip
-    """Its pod is lost, and it does not come back."""
-    return Step(
-        "pod lost", status=phase.failed(view.facts(), reason, message), event=(event, message),
-        counts=(Count("ended", (reason.value,)),),
-    )  # fmt: skip
 
 
 def give_up(view: SandboxView, reason: Reason, message: str) -> Step:

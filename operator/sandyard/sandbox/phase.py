@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,12 +29,17 @@ __all__ = [
     "pending",
     "ready",
     "refused_state",
+    "replaced",
+    "replacing",
     "resuming",
     "starting",
     "suspended",
     "suspending",
     "terminating",
 ]
+
+
+_NO_POD: Final = {"pod_name": None, "pod_uid": None, "pod_ip": None, "node_name": None, "claimed_at": None}
 
 
 @dataclass(frozen=True)
@@ -185,24 +190,41 @@ def suspended(facts: Facts, reason: Reason, message: str, *, stalled: bool = Fal
     return facts.status(
         Phase.SUSPENDED,
         [*_at_rest(reason, message, stalled=stalled), Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED)],
-        pod_name=None, pod_uid=None, pod_ip=None, node_name=None, claimed_at=None,
-    )  # fmt: skip
+        **_NO_POD,
+    )
 
 
 def resuming(facts: Facts) -> Status:
     """It resumes after it was suspended: a new pod is on the way."""
     message = "starting a new pod with its workspace"
-    fields: dict[str, Any] = {"resumed_at": model.timestamp(facts.now)}
+    fields = _begun_anew(facts)
     if facts.before.workspace_claim:
         fields["restarts"] = (facts.before.restarts or 0) + 1
-    if facts.before.ready_at:
-        # Nobody could use it meanwhile: its idle time starts anew.
-        fields["last_activity_at"] = model.timestamp(facts.now)
     return facts.status(
         Phase.STARTING,
         _under_way(Reason.STARTING, message),
         **fields,
     )
+
+
+def replacing(facts: Facts, reason: Reason, message: str, what: str, number: int) -> Status:
+    """Its pod is lost (*what*), and a fresh one is to follow, the *number*-th in a row."""
+    kept = " but for its workspace" if facts.before.workspace_claim else ""
+    lost = f"{what}: its processes, memory and files are lost{kept}"
+    return facts.status(
+        Phase.STARTING,
+        [
+            *_under_way(reason, message),
+            Finding(Condition.CLAIMED, False, Reason.NOT_CLAIMED),
+            Finding(Condition.STATE_LOST, True, reason, lost),
+        ],
+        restarts=(facts.before.restarts or 0) + 1, replacements=number, **_NO_POD, **_begun_anew(facts),
+    )  # fmt: skip
+
+
+def replaced(facts: Facts) -> Status:
+    """The lost pod is gone, and the fresh one may start."""
+    return facts.status(Phase.STARTING, _under_way(Reason.STARTING, "its pod was lost; a fresh one takes its place"))
 
 
 def refused_state(status: Status, reason: Reason, message: str) -> Status:
@@ -289,6 +311,12 @@ def _at_rest(reason: Reason, message: str, *, stalled: bool = False) -> list[Fin
 
 def _end_findings(reason: Reason, message: str, *, stalled: bool) -> list[Finding]:
     return [*_at_rest(reason, message, stalled=stalled), Finding(Condition.FINISHED, True, reason, message)]
+
+
+def _begun_anew(facts: Facts) -> dict[str, Any]:
+    """Nobody can use it while it gets another pod: its idle time starts anew."""
+    now = model.timestamp(facts.now)
+    return {"resumed_at": now, **({"last_activity_at": now} if facts.before.ready_at else {})}
 
 
 def _pod_fields(pod: Pod) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     workspace_claim: str | None = None
     resumed_at: str | None = None
     restarts: int | None = None
+    replacements: int | None = None
     last_termination: dict[str, Any] | None = None
 
     @property
@@ -65,6 +66,13 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
         return found is not None and found.get("reason") == Reason.SUSPENDING
 
     @property
+    def being_replaced(self) -> bool:
+        """Whether its pod was lost, and the fresh one may not start yet."""
+        found = self.told
+        lost = found is not None and found.get("reason") in (Reason.POD_LOST, Reason.EVICTED)
+        return lost and self.phase is Phase.STARTING and self.pod_uid is None
+
+    @property
     def suspended_on_request(self) -> bool:
         """Whether it is suspended because somebody asked for it, not because its time was over."""
         found = self.told
@@ -74,6 +82,11 @@ class Status(BaseStatus, frozen=True, rename="camel", kw_only=True, gc=False):
     def ready_seconds(self) -> float | None:
         """When it became Ready, in seconds since the epoch."""
         return model.moment(self.ready_at)
+
+    @property
+    def resumed_seconds(self) -> float | None:
+        """When it last began to resume, or its pod was lost, in seconds since the epoch."""
+        return model.moment(self.resumed_at)
 
     @property
     def active_seconds(self) -> float | None:

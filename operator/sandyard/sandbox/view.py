@@ -239,6 +239,12 @@ class SandboxView(_View):
         return self.template is not None and self.template.workspace.persistent is not None
 
     @property
+    def replaces(self) -> bool:
+        """Whether a fresh pod takes the place of one that is lost."""
+        by_pool = self.pool.spec.on_lost if self.pool is not None else "Fail"
+        return (self.spec.on_lost or by_pool) == "Replace"
+
+    @property
     def withheld(self) -> str:
         """Why no sandbox of its namespace is handed out at present; empty if they are."""
         return self.exposure.message if self.exposure is not None and self.exposure.withholds else ""
