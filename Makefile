@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench bench-loop profile generate lock up down
+.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench bench-loop bench-many profile generate lock up down
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ faults: ## Put every fault between operator and API server, and write docs/fault
 
 bench: ## Measure claims beside a sketch of the claim path, and write docs/performance.md (half an hour)
 	@hack/bench --report docs/performance.md
+
+bench-many: ## Measure an operator with 10,000 pods and 10,000 Sandboxes (a quarter of an hour)
+	@hack/bench-many
 
 profile: ## Show where time goes in operator and API server while claims come (a minute)
 	@hack/profile

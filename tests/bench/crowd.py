@@ -114,7 +114,7 @@ class Crowd:
         outcome.late = max(outcome.late, loop.time() - at)
         name = f"s-{next(self._numbers):06}"
         path = SANDBOXES.path(self.namespace, name)
-        ready = self._ready[name] = loop.create_future()
+        ready = self.expect(name)
         self._there.add(name)
         began = time.perf_counter()
         await self.client.create(SANDBOXES.path(self.namespace), manifests.sandbox(name, pool))
@@ -135,6 +135,11 @@ class Crowd:
                 raise
         return finished
 
+    def expect(self, name: str) -> asyncio.Future[tuple[float, str]]:
+        """When the Sandbox of that *name* is seen Ready, and how it was started."""
+        ready = self._ready[name] = asyncio.get_running_loop().create_future()
+        return ready
+
     def changed(self, before: _Sandbox | None, after: _Sandbox | None) -> None:
         """The watch shows a Sandbox."""
         if after is None:
@@ -153,14 +158,16 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(kubeconfig: pathlib.Path, namespace: str) -> AsyncIterator[Crowd]:
-    """Users of *namespace* who see their Sandboxes on a watch."""
+async def crowd(
+    kubeconfig: pathlib.Path, namespace: str, selector: dict[str, str] | None = None
+) -> AsyncIterator[Crowd]:
+    """Users of *namespace* who see their Sandboxes, or those that *selector* chooses, on a watch."""
     os.environ["KUBECONFIG"] = str(kubeconfig)
     config = kube_config.load()
     del os.environ["KUBECONFIG"]
     async with Client(config, timeout_seconds=30, connections=64) as client:
         made = Crowd(client, namespace)
-        informer = Informer(client, SANDBOXES.path(namespace), _Sandbox, made.changed)
+        informer = Informer(client, SANDBOXES.path(namespace), _Sandbox, made.changed, params=selector)
         task = asyncio.create_task(informer.run())
         await informer.synced.wait()
         try:
