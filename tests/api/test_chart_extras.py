@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pathlib
 from typing import Any
 
 import pytest
 import yaml
 
+from sandyard.api import names
 from sandyard.engine.process import settings
-from tests.support import chart
+from tests.support import api, chart
+from tests.support.kube import Kube, until
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -27,6 +30,20 @@ def test_a_drain_takes_one_replica_at_a_time_and_they_lie_on_several_nodes() -> 
     # One that holds the only replica would stop the drain for ever.
     for values in ({"replicas": 1}, {"podDisruptionBudget.enabled": False}):
         assert not chart.selected(chart.render(values), "PodDisruptionBudget")
+
+
+def test_the_api_server_queues_the_operators_requests_by_themselves_where_that_is_asked_for(
+    admin: Kube, operator_config: pathlib.Path
+) -> None:
+    assert not chart.selected(chart.render(), "FlowSchema")
+    schema = chart.one(chart.render({"flowControl.enabled": True}), "FlowSchema")
+    admin.apply_as_is(schema)
+    try:
+        uid = admin.get("flowschema", schema["metadata"]["name"])["metadata"]["uid"]
+        path = f"/apis/{names.API_VERSION}/{names.SANDBOXES}"
+        until("it counts", lambda: api.of(operator_config).headers(path)["X-Kubernetes-PF-FlowSchema-UID"] == uid, 30)
+    finally:
+        admin.delete("flowschema", schema["metadata"]["name"], wait=False)
 
 
 @pytest.mark.parametrize(("kind", "key"), [("ServiceMonitor", "serviceMonitor"), ("PodMonitor", "podMonitor")])

@@ -18,6 +18,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 import yaml
@@ -111,14 +112,18 @@ class Api:
         if data is not None:
             headers["Content-Type"] = content_type
         for attempt in range(_BUSY_TRIES):
-            status, after, text = self._send(method, target, data, headers)
+            status, answered, text = self._send(method, target, data, headers)
             if status != http.client.TOO_MANY_REQUESTS or attempt == _BUSY_TRIES - 1:
                 break
-            time.sleep(float(after or 1))
+            time.sleep(float(answered.get("Retry-After") or 1))
         if status >= http.client.BAD_REQUEST:
             error = NotThere if status == http.client.NOT_FOUND else Refused
             raise error(f"{method} {path}: {_message(text)}")
         return json.loads(text) if text else None
+
+    def headers(self, path: str) -> Message:
+        """The headers of the reply to a GET."""
+        return self._send("GET", path, None, self._headers)[1]
 
     def kind(self, name: str) -> Kind:
         """Find a kind by any of its names: plural, singular, short, with or without its group.
@@ -154,7 +159,9 @@ class Api:
                             found.setdefault(f"{name}.{group_name}", kind)
         return found
 
-    def _send(self, method: str, target: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, str, bytes]:
+    def _send(
+        self, method: str, target: str, data: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, Message, bytes]:
         """One request and its reply; a read is sent again when a kept connection turns out to be closed."""
         for again in (method == "GET", False):
             connection = self._connection()
@@ -169,7 +176,7 @@ class Api:
                     continue
                 raise Refused(f"{method} {target}: {error!r}") from error
             self._local.used = time.monotonic()
-            return reply.status, reply.headers.get("Retry-After", ""), text
+            return reply.status, reply.headers, text
         raise AssertionError("unreachable")
 
     def _connection(self) -> http.client.HTTPSConnection:

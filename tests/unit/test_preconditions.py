@@ -90,7 +90,7 @@ async def test_what_has_come_under_the_name_of_one_that_is_gone_is_not_taken_for
         return {"metadata": metadata, "spec": {"poolRef": {"name": "pool"}}}
 
     class Changed:
-        async def patch(self, _path: str, _body: Any) -> None:
+        async def patch(self, _path: str, _body: Any, _urgency: Any) -> None:
             raise errors.ApiError(409, {"reason": "Conflict"})
 
         async def read(self, _path: str) -> dict[str, Any]:

@@ -67,12 +67,14 @@ class Objects:
                     return True
         return False
 
-    async def write_sandbox_status(self, sandbox: AnySandbox, status: Mapping[str, Any]) -> AnySandbox:
-        """Write the whole status of *sandbox*; returns it as it is then."""
+    async def write_sandbox_status(
+        self, sandbox: AnySandbox, status: Mapping[str, Any], *, urgent: bool
+    ) -> AnySandbox:  # fmt: skip
+        """Write the whole status of *sandbox*; returns it as it is then. *urgent*: somebody waits for it."""
         reply = await self._writer.patch(
             SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
             {"metadata": {"uid": sandbox.uid}, "status": status},
-            Urgency.CLAIM,
+            Urgency.CLAIM if urgent else Urgency.START,
         )
         return records.sandbox(reply)
 

@@ -26,7 +26,9 @@ class SandboxWriter:
         """Write *status* if it says something new; says whether it did."""
         if status.same(sandbox.status):
             return False
-        self._merge(sandbox, await self._objects.write_sandbox_status(sandbox, status.dump(sandbox.status)))
+        turns_ready = status.running and not sandbox.status.running
+        content = status.dump(sandbox.status)
+        self._merge(sandbox, await self._objects.write_sandbox_status(sandbox, content, urgent=turns_ready))
         return True
 
     async def add_finalizer(self, sandbox: AnySandbox) -> None:
