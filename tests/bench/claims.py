@@ -13,6 +13,7 @@ import pathlib
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -34,12 +35,23 @@ _BURST: Final = 200
 _QUIET: Final = "quiet"
 _QUIET_REPLICAS: Final = 30
 _QUIET_RATE: Final = 3.0
-Measure = Callable[[str, Awaitable[Outcome]], Awaitable[None]]
+Measure = Callable[[str, float, Awaitable[Outcome]], Awaitable[None]]
+Levels = list[tuple[float, int]]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One scenario's figures; times in ms, processor time in ms a claim's whole life."""
+    """One scenario's figures; times in ms, processor time in ms a claim's whole life.
+
+    Attributes
+    ----------
+    offered
+        Claims a second that were asked for; 0: all at once.
+    distribution
+        The latencies that 0, 1, ... 100 % of the claims do not exceed.
+    levels
+        Seconds since the beginning, and how many pods its pool's status said were warm.
+    """
 
     subject: str
     scenario: str
@@ -55,9 +67,14 @@ class Figures:
     doubles: int
     late: float
     processor: dict[str, float]
+    offered: float
+    distribution: list[float]
+    levels: list[tuple[float, int]]
 
     @classmethod
-    def of(cls, subject: str, scenario: str, outcome: Outcome, used: dict[str, float]) -> Figures:
+    def of(
+        cls, subject: str, scenario: str, offered: float, outcome: Outcome, used: dict[str, float], levels: Levels
+    ) -> Figures:  # fmt: skip
         """From what was seen."""
         values, count = outcome.latencies, len(outcome.latencies)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
@@ -65,7 +82,8 @@ class Figures:
             subject, scenario, count, **{key: 1000 * percentile(values, share) for key, share in shares.items()},
             post=1000 * percentile(outcome.posts, 0.5), per_second=count / outcome.seconds if outcome.seconds else 0.0,
             cold=outcome.cold, failed=outcome.failed, doubles=outcome.doubles, late=1000 * outcome.late,
-            processor={name: 1000 * value / max(1, count) for name, value in used.items()},
+            processor={name: 1000 * value / max(1, count) for name, value in used.items()}, offered=offered,
+            distribution=[1000 * percentile(values, share / 100) for share in range(101)], levels=levels,
         )  # fmt: skip
 
     def line(self) -> str:
@@ -86,22 +104,25 @@ async def _scenarios(running: Running, wanted: argparse.Namespace) -> list[Figur
     """All scenarios of one subject, one after the other."""
     found: list[Figures] = []
 
-    async def measure(scenario: str, act: Awaitable[Outcome]) -> None:
+    async def measure(scenario: str, offered: float, act: Awaitable[Outcome]) -> None:
         before = running.processor_seconds()
+        users.levels.clear()
+        began = time.perf_counter()
         outcome = await act
         after = running.processor_seconds()
         used = {name: after[name] - before[name] for name in before}
-        found.append(Figures.of(running.name, scenario, outcome, used))
+        levels = [(round(at - began, 2), warm) for at, warm in users.levels]
+        found.append(Figures.of(running.name, scenario, offered, outcome, used, levels))
         print(found[-1].line(), flush=True)
 
     async with crowd(running.kube.kubeconfig, NAMESPACE) as users:
         await users.steady(POOL, 5, 3, 0.5, seed=0)
         for rate in wanted.rates:
             seed = wanted.seed + int(rate)
-            await measure(f"{rate:g}/s", users.steady(POOL, rate, wanted.seconds, _HOLD_SECONDS, seed))
+            await measure(f"{rate:g}/s", rate, users.steady(POOL, rate, wanted.seconds, _HOLD_SECONDS, seed))
             await _full(running)
         for _ in range(wanted.bursts):
-            await measure("burst", users.arrive(POOL, [0.0] * _BURST, _HOLD_SECONDS))
+            await measure("burst", 0, users.arrive(POOL, [0.0] * _BURST, _HOLD_SECONDS))
             await _full(running)
         if running.several and wanted.neighbours:
             await _neighbours(running, users, wanted, measure)
@@ -119,14 +140,14 @@ async def _neighbours(running: Running, users: Crowd, wanted: argparse.Namespace
         def little(seed: int) -> Awaitable[Outcome]:
             return quiet.steady(POOL, _QUIET_RATE, wanted.seconds, 1.0, wanted.seed + seed)
 
-        await measure("quiet", little(0))
+        await measure("quiet", _QUIET_RATE, little(0))
         await _full(running)
         rate = _BURST / wanted.seconds
         flood = asyncio.gather(
             users.arrive(POOL, [0.0] * _BURST, _HOLD_SECONDS),
             users.steady(POOL, rate, wanted.seconds, _HOLD_SECONDS, wanted.seed),
         )
-        await measure("quiet, flood", little(0))
+        await measure("quiet, flood", _QUIET_RATE, little(0))
         await flood
         await _full(running)
 

@@ -29,9 +29,10 @@ from sandyard.kube.informer import Informer
 from sandyard.kube.paths import Resource
 from tests.support import manifests
 
-__all__ = ["SANDBOXES", "Crowd", "Outcome", "crowd", "percentile"]
+__all__ = ["POOLS", "SANDBOXES", "Crowd", "Outcome", "crowd", "percentile"]
 
 SANDBOXES: Final = Resource(names.API_VERSION, names.SANDBOXES)
+POOLS: Final = Resource(names.API_VERSION, names.POOLS)
 _PATIENCE_SECONDS: Final = 60
 
 
@@ -39,6 +40,15 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
     phase: str = ""
     start: str = ""
     pod_uid: str = msgspec.field(default="", name="podUID")
+
+
+class _PoolStatus(msgspec.Struct, frozen=True):
+    warm: int = 0
+
+
+class _Pool(msgspec.Struct, frozen=True):
+    metadata: Metadata
+    status: _PoolStatus = _PoolStatus()
 
 
 class _Sandbox(msgspec.Struct, frozen=True):
@@ -76,13 +86,20 @@ class Outcome:
 
 
 class Crowd:
-    """Makes Sandboxes of the namespace *namespace* and watches them all."""
+    """Makes Sandboxes of the namespace *namespace* and watches them all.
+
+    Attributes
+    ----------
+    levels
+        When a pool's status was seen, by `time.perf_counter`, and how many pods were warm.
+    """
 
     def __init__(self, client: Client, namespace: str) -> None:
         self.client = client
         self.namespace = namespace
         self.doubles = 0
         self.gone = asyncio.Event()
+        self.levels: list[tuple[float, int]] = []
         self._numbers = itertools.count()
         self._ready: dict[str, asyncio.Future[tuple[float, str]]] = {}
         self._there: set[str] = set()
@@ -156,6 +173,11 @@ class Crowd:
         if ready is not None and not ready.done():
             ready.set_result((time.perf_counter(), after.status.start))
 
+    def pool_changed(self, _before: _Pool | None, after: _Pool | None) -> None:
+        """The watch shows a pool."""
+        if after is not None:
+            self.levels.append((time.perf_counter(), after.status.warm))
+
 
 @asynccontextmanager
 async def crowd(
@@ -168,13 +190,15 @@ async def crowd(
     async with Client(config, timeout_seconds=30, connections=64) as client:
         made = Crowd(client, namespace)
         informer = Informer(client, SANDBOXES.path(namespace), _Sandbox, made.changed, params=selector)
-        task = asyncio.create_task(informer.run())
+        pools = Informer(client, POOLS.path(namespace), _Pool, made.pool_changed)
+        tasks = [asyncio.create_task(watch.run()) for watch in (informer, pools)]
         await informer.synced.wait()
         try:
             yield made
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from localcluster import paths
+from tests.bench.plots import PICTURES, draw
 
 __all__ = ["page", "write"]
 
@@ -44,6 +45,7 @@ start; the load itself is left out.
 
 def write(path: pathlib.Path, measured: Mapping[str, Any]) -> None:
     """Write the page about *measured* to *path*."""
+    draw(path.parent / "bench", measured["figures"])
     path.write_text(page(measured, _machine()))
 
 
@@ -65,7 +67,9 @@ def page(measured: Mapping[str, Any], machine: str) -> str:
     doubles = sum(item["doubles"] for item in figures)
     failed = sum(item["failed"] for item in figures)
     end = f"\nPods handed out twice: {doubles}. Claims that were not Ready within a minute: {failed}.\n"
-    return _HEAD.format(machine=machine, floor=measured["floor"]) + _TIMES + _table(times) + end + _COST + _table(cost)
+    pictures = "".join(f"\n{says}\n\n![{says}](bench/{name})\n" for name, says in PICTURES.items())
+    tables = _TIMES + _table(times) + end + _COST + _table(cost)
+    return _HEAD.format(machine=machine, floor=measured["floor"]) + tables + "\n## Pictures\n" + pictures
 
 
 def _the(figures: Iterable[dict[str, Any]], scenario: str, subject: str) -> dict[str, Any] | None:

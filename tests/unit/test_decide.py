@@ -65,6 +65,13 @@ def test_who_only_waits_keeps_its_place() -> None:
     assert steps.StopWaiting not in words(step)
 
 
+@pytest.mark.parametrize(("ahead", "seconds"), [(0, 5.0), (50, 5.0), (2000, 200.0), (10_000, 297.0)])
+def test_who_is_far_back_in_the_queue_looks_less_often_and_in_time_for_its_end(ahead: int, seconds: float) -> None:
+    patient = view(claim=Claim(3.0, ahead, open=True), spec=spec(waitSeconds=300))
+    step = decide.decide(answered(patient, claim_tried=True))
+    assert (step.reason, step.requeue_after) == ("waits", seconds)
+
+
 def test_what_is_deleted_is_torn_down_whatever_else_there_is_to_do() -> None:
     for seen in (
         running(deleting=True),

@@ -17,6 +17,8 @@ __all__ = ["decide"]
 # A claim that waits says so, but not before it has had a chance to be served at once.
 _TELL_AFTER_SECONDS = 0.5
 _REFRESH_SECONDS = 5.0
+# Ten thousand that wait would otherwise do nothing but say so: who is far back says it less often.
+_REFRESH_SECONDS_PER_PLACE = 0.1
 # Nobody wakes a Sandbox that waits for another to end.
 _CROWDED_SECONDS = 1.0
 
@@ -181,9 +183,10 @@ def _wait(
     if waited >= patience:
         ended = reason if stalled else Reason.POOL_EXHAUSTED
         return follow.give_up(view, ended, f"no sandbox within {patience} s (waitSeconds): {message}")
+    refresh = max(_REFRESH_SECONDS, _REFRESH_SECONDS_PER_PLACE * view.claim.ahead)
     return Step(
         "waits", status=phase.pending(view.facts(), reason, message, stalled=stalled),
-        requeue_after=min(patience - waited, _REFRESH_SECONDS),
+        requeue_after=min(patience - waited, refresh),
     )  # fmt: skip
 
 

@@ -28,6 +28,10 @@ def _one_group(_key: str) -> str:
     return ""
 
 
+def _nothing() -> None:
+    pass
+
+
 class WorkQueue:
     """Hands keys to the handler that runs it, at most *workers* at once.
 
@@ -47,8 +51,6 @@ class WorkQueue:
         self._group = group
         self._most_of_a_group = most_of_a_group or workers
         self._busy: Counter[str] = Counter()
-        # Workers that found only keys of groups that have their share.
-        self._held_back = 0
         # Groups in the order of their turns; oldest key first within each.
         self._waiting: dict[str, deque[str]] = {}
         self._queued: set[str] = set()
@@ -59,7 +61,8 @@ class WorkQueue:
         self._cut_off: dict[str, None] = {}
         # What is due in less than a millisecond has no timer with uvloop, which then tells no time either.
         self._timers: dict[str, tuple[float, asyncio.Handle]] = {}
-        self._ready = asyncio.Semaphore(0)
+        # Begins to handle keys for as long as somebody may; nobody, until it runs.
+        self._begin: Callable[[], None] = _nothing
 
     def __len__(self) -> int:
         return len(self._queued)
@@ -78,7 +81,7 @@ class WorkQueue:
         elif key not in self._queued:
             self._queued.add(key)
             self._waiting.setdefault(self._group(key), deque()).append(key)
-            self._ready.release()
+            self._begin()
 
     def add_after(self, key: str, seconds: float) -> None:
         """Handle *key* after *seconds*, or earlier if it is due earlier already."""
@@ -97,56 +100,59 @@ class WorkQueue:
     async def run(self, handler: Callable[[str], Awaitable[None]]) -> None:
         """Hand keys to *handler* until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for number in range(self._workers):
-                group.create_task(self._work(handler), name=f"{self.name}-{number}")
+
+            def begin() -> None:
+                # A task for each key: a thousand workers that wait for keys cost more than the keys.
+                while len(self._running) < self._workers and (turn := self._next_group()) is not None:
+                    key = self._next(turn)
+                    group.create_task(self._handle(handler, turn, key), name=self.name)
+
+            self._begin = begin
+            begin()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._begin = _nothing
 
     def _fire(self, key: str) -> None:
         self._timers.pop(key, None)
         self.add(key)
 
-    async def _work(self, handler: Callable[[str], Awaitable[None]]) -> None:
-        while True:
-            await self._ready.acquire()
-            group = self._next_group()
-            if group is None:
-                self._held_back += 1
-                continue
-            key = self._next(group)
-            self._busy[group] += 1
-            self._queued.discard(key)
-            self._running.add(key)
-            try:
-                await handler(key)
-                self._failures.pop(key, None)
-                self._connected(key)
-            except Exception as error:  # noqa: BLE001 - one bad object must not stop the queue
-                self._retry(key, error)
-            finally:
-                self._running.discard(key)
-                self._leave(group)
-                if key in self._again:
-                    self._again.discard(key)
-                    self.add(key)
+    async def _handle(self, handler: Callable[[str], Awaitable[None]], group: str, key: str) -> None:
+        try:
+            await handler(key)
+            self._failures.pop(key, None)
+            self._connected(key)
+        except Exception as error:  # noqa: BLE001 - one bad object must not stop the queue
+            self._retry(key, error)
+        finally:
+            self._running.discard(key)
+            self._leave(group)
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+            self._begin()
 
     def _next_group(self) -> str | None:
         """Whose turn it is; None if all that wait have their share."""
         return next((group for group in self._waiting if self._busy[group] < self._most_of_a_group), None)
 
     def _leave(self, group: str) -> None:
-        """A key of *group* has been handled: the next of it may have its turn."""
+        """A key of *group* has been handled."""
         self._busy[group] -= 1
         if not self._busy[group]:
             del self._busy[group]
-        if self._held_back:
-            self._held_back -= 1
-            self._ready.release()
 
     def _next(self, group: str) -> str:
+        """Take the oldest key of *group*, to be handled now."""
         keys = self._waiting.pop(group)
         key = keys.popleft()
         if keys:
             # Back to the end: the next turn is another group's.
             self._waiting[group] = keys
+        self._queued.discard(key)
+        self._running.add(key)
+        self._busy[group] += 1
         return key
 
     def _connected(self, key: str) -> None:
