@@ -24,6 +24,8 @@ FORMS = {
     "a variable that is unset": "(unset SANDYARD_EXEC; sleep 297 &) ; sleep 60",
     "a variable of another command": "(export SANDYARD_EXEC=ffffffffffffffffffffffffffffffff; sleep 297 &) ; sleep 60",
     "a grandchild": "env -i sh -c 'setsid sh -c \"sleep 297; :\"; :' & wait",
+    "a parent with ends of lines in its name":
+        "env -i sh -c 'printf \"a\\nb\\n\" >/proc/$$/comm; sleep 297; :' & wait",
     "the name of a helper": "SANDYARD_EXEC=- sleep 297 & wait",
     "a stubborn one of a parent that goes first":
         "env -i setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 297; done' & trap 'exit 3' TERM; wait",

@@ -33,7 +33,7 @@ from sandyard.client.errors import InvalidArgument
 __all__ = ["Request", "is_id", "kill", "new_id", "place", "run", "text", "variables", "words_of"]
 
 # Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
-_LONGEST_ARGUMENTS: Final = 5000
+_LONGEST_ARGUMENTS: Final = 5200
 # Linux takes no single argument from this length on (MAX_ARG_STRLEN).
 _LONGEST_WORD: Final = 128 * 1024 - 1
 _NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")

@@ -18,17 +18,34 @@ sandyard_named() {
   done
 }
 
+# sandyard_look: what the kernel says of each process, a line each, in sandyard_stats. By one cat: a shell reads byte by
+# byte, and gVisor makes such a file anew for each of them.
+sandyard_look() {
+  sandyard_nl="
+"
+  sandyard_stats=$(SANDYARD_EXEC=- cat /proc/[0-9]*/stat 2>/dev/null)
+}
+
+# sandyard_pid: whose line s is, in p. The name of a process may hold an end of line: then it is that of the line before.
+sandyard_pid() {
+  p=${s%% *}
+  case $p in *[!0-9]*) p=$q ;; *) q=$p ;; esac
+}
+
 # sandyard_below PIDS NOT SESSIONS ROOTS: adds to PIDS, in a, all that descends from one of them or of ROOTS, and those
 # of the sessions that one of SESSIONS leads, but for NOT. All of these with spaces around each pid.
 sandyard_below() {
   a=$1 n=$2 e=$3 r=$4 m=1
+  set -f
   while [ -n "$m" ]; do
-    m=
-    for f in /proc/[0-9]*; do
-      p=${f#/proc/}
+    m= q=
+    IFS=$sandyard_nl
+    for s in $sandyard_stats; do
+      unset IFS
+      sandyard_pid
       case $a$r in *" $p "*) continue ;; esac
-      read -r s <"$f/stat" || continue
       set -- ${s##*) }
+      [ $# -ge 4 ] || continue
       case $1 in [ZX]*) continue ;; esac
       case $a$r in *" $2 "*) ;; *)
         case $n in *" $p "*) continue ;; esac
@@ -36,7 +53,8 @@ sandyard_below() {
       esac
       a="$a$p " m=1
     done
-  done 2>/dev/null
+    unset IFS
+  done
 }
 
 # sandyard_tagged ID [BEFORE]: the pids of a command, without the dead and the dying: what carries its id, what descends
@@ -52,23 +70,38 @@ sandyard_tagged() {
   r=
   [ "$1" = "${1%-child}" ] || r=$(sandyard_named "SANDYARD_EXEC=${1%-child}" environ)
   for p in $t; do case $r in *" $p "*) r="${r%%" $p "*} ${r#*" $p "}" ;; esac; done
+  sandyard_look
   # A session whose leader is gone holds nothing but what that has started.
-  e=" "
-  for p in $t; do
-    read -r s <"/proc/$p/stat" || continue
+  e=" " q=
+  set -f
+  IFS=$sandyard_nl
+  for s in $sandyard_stats; do
+    unset IFS
+    sandyard_pid
+    case $t in *" $p "*) ;; *) continue ;; esac
     set -- "$1" ${s##*) }
-    [ "$5" = 0 ] || [ -e "/proc/$5" ] || e="$e$5 "
-  done 2>/dev/null
+    [ "${5:-0}" = 0 ] || [ -e "/proc/$5" ] || e="$e$5 "
+  done
   sandyard_below "$o$t" "$w$h" "$t$w$r$e" "$r"
-  for p in $a; do
-    [ "$p" != $$ ] && read -r s <"/proc/$p/stat" || continue
+  q=
+  IFS=$sandyard_nl
+  for s in $sandyard_stats; do
+    unset IFS
+    sandyard_pid
+    case $a in *" $p "*) ;; *) continue ;; esac
+    # What has looked is gone by now.
+    [ "$p" != $$ ] && [ -e "/proc/$p" ] || continue
     case ${s##*) } in [ZX]*) ;; *) echo "$p" ;; esac
-  done 2>/dev/null
+  done
+  unset IFS
+  set +f
 }
 
 # sandyard_children PID: all that descends from it.
 sandyard_children() {
+  sandyard_look
   sandyard_below "" "" "" " $1 "
+  set +f
   echo "$a"
 }
 
@@ -84,7 +117,7 @@ sandyard_tenths() {
 sandyard_end() {
   unset IFS
   sandyard_tenths
-  b=$u k= o=
+  b=$u k= o= j=1
   while l=$(sandyard_tagged "$1" "$o"); [ -n "$l" ]; do
     o=$l
     sandyard_tenths
@@ -92,7 +125,9 @@ sandyard_end() {
     [ $((u - b)) -gt $(($3 * 10 + 300)) ] && return 1
     [ -z "$k" ] || [ "$2" = KILL ] && kill -s "$2" $l
     k=1
-    SANDYARD_EXEC=- sleep 0.1 || SANDYARD_EXEC=- sleep 1
+    SANDYARD_EXEC=- sleep "0.$j" || SANDYARD_EXEC=- sleep 1
+    # Each look takes processor time from those that are to end.
+    [ $j -ge 8 ] || j=$((j * 2))
   done 2>/dev/null
 }
 
