@@ -1,33 +1,33 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench bench-loop bench-many profile generate lock up down
+.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench bench-loop bench-many profile generate lock up down clean
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: ## Start a cluster (or use KUBECONFIG), install Sandyard, run a sandbox and show it
+demo: ## Start a cluster (or use KUBECONFIG), install Sandyard, show a sandbox (a minute; the first time 15)
 	@python3 hack/demo
 
-test: ## Run every check and test: lint, unit, API server, real cluster
+test: ## Run every check and test: lint, unit, API server, real cluster (half an hour)
 	@hack/test
 
 test-all: test soak mutants bench-loop ## Run every check, test and measurement, the long ones too (hours)
 
-soak: ## Run the long forms of the tests that have a short one (SANDYARD_SEED repeats a run)
+soak: ## Run the long forms of the tests that have a short one (an hour; SANDYARD_SEED repeats a run)
 	@SANDYARD_SOAK=1 hack/test -m soak
 
-lint: ## Run the static checks
+lint: ## Run the static checks (a minute)
 	@hack/lint
 
-unit: ## Run the unit tests (seconds)
+unit: ## Run the unit tests (two minutes)
 	@hack/test tests/unit
 
-api: ## Run the tests against a real API server (no node)
+api: ## Run the tests against a real API server, without a node (ten minutes)
 	@hack/test tests/api
 
-cluster-tests: ## Run the tests on a real cluster with gVisor
+cluster-tests: ## Run the tests on a real cluster with gVisor (half an hour)
 	@hack/test tests/cluster -m "not attack"
 
-attack: ## Try every attack of tests/attacks, on the API server and on real sandboxes
+attack: ## Try every attack of tests/attacks, on the API server and on real sandboxes (half an hour)
 	@hack/test tests/api/test_attacks.py tests/api/test_pod_security.py tests/cluster/test_attacks.py -v
 
 faults: ## Put every fault between operator and API server, and write docs/faults.md (an hour)
@@ -45,7 +45,7 @@ profile: ## Show where time goes in operator and API server while claims come (a
 bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, no cluster)
 	@hack/bench-loop
 
-mutants: ## Put each bug of tests/mutants into a copy of the tree; its test must notice
+mutants: ## Put each bug of tests/mutants into a copy of the tree; its test must notice (half an hour)
 	@hack/mutants
 
 generate: ## Write the CRDs from the models
@@ -54,8 +54,11 @@ generate: ## Write the CRDs from the models
 lock: # Resolve the dependencies anew
 	@hack/lock
 
-up: ## Start the local cluster
+up: ## Start the local cluster (seconds)
 	@hack/cluster up
 
-down: ## Stop the local cluster and remove every trace of it
+down: ## Stop the local cluster; only the cache of built tools and images stays
 	@hack/cluster down
+
+clean: ## Remove that cache (2.3 GB): the next start builds all again
+	@hack/cluster clean

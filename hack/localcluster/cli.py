@@ -6,25 +6,37 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 from localcluster import images, kind, lifecycle, network, paths, tools
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options) or 0)
+        return run(arguments)
     except paths.ClusterError as error:
         print(f"hack/cluster: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; `hack/cluster down` clears what is there", file=sys.stderr)
         return 130
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status.
+
+    Raises
+    ------
+    ClusterError
+        It cannot be done; the message says why.
+    """
+    options = _parser().parse_args(arguments)
+    return int(options.run(options) or 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--simulated-nodes", type=int, default=0, metavar="N", help="add N nodes played by kwok")
     down = command("down", _down, "stop the cluster and remove every trace of it")
     down.add_argument("--provider", choices=("auto", "local", "kind"), default="auto")
+    command("clean", _clean, "remove the cache of built tools and images; the next start builds them again")
     command("status", lambda o: 0 if lifecycle.status(o.name) else 1, "show each component's state")
     command("kubeconfig", _kubeconfig, "print the path of the kubeconfig")
     command("env", _env, "print shell commands that set KUBECONFIG and PATH")
@@ -102,6 +115,19 @@ def _down(options: argparse.Namespace) -> None:
         kind.down(options.name)
         return
     lifecycle.down(options.name)
+
+
+def _clean(options: argparse.Namespace) -> None:
+    del options
+    running = sorted(path.name for path in (paths.state_dir() / "clusters").glob("*"))
+    if running:
+        ends = "; ".join(f"hack/cluster down --name {name}" for name in running)
+        raise paths.ClusterError(f"clusters of this machine use the cache; end them first: {ends}")
+    for name in paths.CACHED:
+        target = paths.cache_dir() / name
+        if target.is_dir():
+            shutil.rmtree(target)
+    print(f"removed what was built from {paths.cache_dir()}")
 
 
 def _kubeconfig(options: argparse.Namespace) -> None:

@@ -11,9 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_NAME", "REPOSITORY", "Cluster", "ClusterError", "cache_dir", "locked", "state_dir", "write"]
+__all__ = [
+    "CACHED",
+    "DEFAULT_NAME",
+    "REPOSITORY",
+    "Cluster",
+    "ClusterError",
+    "cache_dir",
+    "locked",
+    "state_dir",
+    "write",
+]
 
 DEFAULT_NAME = "sandyard"
+# Folders of the cache; nothing else is removed with it.
+CACHED = ("buildah", "images", "seeds", "tools", "uv")
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 _SLOTS = 32
 

@@ -117,6 +117,15 @@ def test_a_tenth_of_the_cpu_and_all_of_the_memory_is_set_aside() -> None:
     assert (requests["cpu"], requests["memory"]) == ("150m", "1Gi")
 
 
+@pytest.mark.parametrize("image", ["python:3.11", f"registry.example/team/tools@sha256:{'0' * 64}"])
+def test_the_scheduler_may_prefer_nodes_that_have_the_image(image: str) -> None:
+    """Its plugin ImageLocality decides where nothing in the pod does, and nothing is pulled that is there."""
+    spec = build(objects.template(image=image))["spec"]
+    assert not {"nodeName", "affinity", "schedulerName", "topologySpreadConstraints", "schedulingGates"} & spec.keys()
+    container = next(one for one in spec["containers"] if one["name"] == names.CONTAINER)
+    assert container.get("imagePullPolicy") in (None, "IfNotPresent")
+
+
 @pytest.mark.parametrize(
     ("memory", "request_", "proof"),
     [("1Gi", "256Mi", ("256Mi", "1Gi")), ("1Gi", None, ("1Gi", "1Gi")), ("64Mi", "16Mi", ("32Mi", "128Mi"))],
