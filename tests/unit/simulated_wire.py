@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,6 +77,9 @@ class Connection:
             for body in self._server.all(path.rpartition("/")[2])
             if wanted is None or wanted in (body["metadata"].get("labels") or {})
         ]
+
+    async def items_by_page(self, path: str, params: Any = None) -> AsyncIterator[list[dict[str, Any]]]:
+        yield await self.items(path, params)
 
     async def create(self, path: str, body: dict[str, Any], *, brief: bool = False) -> dict[str, Any]:
         resource = path.rpartition("/")[2]

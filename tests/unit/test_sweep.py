@@ -9,7 +9,6 @@ import pytest
 
 from sandyard.api import names
 from sandyard.engine.cluster.objects import Objects
-from sandyard.engine.cluster.writer import Listed
 from tests.unit.simulation import World
 
 
@@ -121,8 +120,8 @@ def test_lists_of_long_ago_cost_a_new_process_no_pod_and_no_workspace(
 ) -> None:
     """They show no pool, or no Sandbox, of those that there are."""
 
-    async def long_ago(_self: Objects, _namespaces: object) -> Listed:
-        return Listed()
+    async def long_ago(_self: Objects, _namespaces: object, _take: object) -> set[str]:
+        return set()
 
     monkeypatch.setattr(Objects, kind, long_ago)
     workspaces = {name for resource, name in world.api.objects if resource == "persistentvolumeclaims"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -25,6 +25,9 @@ class Sends:
 
     async def items(self, path: str, _params: Any = None) -> list[dict[str, Any]]:
         return [{"path": path}]
+
+    async def items_by_page(self, path: str, params: Any = None) -> AsyncIterator[list[dict[str, Any]]]:
+        yield await self.items(path, params)
 
     async def run(self, *_: Any, **_options: Any) -> None:
         self.sent.append("exec")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.cluster.writer import Take
 from sandyard.engine.intake import Intake
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.state.records import AnyPool, AnySandbox
@@ -78,33 +79,39 @@ class Listing:
         """
         known_sandboxes = [entry.record for entry in self._store.sandboxes.values()]
         known_pools = [entry.record for entry in self._store.pools.values()]
-        pools = await self._objects.pools(self._namespaces)
-        sandboxes = await self._objects.sandboxes(self._namespaces)
+        living_pools, living_sandboxes = set[str](), set[str]()
+        unread_pools = await self._objects.pools(self._namespaces, self._reader(self._intake.pool_shown, living_pools))
+        unread_sandboxes = await self._objects.sandboxes(
+            self._namespaces, self._reader(self._intake.sandbox_shown, living_sandboxes)
+        )
         if (server := self._objects.server_time()) is not None:
             self._clock.compare(server)
-        living_pools = await self._read(pools.items, self._intake.pool_shown)
-        living_sandboxes = await self._read(sandboxes.items, self._intake.sandbox_shown)
         # Only what was known before the list was asked for can be missing from it.
         for sandbox in known_sandboxes:
-            known = sandbox.uid in living_sandboxes or sandbox.namespace in sandboxes.refused
+            known = sandbox.uid in living_sandboxes or sandbox.namespace in unread_sandboxes
             if not known and await self._is_gone(sandbox):
                 self._intake.sandbox_gone(sandbox.uid)
         for pool in known_pools:
-            known = pool.uid in living_pools or pool.namespace in pools.refused
+            known = pool.uid in living_pools or pool.namespace in unread_pools
             if not known and await self._is_gone(pool):
                 self._intake.pool_gone(pool.uid)
-        return Living(living_sandboxes, living_pools, sandboxes.refused | pools.refused)
+        return Living(living_sandboxes, living_pools, unread_sandboxes | unread_pools)
 
-    async def _read(self, bodies: Sequence[dict[str, Any]], shown: Callable[[dict[str, Any]], None]) -> set[str]:
-        """Hand on each object, and let others go first now and then; returns the UIDs."""
-        for number, body in enumerate(bodies):
-            if number % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)
-            try:
-                shown(body)
-            except Exception:  # noqa: BLE001 - one odd object keeps nobody from the others
-                _log.exception("object left out", extra={"uid": body["metadata"]["uid"]})
-        return {body["metadata"]["uid"] for body in bodies}
+    def _reader(self, shown: Callable[[dict[str, Any]], None], living: set[str]) -> Take:
+        """Hands on each object of a page, lets others go first now and then, and adds UIDs to *living*."""
+
+        async def read(bodies: Sequence[dict[str, Any]]) -> None:
+            for number, body in enumerate(bodies):
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await asyncio.sleep(0)
+                uid = body["metadata"]["uid"]
+                living.add(uid)
+                try:
+                    shown(body)
+                except Exception:  # noqa: BLE001 - one odd object keeps nobody from the others
+                    _log.exception("object left out", extra={"uid": uid})
+
+        return read
 
     async def _is_gone(self, record: AnySandbox | AnyPool) -> bool:
         """Whether an object that a list does not show is gone: that may come from a server that lags behind."""

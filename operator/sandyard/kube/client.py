@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import aiohttp
+import msgspec
 import orjson
 
 from sandyard.kube import errors
@@ -170,17 +171,20 @@ class Client:
                 query["continue"] = token
             page = await self.request("GET", path, params=query, verb="LIST")
             yield page
-            metadata = _object(page, f"LIST {path}").get("metadata") or {}
-            token = metadata.get("continue")
+            token = _next_page(page, path)
             if not token:
                 return
 
+    async def items_by_page(
+        self, path: str, params: Mapping[str, str] | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:  # fmt: skip
+        """LIST all objects of a collection, those of one page at a time: ten thousand at once are much to keep."""
+        async for page in self.pages(path, params):
+            yield _object(page, f"LIST {path}").get("items") or []
+
     async def items(self, path: str, params: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """LIST all objects of a collection, across its pages."""
-        found: list[dict[str, Any]] = []
-        async for page in self.pages(path, params):
-            found.extend(_object(page, f"LIST {path}").get("items") or [])
-        return found
+        return [item async for page in self.items_by_page(path, params) for item in page]
 
     async def watch(self, path: str, params: Mapping[str, str], *, inactivity_seconds: float) -> AsyncIterator[bytes]:
         """WATCH a collection: one JSON event a line, until the server ends the stream.
@@ -318,6 +322,24 @@ class Client:
     def _authorization(self) -> dict[str, str]:
         value = self.config.authorization()
         return {"Authorization": value} if value else {}
+
+
+class _ListMetadata(msgspec.Struct):
+    continue_: str | None = msgspec.field(name="continue", default=None)
+
+
+class _Page(msgspec.Struct):
+    """What a list says of itself; its items are skipped."""
+
+    metadata: _ListMetadata = msgspec.field(default_factory=_ListMetadata)
+
+
+def _next_page(page: bytes, path: str) -> str | None:
+    """The token of what follows *page*; empty or None: nothing."""
+    try:
+        return msgspec.json.decode(page, type=_Page).metadata.continue_
+    except msgspec.MsgspecError as error:
+        raise errors.TransportError(f"LIST {path}: the reply makes no sense: {error}") from error
 
 
 def _object(reply: bytes, what: str) -> dict[str, Any]:

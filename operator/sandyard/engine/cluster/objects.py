@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sandyard.api import names
 from sandyard.engine.cluster.isolation import Isolation, Version
 from sandyard.engine.cluster.resources import POOLS, SANDBOXES
-from sandyard.engine.cluster.writer import Listed, Writer
+from sandyard.engine.cluster.writer import Take, Writer
 from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.state import records
 from sandyard.engine.state.records import AnyPool, AnySandbox, PoolRecord, UnreadablePool
@@ -43,13 +43,13 @@ class Objects:
         """The API server's time at its last answer, in seconds since the epoch; None: it has told none."""
         return self._writer.server_time()
 
-    async def sandboxes(self, namespaces: Sequence[str]) -> Listed:
-        """All Sandboxes in *namespaces*, or everywhere when that is empty, as they were sent."""
-        return await self._writer.items(SANDBOXES, namespaces)
+    async def sandboxes(self, namespaces: Sequence[str], take: Take) -> set[str]:
+        """Hand all Sandboxes in *namespaces*, as they were sent, to *take*; returns the namespaces left out."""
+        return await self._writer.each_page(SANDBOXES, namespaces, take)
 
-    async def pools(self, namespaces: Sequence[str]) -> Listed:
-        """All pools in *namespaces*, or everywhere when that is empty, as they were sent."""
-        return await self._writer.items(POOLS, namespaces)
+    async def pools(self, namespaces: Sequence[str], take: Take) -> set[str]:
+        """Hand all pools in *namespaces*, as they were sent, to *take*; returns the namespaces left out."""
+        return await self._writer.each_page(POOLS, namespaces, take)
 
     async def is_there(self, record: AnySandbox | AnyPool) -> bool:
         """Whether the API server itself has that very object."""

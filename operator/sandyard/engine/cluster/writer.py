@@ -18,8 +18,10 @@ from sandyard.kube import errors, remotecommand
 from sandyard.kube.client import Client
 from sandyard.kube.paths import Resource, kind_of, namespace_of
 
-__all__ = ["Listed", "NotLeader", "RunInPod", "Writer"]
+__all__ = ["Listed", "NotLeader", "RunInPod", "Take", "Writer"]
 
+# What is done with a page of a list.
+Take = Callable[[list[dict[str, Any]]], Awaitable[None]]
 # What `sandyard.kube.remotecommand.run` is.
 RunInPod = Callable[..., Awaitable[remotecommand.Completed]]
 
@@ -72,24 +74,41 @@ class Writer:
     async def items(
         self, resource: Resource, namespaces: Sequence[str], params: Mapping[str, str] | None = None
     ) -> Listed:
-        """All objects of a kind in *namespaces*, or everywhere when that is empty.
+        """All objects of a kind in *namespaces*, or everywhere when that is empty, as `each_page`."""
+        found: list[dict[str, Any]] = []
+
+        async def take(page: list[dict[str, Any]]) -> None:
+            found.extend(page)
+
+        return Listed(found, await self.each_page(resource, namespaces, take, params))
+
+    async def each_page(
+        self, resource: Resource, namespaces: Sequence[str], take: Take, params: Mapping[str, str] | None = None
+    ) -> set[str]:
+        """Hand all objects of a kind in *namespaces*, or everywhere when that is empty, to *take*, page by page.
 
         A namespace that is refused costs nobody else anything.
+
+        Returns
+        -------
+        set of str
+            Namespaces that are left out: nothing may be read in them, or they are gone.
 
         Raises
         ------
         ApiError
             All of them are refused, or something else is wrong.
         """
-        listed = Listed()
+        refused: set[str] = set()
         for namespace in namespaces or (None,):
             try:
-                listed.items += await self._client.items(resource.path(namespace), params)
+                async for page in self._client.items_by_page(resource.path(namespace), params):
+                    await take(page)
             except errors.ApiError as error:
-                if namespace is None or not error.forbidden or len(listed.refused) == len(namespaces) - 1:
+                if namespace is None or not error.forbidden or len(refused) == len(namespaces) - 1:
                     raise
-                listed.refused.add(namespace)
-        return listed
+                refused.add(namespace)
+        return refused
 
     async def create(self, path: str, body: Mapping[str, Any], urgency: Urgency = Urgency.START) -> None:
         """POST an object to the collection at *path*."""
