@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandyard.client import AsyncSandbox, Cluster, CommandResult, Sandbox, SandboxInfo, errors
+    from sandyard.client import AsyncSandbox, Cluster, CommandResult, Sandbox, SandboxInfo, by_line, errors
 
-__all__ = ["AsyncSandbox", "Cluster", "CommandResult", "Sandbox", "SandboxInfo", "errors"]
+__all__ = ["AsyncSandbox", "Cluster", "CommandResult", "Sandbox", "SandboxInfo", "by_line", "errors"]
 __version__ = "0.1.0"
 
 

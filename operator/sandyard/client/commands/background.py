@@ -26,6 +26,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.exec import runner, script
 from sandyard.client.exec.command import Command, Output, Sinks, hand_over
+from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
@@ -156,6 +157,7 @@ class BackgroundCommand:
             if not at.done and not at.stdout and not at.stderr:
                 # It says that there is more and has nothing: looked at again, but not at once.
                 await asyncio.sleep(_EMPTY_SECONDS)
+        await finish(on_stdout, on_stderr)
         return at
 
     async def wait(
@@ -289,6 +291,7 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
         with contextlib.suppress(Exception):
             await asyncio.shield(asyncio.wait_for(terminate(session, handle.id), 10))
         raise
+    await finish(sinks.on_stdout, sinks.on_stderr)
     for tail in tails:
         tail.rest()
         tail.close()

@@ -21,6 +21,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.exec import script
 from sandyard.client.exec.command import Output, hand_over
+from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
@@ -104,6 +105,7 @@ class Shell:
             finally:
                 out, err = tails[0][0], tails[1][0]
                 self._tails = None
+            await finish(on_stdout, on_stderr)
             out.close()
             err.close()
             code = out.exit_code

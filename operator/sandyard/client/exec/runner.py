@@ -20,6 +20,7 @@ from sandyard.client.errors import (
 from sandyard.client.exec import script
 from sandyard.client.exec.call import Call
 from sandyard.client.exec.command import Command, Input, Sinks
+from sandyard.client.exec.lines import finish
 from sandyard.client.result import CommandResult
 from sandyard.client.session.session import Session
 from sandyard.kube import remotecommand
@@ -81,7 +82,9 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
             break
         # The node was too busy; nothing has run, so nothing is done twice.
         await asyncio.sleep(pause_seconds(attempt, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
-    return _outcome(session, command, call, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    await finish(sinks.on_stdout, sinks.on_stderr)
+    return _outcome(session, command, call, seconds)
 
 
 def _outcome(session: Session, command: Command, call: Call, seconds: float) -> CommandResult:
