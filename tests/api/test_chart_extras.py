@@ -101,6 +101,16 @@ def test_what_is_added_to_the_operator_changes_none_of_its_settings() -> None:
         chart.render({"extraEnv": [{"name": "SANDYARD_POLICY", "value": "{}"}]})
 
 
+def test_claims_are_traced_where_there_is_an_endpoint() -> None:
+    def environment(values: dict[str, Any]) -> dict[str, str]:
+        (container,) = chart.one(chart.render(values), "Deployment")["spec"]["template"]["spec"]["containers"]
+        return {item["name"]: item.get("value", "") for item in container["env"]}
+
+    assert not any(name.startswith("OTEL_") for name in environment({}))
+    endpoint = "http://collector.monitoring:4318"
+    assert environment({"tracing.endpoint": endpoint})["OTEL_EXPORTER_OTLP_ENDPOINT"] == endpoint
+
+
 def test_further_objects_are_rendered_with_the_release() -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-one"}}
     text = yaml.safe_dump({**config, "metadata": {"name": "two", "namespace": "{{ .Release.Namespace }}"}})

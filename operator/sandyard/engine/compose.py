@@ -6,6 +6,7 @@ Waking is adding a key to a queue; the queues are made first and get their handl
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from sandyard.engine.pools.status import PoolWriter
 from sandyard.engine.process.leadership import Leadership
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.process.settings import Settings
+from sandyard.engine.process.traces import Traces
 from sandyard.engine.routing import Routing
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.adopt import Adoption
@@ -84,23 +86,24 @@ class Outside:
     lease: Lease | None
     connections: tuple[AbstractAsyncContextManager[Any], ...]
     run_in_pod: RunInPod = remotecommand.run
+    traces: Traces = field(default_factory=Traces)
     queue: QueueFactory = WorkQueue
     clock: Clock = field(default_factory=Clock)
 
 
 def engine(config: ClusterConfig, settings: Settings, lease_lost: Callable[[], None]) -> Engine:
     """The engine of a process that serves the cluster of *config*; it calls *lease_lost* when another takes over."""
-    metrics = Metrics()
+    metrics, traces = Metrics(), Traces.configured(os.environ)
     client = Client(config, observer=metrics.observe_request, user_agent="sandyard-operator")
     if not settings.leader_election:
-        return compose(Outside(client, None, (client,)), settings, metrics, lease_lost)
+        return compose(Outside(client, None, (client, traces), traces=traces), settings, metrics, lease_lost)
     # Renewing the lease must not wait behind a burst of claims for a connection.
     own = Client(config, timeout_seconds=3, connections=2, user_agent="sandyard-operator-lease")
     lease = Lease(
         own, settings.namespace, settings.lease_name, settings.identity, settings.lease_duration_seconds,
         settings.lineage,
     )  # fmt: skip
-    return compose(Outside(client, lease, (client, own)), settings, metrics, lease_lost)
+    return compose(Outside(client, lease, (client, own, traces), traces=traces), settings, metrics, lease_lost)
 
 
 def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: Callable[[], None]) -> Engine:
@@ -131,7 +134,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     )  # fmt: skip
 
     sandbox_writer = SandboxWriter(store, objects, queues.sandboxes)
-    reporting = Reporting(store.sandboxes, recorder, metrics, clock)
+    reporting = Reporting(store.sandboxes, recorder, metrics, outside.traces, clock)
     own_pods = OwnPods(store, pods, kubelet_resync, queues.sandboxes)
     acquire = Acquire(store, claims, policies, starts, own_pods, workspaces, queues.pools, clock)
     reuse = Reuse(store, pods, queues, recorder, metrics, clock)

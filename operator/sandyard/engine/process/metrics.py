@@ -128,6 +128,15 @@ class Metrics:
         self.requests.labels(verb, resource, code).inc()
         self.request_seconds.labels(verb).observe(seconds)
 
+    def observe_claim(
+        self, start: str, seconds: float, stages: Iterable[tuple[str, float]], exemplar: dict[str, str] | None
+    ) -> None:
+        """A Sandbox is Ready after *seconds*, which its *stages* took; *exemplar* leads to its trace."""
+        self.claim_seconds.labels(start).observe(seconds, exemplar)
+        for stage, took in stages:
+            if stage != "start":
+                self.claim_stage_seconds.labels(stage).observe(max(0.0, took), exemplar)
+
     def count_failures(self, queue: str, total: int) -> None:
         """So many runs of the queue's handler have failed since the process began."""
         self.queue_failures.labels(queue).inc(total - self._failures.get(queue, 0))

@@ -8,6 +8,7 @@ from sandyard.api.events import Event
 from sandyard.engine.cluster.events import Recorder
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.process.metrics import Metrics
+from sandyard.engine.process.traces import Traces
 from sandyard.engine.sandboxes.run import Run
 from sandyard.engine.state.records import AnySandbox
 from sandyard.engine.state.sandboxes import SandboxEntry, SandboxTable
@@ -21,8 +22,11 @@ _log = logging.getLogger(__name__)
 class Reporting:
     """Events and metrics of all Sandboxes."""
 
-    def __init__(self, sandboxes: SandboxTable, recorder: Recorder, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self, sandboxes: SandboxTable, recorder: Recorder, metrics: Metrics, traces: Traces, clock: Clock
+    ) -> None:  # fmt: skip
         self._sandboxes = sandboxes
+        self._traces = traces
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
@@ -41,12 +45,15 @@ class Reporting:
     def started(self, run: Run, action: ObserveStart) -> None:
         """It is Ready."""
         now, seen_at = self._clock.monotonic(), run.entry.seen_at
-        self._metrics.claim_seconds.labels(action.kind).observe(now - seen_at)
+        stages = [("start", now - seen_at)]
         if run.claim_seconds is not None:
             began, written = run.claim_seconds
-            stages = {"queue": began - seen_at, "pod": written - began, "status": now - written}
-            for stage, seconds in stages.items():
-                self._metrics.claim_stage_seconds.labels(stage).observe(max(0.0, seconds))
+            stages = [("queue", began - seen_at), ("pod", written - began), ("status", now - written)]
+        sandbox = run.sandbox
+        about = {"k8s.namespace.name": sandbox.namespace, "sandyard.sandbox": sandbox.name,
+                 "sandyard.pool": sandbox.status.pool_name or "", "sandyard.start": action.kind}  # fmt: skip
+        exemplar = self._traces.claim(self._clock.now(), about, [(name, max(0.0, took)) for name, took in stages])
+        self._metrics.observe_claim(action.kind, now - seen_at, stages, exemplar)
         if action.pod_seconds is not None:
             self._metrics.start_seconds.observe(action.pod_seconds)
 
