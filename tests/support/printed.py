@@ -50,6 +50,9 @@ def events(text: str) -> str:
 
 def _description(text: str) -> str:
     body, mark, told = text.rstrip().partition("\nEvents:")
+    if re.search(r"(?m)^ +Phase: +Failed$", body):
+        # One that fails at once is told before its node is seen, or after.
+        body = re.sub(r"(?m)^ +Node Name:.*\n", "", body)
     rows = [_COLUMNS.split(line.strip()) for line in told.strip().splitlines()]
     if not mark or len(rows) < 3:
         return same(body + mark + told)
