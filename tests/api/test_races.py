@@ -30,7 +30,7 @@ FREEZES = soak.rounds(short=2, long=20)
 # They claim all the time while one leader is lost and another found.
 CROWD = soak.rounds(short=8, long=20)
 CLAIMS = soak.rounds(short=100, long=1000)
-LIVES = soak.rounds(short=200, long=10_000)
+LIVES = soak.rounds(short=80, long=10_000)
 # Between the first fifth of the lives and the last.
 GROWTH_MIB = 16
 GROWTH_DESCRIPTORS = 4
