@@ -30,7 +30,7 @@ class Collector:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the standard library's name
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 zipped = self.headers.get("Content-Encoding") == "gzip"
                 outer.bodies.append(gzip.decompress(body) if zipped else body)
