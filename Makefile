@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit api cluster-tests attack faults mutants bench bench-loop bench-many profile generate lock up down clean
+.PHONY: help demo test test-all soak lint unit adapters api cluster-tests attack faults mutants bench bench-loop bench-many profile generate lock up down clean
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,7 +10,7 @@ demo: ## Start a cluster (or use KUBECONFIG), install Sandyard, show a sandbox (
 test: ## Run every check and test: lint, unit, API server, real cluster (half an hour)
 	@hack/test
 
-test-all: test soak mutants bench-loop ## Run every check, test and measurement, the long ones too (hours)
+test-all: test adapters soak mutants bench-loop ## Run every check, test and measurement, the long ones too (hours)
 
 soak: ## Run the long forms of the tests that have a short one (an hour; SANDYARD_SEED repeats a run)
 	@SANDYARD_SOAK=1 hack/test -m soak
@@ -20,6 +20,9 @@ lint: ## Run the static checks (a minute)
 
 unit: ## Run the unit tests (two minutes)
 	@hack/test tests/unit
+
+adapters: # Run the adapters' tests, with the packages that they are for (two minutes)
+	@hack/adapters
 
 api: ## Run the tests against a real API server, without a node (ten minutes)
 	@hack/test tests/api
