@@ -1,4 +1,7 @@
-"""How a Sandbox comes to be Ready: which pool it is of, what is waited for, and when waiting is no use."""
+"""How a Sandbox is made, found and comes to be Ready: of which pool it is, and when waiting for it is no use.
+
+`AsyncSandbox` is what a program calls; what those calls ask of the cluster before there is a sandbox to use is here.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from sandyard.client.errors import (
     InvalidArgument,
     SandboxCreateError,
     SandboxError,
+    SandboxExists,
     SandboxNotFound,
     SandboxNotReady,
 )
@@ -21,18 +25,63 @@ from sandyard.client.info import SandboxInfo
 from sandyard.client.session.cluster import POOLS, SANDBOXES, Cluster
 from sandyard.client.session.session import Session
 
-__all__ = ["entered", "make", "pool_for", "wait_until_ready"]
+__all__ = ["come", "entered", "find", "make", "pool_for", "starting", "wait_until_ready"]
 
 _log: Final = logging.getLogger("sandyard.client")
 # What takes longer is told.
 _PATIENCE_SECONDS: Final = 2.0
+# The operator says something of a new Sandbox within milliseconds.
+_NOTICE_SECONDS: Final = 4.5
 # Reasons that end by themselves, when others go or a node comes.
 _PASSING: Final = ("Unschedulable", "QuotaExceeded", "MaxSandboxesReached")
 _POOL_NOT_FOUND: Final = "PoolNotFound"
 _MOST_NAMED: Final = 20
 
 
-async def make(cluster: Cluster, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+async def make(
+    cluster: Cluster, namespace: str, body: Mapping[str, Any], *, exist_ok: bool = False
+) -> tuple[dict[str, Any], bool]:
+    """Create the Sandbox, or with *exist_ok* find the one that has its name; and whether it was made."""
+    try:
+        return await _make(cluster, namespace, body), True
+    except SandboxExists:
+        if not exist_ok:
+            raise
+        return await cluster.get(SANDBOXES, namespace, body["metadata"]["name"]), False
+
+
+async def come(session: Session, wait_seconds: int | None, *, made: bool) -> None:
+    """Wait for a Sandbox as its *wait_seconds* say; one that was *made* and does not come is deleted."""
+    if not made and not starting(session.info):
+        return
+    # Whoever says how long to wait for a sandbox also waits for a new leader.
+    notice = _NOTICE_SECONDS if wait_seconds is None else wait_seconds + _NOTICE_SECONDS
+    try:
+        await wait_until_ready(session, notice=notice, patient=wait_seconds is not None)
+    except BaseException:
+        # Also when we are cancelled: nobody else knows of it.
+        if made:
+            with contextlib.suppress(SandboxError):
+                await asyncio.shield(session.delete())
+        raise
+
+
+async def find(cluster: Cluster, namespace: str, labels: Mapping[str, str], pool: str | None) -> list[SandboxInfo]:
+    """The Sandboxes with these labels, and of that pool."""
+    query: dict[str, str] = {}
+    if labels:
+        query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+    if pool is not None:
+        query["fieldSelector"] = f"spec.poolRef.name={pool}"
+    return [SandboxInfo(found) for found in await cluster.items(SANDBOXES, namespace, query)]
+
+
+def starting(info: SandboxInfo) -> bool:
+    """Whether a Sandbox is on its way to Ready."""
+    return info.phase in ("Pending", "Starting")
+
+
+async def _make(cluster: Cluster, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Create the Sandbox; whoever is cancelled meanwhile leaves none behind."""
     making = asyncio.create_task(cluster.create(SANDBOXES, namespace, body))
     try:
@@ -117,7 +166,7 @@ async def entered(cluster: Cluster | None, namespace: str | None) -> AsyncIterat
 
 
 def _needs_help(info: SandboxInfo) -> bool:
-    return info.phase in ("Pending", "Starting") and info.stalled and info.reason("Stalled") not in _PASSING
+    return starting(info) and info.stalled and info.reason("Stalled") not in _PASSING
 
 
 def _not_ready(session: Session, timeout: float | None) -> SandboxNotReady:

@@ -17,13 +17,12 @@ from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
-from sandyard.client.creating import entered, make, pool_for, wait_until_ready
+from sandyard.client.creating import come, entered, find, make, pool_for, starting, wait_until_ready
 from sandyard.client.errors import (
     InvalidArgument,
     SandboxClosed,
     SandboxDeleted,
     SandboxError,
-    SandboxExists,
     SandboxNotFound,
 )
 from sandyard.client.exec.command import Input, Output
@@ -37,8 +36,6 @@ from sandyard.client.session.session import Session
 __all__ = ["AsyncSandbox"]
 
 _DEFAULT_LIFETIME = 300
-# The operator says something of a new Sandbox within milliseconds.
-_NOTICE_SECONDS = 4.5
 
 
 class AsyncSandbox:
@@ -152,25 +149,11 @@ class AsyncSandbox:
                 on_timeout=on_timeout, env=env, network=network, labels=labels, wait_seconds=wait_seconds,
                 now=time.time(),
             )  # fmt: skip
-            ends = True
-            try:
-                found = await make(opened, namespace or opened.namespace, body)
-            except SandboxExists:
-                if not exist_ok or name is None:
-                    raise
-                found, ends = await opened.get(SANDBOXES, namespace or opened.namespace, name), False
-            sandbox = cls(opened, found, own_cluster=own, ends=ends)
-            if wait and (ends or sandbox._session.info.phase in ("Pending", "Starting")):
-                try:
-                    # Whoever says how long to wait for a sandbox also waits for a new leader.
-                    notice = _NOTICE_SECONDS if wait_seconds is None else wait_seconds + _NOTICE_SECONDS
-                    await wait_until_ready(sandbox._session, notice=notice, patient=wait_seconds is not None)
-                except BaseException:
-                    # Also when we are cancelled: nobody else knows of it.
-                    if ends:
-                        with contextlib.suppress(SandboxError):
-                            await asyncio.shield(sandbox._session.delete())
-                    raise
+            mine = exist_ok and name is not None
+            found, made = await make(opened, namespace or opened.namespace, body, exist_ok=mine)
+            sandbox = cls(opened, found, own_cluster=own, ends=made)
+            if wait:
+                await come(sandbox._session, wait_seconds, made=made)
             return sandbox
 
     @classmethod
@@ -195,7 +178,7 @@ class AsyncSandbox:
                 await sandbox._session.change({"desiredState": "Running"})
                 if wait:
                     await sandbox.wait_until_ready()
-            elif wait and sandbox._session.info.phase in ("Pending", "Starting"):
+            elif wait and starting(sandbox._session.info):
                 await wait_until_ready(sandbox._session, patient=False)
             return sandbox
 
@@ -205,18 +188,12 @@ class AsyncSandbox:
         namespace: str | None = None, cluster: Cluster | None = None,
     ) -> list[SandboxInfo]:  # fmt: skip
         """List the Sandboxes of a namespace, by labels, by pool and by phase (``"Ready"``)."""
-        query: dict[str, str] = {}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
-        if pool is not None:
-            query["fieldSelector"] = f"spec.poolRef.name={pool}"
         opened = cluster or Cluster(namespace=namespace)
         async with contextlib.AsyncExitStack() as stack:
             if cluster is None:
                 await stack.enter_async_context(opened)
-            found = await opened.items(SANDBOXES, namespace or opened.namespace, query)
-            infos = map(SandboxInfo, found)
-            return [info for info in infos if phase in (None, info.phase)]
+            found = await find(opened, namespace or opened.namespace, labels or {}, pool)
+            return [info for info in found if phase in (None, info.phase)]
 
     # What it is
 
