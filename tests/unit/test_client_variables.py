@@ -92,6 +92,35 @@ async def test_files_are_read_and_written_whatever_the_pod_calls_its_own(
         await inside.get_metrics()
 
 
+# As the scripts call their own, and what would change how they and their helpers run.
+OWN = {f"_sy_{name}": f"7{name}" for name in string.ascii_lowercase} | {
+    "sandyard_mark": "7", "CDPATH": "/", "POSIXLY_CORRECT": "7", "GREP_OPTIONS": "7", "PATH": "/nowhere",
+}  # fmt: skip
+
+
+async def test_a_command_has_those_that_the_scripts_use_too_and_they_run_as_before() -> None:
+    show = ["/bin/sh", "-c", "while read -r l; do echo $l; done; exec /usr/bin/env"]
+    async with local_pod() as (_, inside):
+        for timeout in (None, 20):
+            done = await inside.commands.run(show, env=OWN, stdin=b"abcdef\n", timeout=timeout, cwd="/tmp")
+            assert (done.exit_code, done.stdout[:7]) == (0, b"abcdef\n"), done
+            assert told(done.stdout).items() >= OWN.items()
+        missing = await inside.commands.run(["cat"], env=OWN)
+        assert (missing.exit_code, missing.stderr) == (127, b"cat: command not found\n")
+        handle = await inside.commands.start(show, env=OWN, stdin=True, timeout=60)
+        try:
+            await handle.send_stdin(b"abcdef\n")
+            await handle.close_stdin()
+            done = await handle.wait(timeout=20)
+            assert (done.exit_code, done.stdout[:7]) == (0, b"abcdef\n")
+            assert told(done.stdout).items() >= OWN.items()
+        finally:
+            await handle.remove()
+        async with await inside.shell(env=OWN, cwd="/tmp") as shell:
+            # Some ~/.bashrc has a PATH of its own.
+            assert told((await shell.run("/usr/bin/env")).stdout).items() >= OWN.items() - {("PATH", "/nowhere")}
+
+
 @pytest.mark.parametrize("name", ["UID", "EUID", "PPID"])
 @pytest.mark.parametrize("shell", SHELLS)
 def test_what_a_shell_lets_nobody_set_costs_the_command_nothing(shell: str, name: str) -> None:

@@ -253,8 +253,9 @@ async def start(session: Session, command: Command, *, stdin: bool, keep: int) -
     """
     made = script.new_id()
     limit = str(max(1, round(command.timeout))) if command.timeout is not None else "0"
-    words = ["/bin/sh", "-c", script.text("functions", "raw", "background"), "sandyard-background", made, limit,
-             str(keep), "1" if stdin else "0", ".", *script.variables(command.env), "--", *command.words]  # fmt: skip
+    code = script.text("functions", "raw", "background")
+    words = script.by_bash(code, "sandyard-background", made, limit, str(keep), "1" if stdin else "0", ".",
+                           *script.variables(command.env), "--", *command.words)  # fmt: skip
     done = await runner.run(session, Command(words, command.cwd, timeout=_STDIN_SECONDS))
     if done.exit_code != 0:
         text = f"the sandbox could not start the command: {done.stderr_text.strip()}"

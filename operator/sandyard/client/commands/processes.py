@@ -17,7 +17,8 @@ _NAMES = """HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TER
 XCPU XFSZ VTALRM PROF WINCH SYS"""
 # The name that each script of ours is called by, behind its text.
 _OURS = re.compile(
-    r"^/bin/sh (-c .* sandyard-(run|background|cell|code|collect|contexts?|files|kill|processes|read)( |$)|cell\.sh /)",
+    r"^(/bin/sh|\S*bash --posix) "
+    r"(-c .* sandyard-(run|background|cell|code|collect|contexts?|files|kill|processes|read)( |$)|cell\.sh /)",
     re.DOTALL,
 )
 # Those that it runs, in words that hardly anybody else writes: a command may be a program of the same name.

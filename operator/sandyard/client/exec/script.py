@@ -30,7 +30,7 @@ from typing import Final
 
 from sandyard.client.errors import InvalidArgument
 
-__all__ = ["Request", "is_id", "kill", "new_id", "place", "run", "text", "variables", "words_of"]
+__all__ = ["Request", "by_bash", "is_id", "kill", "new_id", "place", "run", "text", "variables", "words_of"]
 
 # Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
 _LONGEST_ARGUMENTS: Final = 5200
@@ -62,6 +62,11 @@ def text(*parts: str) -> str:
 def words_of(command: str | Sequence[str]) -> list[str]:
     """The words of a command; a text is run by ``/bin/sh -c``."""
     return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def by_bash(code: str, *words: str) -> list[str]:
+    """The words that run a script of ours, called *words*, by bash where the image has one."""
+    return ["/bin/sh", "-c", text("raw", "by_bash"), words[0], code, *words]
 
 
 def variables(env: Mapping[str, str]) -> list[str]:

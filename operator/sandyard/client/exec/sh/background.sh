@@ -4,13 +4,12 @@ _sy_i=$1 _sy_t=$2 _sy_most=$3 _sy_in=$4 _sy_f=$5
 shift 5
 _sy_d=/tmp/.sandyard/proc/$_sy_i
 umask 077
-while [ "$1" != -- ]; do command export "$1" 2>/dev/null; shift; done
-shift
 cd "$_sy_f" || exit 125
 mkdir -p "$_sy_d" && mkfifo "$_sy_d/ready" "$_sy_d/o" "$_sy_d/e" || exit 126
-printf %s "$*" >"$_sy_d/cmd"
+(while [ "$1" != -- ]; do shift; done; shift; printf %s "$*") >"$_sy_d/cmd"
 date +%s >"$_sy_d/start"
-[ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
+sandyard_rest=
+[ -z "$SANDYARD_RAW_ENV" ] || sandyard_rest="$(command -v env) $(sandyard_raw)"
 
 # keep FILE: so much of the input goes there, the rest is dropped.
 keep() {
@@ -36,7 +35,19 @@ supervise() {
     SANDYARD_EXEC=- cat - >"$_sy_d/stdin" <"$_sy_d/hold" &
     _sy_h=$!
   fi
-  (export SANDYARD_EXEC="$_sy_i"; exec "$@" <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e") &
+  # What begins in the background has SIGINT ignored, which bash alone can take back.
+  (
+    trap - INT QUIT
+    export SANDYARD_EXEC="$_sy_i"
+    # As in run.sh: nothing but the command comes after its variables.
+    while [ "$1" != -- ]; do
+      case $1 in SANDYARD_EXEC=*) ;; *) command export "$1" 2>/dev/null ;; esac
+      shift
+    done
+    shift
+    [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
+    exec "$@"
+  ) <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e" &
   _sy_c=$!
   echo $_sy_c >"$_sy_d/pid"
   echo $_sy_c >"$_sy_d/ready"

@@ -10,9 +10,6 @@ resident
 _sy_b=$_sy_n _sy_p=0
 # The shell itself says nothing, as in run.sh: 4 is the program's standard error.
 exec 3<&0 4>&2 2>/dev/null
-/bin/sh ./runner.sh <&3 2>&4 3<&- 4>&- &
-_sy_c=$!
-exec 3<&-
 sample() {
   while :; do
     resident
@@ -20,9 +17,10 @@ sample() {
     sleep 0.2 || sleep 1
   done
 }
-sample >/dev/null </dev/null 4>&- &
+sample >/dev/null </dev/null 3<&- 4>&- &
 _sy_s=$!
-wait $_sy_c
+# Not in the background: there SIGINT would be ignored.
+/bin/sh ./runner.sh <&3 2>&4 3<&- 4>&-
 _sy_r=$?
 rm -rf usage
 # Not a redirection of "times" itself: where that fails, as in a folder that is gone, the shell would end.

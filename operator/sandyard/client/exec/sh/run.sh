@@ -1,13 +1,12 @@
 # run ID WATCH_SECONDS FOLDER INPUT NAME=VALUE... -- COMMAND...
-# What it calls its own begins with _sy_ or sandyard_: the variables of the pod and of the command are the command's.
+# What it calls its own begins with _sy_ or sandyard_: the pod's variables are the command's. Those of the command are set
+# where nothing but the command comes after them, not even a PATH of its own by which head and sleep would not be found.
 # INPUT is the length of its input. The client sends no end then, so that the end of the stream tells that the client
 # is gone, and the command goes too. "-": the input ends with the stream, and what becomes of the client is not known.
 # "0": none, but a line once the command has run for a moment. Only then is it worth two more processes to watch its
 # time as well, should nobody ever tell that the client is gone.
 _sy_m=$1 _sy_t=$2 _sy_d=$3 _sy_n=$4
 shift 4
-while [ "$1" != -- ]; do command export "$1" 2>/dev/null; shift; done
-shift
 # The word in the marks comes by the input: it is in no environment, and no process is called with it.
 set +a
 unset sandyard_mark
@@ -21,35 +20,47 @@ cd "$_sy_d" 2>/dev/null || {
 }
 export SANDYARD_EXEC="$_sy_m"
 sandyard_say +
-# What cannot be run is told in words of our own: the shell's would name this script.
-_sy_w= _sy_r=0
-case $1 in
-  */*)
-    if [ ! -e "$1" ]; then _sy_w="no such file" _sy_r=127; elif [ -d "$1" ] || [ ! -x "$1" ]; then _sy_w="permission denied" _sy_r=126; fi ;;
-  *) command -v -- "$1" >/dev/null 2>&1 || _sy_w="command not found" _sy_r=127 ;;
-esac
 # From here on the shell itself says nothing: one that reports a job that a signal has killed (bash, at any
 # moment after its end) would write that into the stream of the command. 4 is the command's standard error.
 exec 3<&0 4>&2 2>/dev/null
-if [ -n "$_sy_w" ]; then
-  printf '%s: %s\n' "$1" "$_sy_w" >&4
-  sandyard_say "$_sy_r"
-  sandyard_say "$_sy_r" >&4
-  exit "$_sy_r"
-fi
-[ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
+sandyard_rest=
+[ -z "$SANDYARD_RAW_ENV" ] || sandyard_rest="$(command -v env) $(sandyard_raw)"
 
-# sandyard_run COMMAND...: to its end, with 5 as its input, and _sy_f as the process that watches for the client's end.
+# sandyard_not COMMAND WHY CODE: what cannot be run is told in words of our own: the shell's would name this script.
+sandyard_not() {
+  printf '%s: %s\n' "$1" "$2" >&4
+  exit "$3"
+}
+
+# sandyard_run NAME=VALUE... -- COMMAND...: to its end, with 5 as its input, and _sy_f as the process that watches for the client's end.
+# Not in the background: there a shell has SIGINT and SIGQUIT ignored, by all that the command starts as well.
 sandyard_run() {
-  "$@" <&5 2>&4 3<&- 4>&- 5<&- &
-  _sy_c=$!
-  exec 5<&-
   _sy_w=
   case $_sy_t:$_sy_n in
     0:* | *:0) ;;
-    *) sandyard_watch "$_sy_m" "$_sy_t" >/dev/null </dev/null 4>&- & _sy_w=$! ;;
+    *) sandyard_watch "$_sy_m" "$_sy_t" >/dev/null </dev/null 4>&- 5<&- & _sy_w=$! ;;
   esac
-  wait "$_sy_c"
+  (
+    while [ "$1" != -- ]; do
+      case $1 in SANDYARD_EXEC=*) ;; *) command export "$1" ;; esac
+      shift
+    done
+    shift
+    case $1 in
+      */*)
+        [ -e "$1" ] || sandyard_not "$1" "no such file" 127
+        [ -x "$1" ] && [ ! -d "$1" ] || sandyard_not "$1" "permission denied" 126
+        ;;
+      *) command -v -- "$1" >/dev/null || sandyard_not "$1" "command not found" 127 ;;
+    esac
+    [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
+    # What is a shell's own and no program runs in this one; for all else it would be one process too many.
+    case $1 in
+      [.:] | alias | bg | break | cd | command | continue | eval | exec | exit | export | fc | fg | getopts | hash | jobs | \
+        read | readonly | return | set | shift | times | trap | type | ulimit | umask | unalias | unset | wait) "$@" 2>&4 4>&- ;;
+      *) exec "$@" 2>&4 4>&- ;;
+    esac
+  ) <&5 3<&- 5<&-
   _sy_r=$?
   # Before the client hears of the end, and goes.
   [ -z "$_sy_w" ] || kill -s USR1 "$_sy_w"

@@ -2,9 +2,13 @@
 _sy_f=$2
 export SANDYARD_EXEC="$1"
 shift 2
-for _sy_v; do command export "$_sy_v" 2>/dev/null; done
 cd "$_sy_f" 2>/dev/null || { echo "cwd: ${_sy_f#./}: no such folder, or none to enter" >&2; exit 125; }
+while [ $# -gt 0 ]; do
+  command export "$1" 2>/dev/null
+  shift
+done
 export TERM="${TERM:-xterm-256color}"
-if _sy_b=$(command -v bash); then set -- "$_sy_b" --noprofile --norc; else set -- /bin/sh; fi
+set -- "$(command -v bash || echo /bin/sh)"
+[ "$1" = /bin/sh ] || set -- "$1" --noprofile --norc
 [ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
 exec "$@"
