@@ -231,8 +231,8 @@ class Contexts:
         made = script.new_id()
         folder = f"{_FOLDER}/{made}"
         await Tools(self._session).run(script.text("unpack"), folder, "plain", stdin=archive.plain(_files(name)))
-        words = ["/bin/sh", "-c", script.text("raw", "context"), "sandyard-context", made, name, script.place(cwd),
-                 *script.variables(env or {})]  # fmt: skip
+        words = script.by_bash(script.text("raw", "context"), "sandyard-context", made, name, script.place(cwd),
+                               *script.variables(env or {}))  # fmt: skip
         done = await runner.run(self._session, Command(words, timeout=_SECONDS))
         if done.exit_code != 0:
             await Tools(self._session).run('rm -rf -- "$1"', folder)
@@ -312,8 +312,8 @@ def _info(id_: bytes, language: bytes, started: bytes, code: bytes, cwd: bytes) 
 
 def _files(language: str) -> dict[str, bytes]:
     """What an interpreter needs in the folder of its context."""
-    made = {"cell.sh": script.text("functions", "interrupt", "cell").encode() + b"\n",
-            "kernel.sh": script.text("kernel").encode() + b"\n"}  # fmt: skip
+    scripts = {"cell.sh": ("functions", "interrupt", "cell"), "kernel.sh": ("kernel",), "line.sh": ("line",)}
+    made = {name: script.text(*parts).encode() + b"\n" for name, parts in scripts.items()}
     if language in _KERNELS:
         kernel = _KERNELS[language]
         made[kernel] = (importlib.resources.files("sandyard.client.code") / kernel).read_bytes()

@@ -14,11 +14,12 @@ if [ -e "$_sy_d/exit" ] || ! kill -0 "$_sy_k" 2>/dev/null; then
 fi
 read -r _sy_l <"$_sy_d/language"
 _sy_q="$$ $PWD"
-# As of a Shell: bash may misread what follows a text that ends in a backslash, so that all of it is one line; in a
-# function, which catches a "return" where the shell is not bash, "set --" would be forgotten.
+# As of a Shell: in a function, which catches a "return" where the shell is not bash, "set --" would be forgotten.
 _sy_e="</dev/null >\"\$_sandyard_out\" 2>\"\$_sandyard_err\""
 [ "$_sy_l" != bash ] || _sy_q="_sandyard_take $_sy_q; case \${BASH_VERSION-}-\$_sandyard_text in \
--*return*) _sandyard_last; _sandyard_call $_sy_e ;; *) _sandyard_last; \"\$_sandyard_builtin\" eval \"\$_sandyard_text\" $_sy_e ;; \
+-*return*) _sandyard_last; _sandyard_call $_sy_e ;; \
+-*) _sandyard_last; command eval \"\$_sandyard_text\" $_sy_e ;; \
+*) \"\$_sandyard_builtin\" . \"\$_sandyard_context/line.sh\" $_sy_e ;; \
 esac; _sandyard_end
 "
 # The interpreter opens these two: 1 and 2 are elsewhere while this shell itself writes into a file.
@@ -50,12 +51,20 @@ sandyard_stop() {
   trap '' TERM HUP
   : >cancelled
   [ -e begun ] || exit 1
-  sandyard_interrupt "$_sy_d" "${_sy_c##*/}"
-  if ! sandyard_over 7; then
+  _sy_i=${_sy_c##*/}
+  sandyard_interrupt "$_sy_d" "$_sy_i"
+  _sy_n=0
+  until sandyard_over 4; do
+    _sy_n=$((_sy_n + 1))
     # What it waits for may be a program that it has started.
-    [ "$_sy_l" != python ] || for _sy_p in $(sandyard_children "$_sy_k"); do kill -s INT "$_sy_p"; done
-    sandyard_over 13 || { kill -s KILL "$_sy_k"; sandyard_over 10; }
-  fi
+    case $_sy_n:$_sy_l in
+      2:python) for _sy_p in $(sandyard_children "$_sy_k"); do kill -s INT "$_sy_p"; done ;;
+      [123]:bash) sandyard_strike "$_sy_d" "$_sy_i" TERM ;;
+      [456]:bash) sandyard_strike "$_sy_d" "$_sy_i" KILL ;;
+      7:*) kill -s KILL "$_sy_k" ;;
+      9:*) break ;;
+    esac
+  done
   wait "$_sy_w"
   exit
 } 2>/dev/null

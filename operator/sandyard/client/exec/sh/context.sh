@@ -9,7 +9,13 @@ _sy_p=
 case $_sy_l in
   python) _sy_p=$(command -v python3 || command -v python) && set -- "$_sy_p" -B "$_sy_d/kernel.py" "$_sy_d" ;;
   javascript) _sy_p=$(command -v node) && set -- "$_sy_p" "$_sy_d/kernel.js" "$_sy_d" ;;
-  bash) if _sy_p=$(command -v bash); then set -- "$_sy_p" --noprofile --norc; else _sy_p=/bin/sh; set -- /bin/sh; fi ;;
+  # SIGINT has an interactive bash forget its command and nothing else, however deep in loops that is. Another shell
+  # leaves a loop for each signal that it has a trap for; of SIGINT it can have none here.
+  bash)
+    if _sy_p=$(command -v bash); then set -- "$_sy_p" --noediting --noprofile --norc -i; else _sy_p=/bin/sh; set -- /bin/sh; fi
+    case $_sy_p in /bin/sh) _sy_x=USR2 ;; *) _sy_x=INT ;; esac
+    echo "$_sy_x" >"$_sy_d/signal"
+    ;;
 esac
 [ -n "$_sy_p" ] || exit 127
 [ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
@@ -32,7 +38,7 @@ sandyard_live() {
     printf '_sandyard_context=%s\nexport SANDYARD_EXEC=%s-child\n' "$_sy_d" "$_sy_i" >&7
     cat "$_sy_d/kernel.sh" >&7
   fi
-  (umask "$_sy_u"; export SANDYARD_EXEC="$_sy_i"; exec "$@" <"$_sy_in" 7>&- 8>&-) &
+  (umask "$_sy_u"; trap - INT QUIT; export SANDYARD_EXEC="$_sy_i"; exec "$@" <"$_sy_in" 7>&- 8>&-) &
   _sy_k=$!
   echo $_sy_k >"$_sy_d/pid"
   [ -z "$1" ] || echo $_sy_k 1<>"$_sy_d/ready"

@@ -1,10 +1,24 @@
 # The shell of a context: what its lines need, whatever the cells before them have done to it; see shell_begin.sh.
+# As if nobody sat before it.
+# shellcheck disable=SC3040,SC3041,SC3044
+if [ -n "${BASH_VERSION-}" ]; then
+  set +H +o history
+  shopt -u expand_aliases
+  unset HISTFILE PROMPT_COMMAND
+  PS1="" PS2=""
+else
+  trap "break 999" USR2
+fi
+_sandyard_cell="" _sandyard_tmout=""
 _sandyard_code=0
 _sandyard_builtin="command"
 [ -z "${BASH_VERSION-}" ] || _sandyard_builtin=builtin
 _sandyard_last() { return "$_sandyard_code"; }
 _sandyard_call() { command eval "$_sandyard_text"; }
 _sandyard_take() {
+  # Of one that was interrupted.
+  _sandyard_end
+  case $_sandyard_tmout in "") ;; *) TMOUT=$_sandyard_tmout ;; esac
   _sandyard_cell=$2 _sandyard_text="" _sandyard_out=/dev/null _sandyard_err=/dev/null
   : 2>/dev/null >"$2/begun" || return 0
   [ ! -e "$2/cancelled" ] || return 0
@@ -15,7 +29,13 @@ _sandyard_take() {
   export SANDYARD_ARTIFACTS="$2/artifacts"
 }
 _sandyard_end() {
-  _sandyard_code=$?
+  _sandyard_seen=$?
+  case $_sandyard_cell in "") return 0 ;; esac
+  _sandyard_code=$_sandyard_seen
   unset -f "$_sandyard_builtin" 2>/dev/null
   "$_sandyard_builtin" printf '%s\n' "$_sandyard_code" 1<>"$_sandyard_cell/end"
+  _sandyard_cell=""
+  # It would end a shell that waits for a cell, too.
+  _sandyard_tmout=${TMOUT-}
+  case $_sandyard_tmout in "") ;; *) TMOUT="" ;; esac
 } 2>/dev/null
