@@ -23,7 +23,7 @@ from tests.support.control_plane import ControlPlane, processor_seconds
 from tests.support.kube import Kube
 from tests.support.operator import OperatorProcess
 
-_LIVES = 60
+_LIVES = 40
 _PER_SECOND = 8.0
 _WRITES = re.compile(r'sandyard_api_requests_total\{code="2..",resource="(.+?)",verb="(POST|PATCH|DELETE)"\} (\S+)')
 # Not of a life: told by the second, however many lives there are.

@@ -49,7 +49,7 @@ def test_the_example_of_a_session(pool: Kube, example: Callable[..., subprocess.
 
 @pytest.mark.soak
 def test_the_example_of_many_evaluations(pool: Kube, example: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    each, at_once = soak.rounds(short=2, long=8), soak.rounds(short=3, long=10)
+    each, at_once = soak.rounds(short=1, long=8), soak.rounds(short=2, long=10)
     done = example("evaluate.py", str(4 * each), str(at_once), timeout=300)
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     outcomes = ("success", "program_error", "unauthorized_access", "resource_limit_exceeded (time)")
