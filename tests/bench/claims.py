@@ -12,7 +12,6 @@ import json
 import pathlib
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +21,9 @@ from localcluster import tools
 from sandyard.api import names
 from tests.bench.crowd import Crowd, Outcome, crowd, percentile
 from tests.bench.floor import floor
-from tests.bench.plane import GROUPS, Plane
+from tests.bench.plane import GROUPS
 from tests.bench.report import write
-from tests.bench.subjects import NAMESPACE, POOL, SUBJECTS, Running, Subject
+from tests.bench.subjects import NAMESPACE, POOL, SUBJECTS, Running, Subject, installed
 from tests.support import manifests
 
 __all__ = ["Figures", "main"]
@@ -165,21 +164,12 @@ async def _full(running: Running) -> None:
 
 def run(subject: Subject, wanted: argparse.Namespace) -> tuple[list[Figures], float]:
     """Measure one subject on a control plane of its own; the second value is the floor, for the sketch."""
-    with tempfile.TemporaryDirectory(prefix="sandyard-bench-") as name:
-        folder = pathlib.Path(name)
-        plane = Plane(folder)
-        try:
-            kube = plane.start().within(NAMESPACE)
-            kube.make_namespace(NAMESPACE)
-            subject.install(kube)
-            with subject.start(kube, folder, _REPLICAS) as pid:
-                found = asyncio.run(
-                    _scenarios(Running(subject.name, plane, kube, pid, several=subject.several), wanted)
-                )
-            bare = asyncio.run(_floor(kube.kubeconfig, wanted.seconds)) if subject.name == "sketch" else 0.0
-            return found, bare
-        finally:
-            plane.stop()
+    with installed(subject) as (plane, kube, folder):
+        with subject.start(kube, folder, _REPLICAS) as pid:
+            running = Running(subject.name, plane, kube, pid, several=subject.several)
+            found = asyncio.run(_scenarios(running, wanted))
+        bare = asyncio.run(_floor(kube.kubeconfig, wanted.seconds)) if subject.name == "sketch" else 0.0
+        return found, bare
 
 
 async def _floor(kubeconfig: pathlib.Path, seconds: float) -> float:

@@ -13,7 +13,6 @@ import os
 import pathlib
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -21,8 +20,8 @@ from typing import Final
 from localcluster import tools
 from sandyard.api import names
 from tests.bench.crowd import SANDBOXES, Crowd, crowd
-from tests.bench.plane import GROUPS, Plane
-from tests.bench.subjects import NAMESPACE, SUBJECTS
+from tests.bench.plane import GROUPS
+from tests.bench.subjects import NAMESPACE, SUBJECTS, installed
 from tests.support import manifests
 from tests.support.kube import Kube, until
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
@@ -39,23 +38,15 @@ _ROUNDS: Final = 3
 
 def run(count: int) -> dict[str, float]:
     """Make *count* of both, and measure; MiB and seconds."""
-    with tempfile.TemporaryDirectory(prefix="sandyard-bench-") as name:
-        folder = pathlib.Path(name)
-        plane = Plane(folder)
+    with installed(SUBJECTS[0]) as (_, kube, folder):
+        config = service_account_kubeconfig(kube, folder / "operator.kubeconfig")
+        process = OperatorProcess(config, folder / "operator.log", SANDYARD_LEADER_ELECTION="false")
         try:
-            kube = plane.start().within(NAMESPACE)
-            kube.make_namespace(NAMESPACE)
-            SUBJECTS[0].install(kube)
-            config = service_account_kubeconfig(kube, folder / "operator.kubeconfig")
-            process = OperatorProcess(config, folder / "operator.log", SANDYARD_LEADER_ELECTION="false")
-            try:
-                process.start()
-                return _measure(kube, process, count)
-            finally:
-                process.kill()
-                assert "Traceback" not in process.log, process.log[-3000:]
+            process.start()
+            return _measure(kube, process, count)
         finally:
-            plane.stop()
+            process.kill()
+            assert "Traceback" not in process.log, process.log[-3000:]
 
 
 def _measure(kube: Kube, process: OperatorProcess, count: int) -> dict[str, float]:
@@ -63,13 +54,9 @@ def _measure(kube: Kube, process: OperatorProcess, count: int) -> dict[str, floa
     kube.apply(manifests.pool(_POOL, count, startup={"parallelism": _PARALLELISM}))
     kube.apply(manifests.pool(_EMPTY, 0, whenEmpty={"action": "Wait", "waitSeconds": 86_400}))
     asyncio.run(_waiting(kube, count))
-    kube.wait_for("sandboxpool", _POOL, "Full", 60 + count // _LEAST_PER_SECOND)
-    until(
-        "all Sandboxes wait",
-        lambda: process.metric("sandyard_sandboxes") >= count,
-        60 + count // _LEAST_PER_SECOND,
-        interval=1,
-    )
+    patience = 60 + count // _LEAST_PER_SECOND
+    kube.wait_for("sandboxpool", _POOL, "Full", patience)
+    until("all Sandboxes wait", lambda: process.metric("sandyard_sandboxes") >= count, patience, interval=1)
     found = {"made_seconds": time.monotonic() - began, "before_kill_mib": _resident(process)}
     firsts = [asyncio.run(_first_claim(kube, process, number)) for number in range(_ROUNDS)]
     return {**found, "first_claim_seconds": max(firsts), "after_start_mib": _resident(process)}

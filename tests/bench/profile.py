@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from typing import Final
 
@@ -22,8 +21,8 @@ from localcluster import tools
 from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
 from tests.bench.crowd import crowd
-from tests.bench.plane import GROUPS, Plane
-from tests.bench.subjects import NAMESPACE, POOL, SUBJECTS
+from tests.bench.plane import GROUPS
+from tests.bench.subjects import NAMESPACE, POOL, SUBJECTS, installed
 from tests.support.kube import Kube
 
 __all__ = ["main", "operator_table"]
@@ -94,18 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     wanted.folder.mkdir(parents=True, exist_ok=True)
     tools.ensure(GROUPS)
-    with tempfile.TemporaryDirectory(prefix="sandyard-profile-") as name:
-        folder = pathlib.Path(name)
-        plane = Plane(folder)
-        try:
-            kube = plane.start().within(NAMESPACE)
-            kube.make_namespace(NAMESPACE)
-            SUBJECTS[0].install(kube)
-            with SUBJECTS[0].start(kube, folder, _REPLICAS) as pid:
-                print(f"{wanted.rate:g} claims a second for {wanted.seconds} s ...", flush=True)
-                count = asyncio.run(_profile(kube, pid, wanted))
-        finally:
-            plane.stop()
+    with installed(SUBJECTS[0]) as (_, kube, folder), SUBJECTS[0].start(kube, folder, _REPLICAS) as pid:
+        print(f"{wanted.rate:g} claims a second for {wanted.seconds} s ...", flush=True)
+        count = asyncio.run(_profile(kube, pid, wanted))
     print(f"{count} claims\n\nOperator ({wanted.folder / 'operator.raw'}):")
     print(operator_table(wanted.folder / "operator.raw"))
     print(f"\nAPI server ({wanted.folder / 'api-server.pprof'}):")

@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tests.support.control_plane import processor_seconds
 from tests.support.kube import Kube, until, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
-__all__ = ["NAMESPACE", "POOL", "SUBJECTS", "Running", "Subject"]
+__all__ = ["NAMESPACE", "POOL", "SUBJECTS", "Running", "Subject", "installed"]
 
 NAMESPACE: Final = "bench"
 POOL: Final = "python"
@@ -114,6 +115,21 @@ class Sketch:
 
 
 SUBJECTS: Final[tuple[Subject, ...]] = (Sandyard(), Sketch())
+
+
+@contextmanager
+def installed(subject: Subject) -> Iterator[tuple[Plane, Kube, pathlib.Path]]:
+    """A control plane of its own with *subject* in place and not started; the folder is for its files."""
+    with tempfile.TemporaryDirectory(prefix="sandyard-bench-") as name:
+        folder = pathlib.Path(name)
+        plane = Plane(folder)
+        try:
+            kube = plane.start().within(NAMESPACE)
+            kube.make_namespace(NAMESPACE)
+            subject.install(kube)
+            yield plane, kube, folder
+        finally:
+            plane.stop()
 
 
 def _define(kube: Kube, objects: list[dict[str, object]]) -> None:

@@ -87,7 +87,6 @@ ENDLESS = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="another shell leaves a loop and not the cell")
 async def test_nothing_of_a_cell_begins_after_its_time_and_all_that_was_set_stays(
     context: CodeContext, tmp_path: pathlib.Path
 ) -> None:

@@ -69,7 +69,8 @@ class Recorder:
         if not first and (self._turns.busy or self._allowance < 1.0):
             return False
         self._told[event.reason] = now
-        self._allowance -= 1.0
+        # What is told in any case leaves no debt behind.
+        self._allowance = max(0.0, self._allowance - 1.0)
         return True
 
     async def _post(self) -> None:

@@ -68,13 +68,13 @@ class Objects:
         return False
 
     async def write_sandbox_status(
-        self, sandbox: AnySandbox, status: Mapping[str, Any], *, urgent: bool
+        self, sandbox: AnySandbox, status: Mapping[str, Any], urgency: Urgency
     ) -> AnySandbox:  # fmt: skip
-        """Write the whole status of *sandbox*; returns it as it is then. *urgent*: somebody waits for it."""
+        """Write the whole status of *sandbox*; returns it as it is then."""
         reply = await self._writer.patch(
             SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
             {"metadata": {"uid": sandbox.uid}, "status": status},
-            Urgency.CLAIM if urgent else Urgency.START,
+            urgency,
         )
         return records.sandbox(reply)
 

@@ -131,11 +131,10 @@ class Metrics:
     def observe_claim(
         self, start: str, seconds: float, stages: Iterable[tuple[str, float]], exemplar: dict[str, str] | None
     ) -> None:
-        """A Sandbox is Ready after *seconds*, which its *stages* took; *exemplar* leads to its trace."""
+        """A Sandbox is Ready after *seconds*, of which its *stages* took their part; *exemplar* leads to its trace."""
         self.claim_seconds.labels(start).observe(seconds, exemplar)
         for stage, took in stages:
-            if stage != "start":
-                self.claim_stage_seconds.labels(stage).observe(max(0.0, took), exemplar)
+            self.claim_stage_seconds.labels(stage).observe(took, exemplar)
 
     def count_failures(self, queue: str, total: int) -> None:
         """So many runs of the queue's handler have failed since the process began."""

@@ -45,14 +45,15 @@ class Reporting:
     def started(self, run: Run, action: ObserveStart) -> None:
         """It is Ready."""
         now, seen_at = self._clock.monotonic(), run.entry.seen_at
-        stages = [("start", now - seen_at)]
+        stages: list[tuple[str, float]] = []
         if run.claim_seconds is not None:
             began, written = run.claim_seconds
-            stages = [("queue", began - seen_at), ("pod", written - began), ("status", now - written)]
+            ends = {"queue": began - seen_at, "pod": written - began, "status": now - written}
+            stages = [(stage, max(0.0, seconds)) for stage, seconds in ends.items()]
         sandbox = run.sandbox
         about = {"k8s.namespace.name": sandbox.namespace, "sandyard.sandbox": sandbox.name,
                  "sandyard.pool": sandbox.status.pool_name or "", "sandyard.start": action.kind}  # fmt: skip
-        exemplar = self._traces.claim(self._clock.now(), about, [(name, max(0.0, took)) for name, took in stages])
+        exemplar = self._traces.claim(self._clock.now(), about, stages or [("start", now - seen_at)])
         self._metrics.observe_claim(action.kind, now - seen_at, stages, exemplar)
         if action.pod_seconds is not None:
             self._metrics.start_seconds.observe(action.pod_seconds)

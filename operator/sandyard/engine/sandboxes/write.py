@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sandyard.engine.cluster.objects import Objects
 from sandyard.engine.loops.queues import Queue
+from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.state.records import AnySandbox
 from sandyard.engine.state.store import Store
 from sandyard.sandbox.status import Status
@@ -26,9 +27,9 @@ class SandboxWriter:
         """Write *status* if it says something new; says whether it did."""
         if status.same(sandbox.status):
             return False
-        turns_ready = status.running and not sandbox.status.running
+        urgency = Urgency.CLAIM if status.running and not sandbox.status.running else Urgency.START
         content = status.dump(sandbox.status)
-        self._merge(sandbox, await self._objects.write_sandbox_status(sandbox, content, urgent=turns_ready))
+        self._merge(sandbox, await self._objects.write_sandbox_status(sandbox, content, urgency))
         return True
 
     async def add_finalizer(self, sandbox: AnySandbox) -> None:
