@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit adapters api cluster-tests attack faults mutants bench bench-loop bench-many profile generate lock up down clean
+.PHONY: help demo test test-all soak lint unit adapters api cluster-tests attack faults mutants bench bench-loop bench-many bench-admission dashboard profile generate lock up down clean
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,14 @@ lint: ## Run the static checks (a minute)
 unit: ## Run the unit tests (two minutes)
 	@hack/test tests/unit
 
-adapters: # Run the adapters' tests, with the packages that they are for (two minutes)
+adapters: # Run the adapters' tests, with the packages that they are for (five minutes)
 	@hack/adapters
 
 api: ## Run the tests against a real API server, without a node (ten minutes)
 	@hack/test tests/api
+
+api-oldest: ## Run them against the oldest Kubernetes that is supported (a quarter of an hour)
+	@SANDYARD_TEST_KUBERNETES=oldest hack/test tests/api -m "not newest"
 
 cluster-tests: ## Run the tests on a real cluster with gVisor (half an hour)
 	@hack/test tests/cluster -m "not attack"
@@ -34,13 +37,19 @@ attack: ## Try every attack of tests/attacks, on the API server and on real sand
 	@hack/test tests/api/test_attacks.py tests/api/test_pod_security.py tests/cluster/test_attacks.py -v
 
 faults: ## Put every fault between operator and API server, and write docs/faults.md (an hour)
-	@SANDYARD_SOAK=1 SANDYARD_FAULTS_REPORT=docs/faults.md hack/test tests/api/test_faults.py tests/api/test_faults_around.py tests/api/test_faults_gone.py -s
+	@SANDYARD_SOAK=1 SANDYARD_FAULTS_REPORT=docs/faults.md hack/test tests/api/test_faults.py tests/api/test_faults_around.py tests/api/test_faults_gone.py tests/api/test_faults_outages.py -s
 
 bench: ## Measure claims beside a sketch of the claim path, and write docs/performance.md (half an hour)
 	@hack/bench --report docs/performance.md
 
 bench-many: ## Measure an operator with 10,000 pods and 10,000 Sandboxes (a quarter of an hour)
 	@hack/bench-many
+
+bench-admission: ## Measure what admission policies cost each write of a life (a minute)
+	@hack/bench-admission
+
+dashboard: # Draw docs/dashboard.svg from what an operator shows while claims come (five minutes)
+	@hack/dashboard
 
 profile: ## Show where time goes in operator and API server while claims come (a minute)
 	@hack/profile
@@ -63,5 +72,5 @@ up: ## Start the local cluster (seconds)
 down: ## Stop the local cluster; only the cache of built tools and images stays
 	@hack/cluster down
 
-clean: ## Remove that cache (2.3 GB): the next start builds all again
+clean: ## Remove that cache (2.3 to 10 GB): the next start builds all again
 	@hack/cluster clean

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 
-from localcluster import images, kind, lifecycle, network, paths, tools
+from localcluster import dns, images, kind, lifecycle, network, paths, tools
 
 __all__ = ["main", "run"]
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("archive", type=pathlib.Path, metavar="ARCHIVE")
     image = command("image", _image, "build an image, load it, and print its name")
     image.add_argument("image", choices=sorted(_IMAGES))
+    command("dns", _dns, "run a name server in the cluster: CoreDNS, for its Services and a zone of outside names")
     command("images", _build_images, "build all images, those of tests too, and print their archives")
     logs = command("logs", _logs, "print a component's log")
     logs.add_argument("component", metavar="COMPONENT")
@@ -153,9 +154,14 @@ def _image(options: argparse.Namespace) -> None:
     print(name)
 
 
+def _dns(options: argparse.Namespace) -> None:
+    dns.plant(paths.Cluster.named(options.name))
+    print(f"{network.DNS_ADDRESS} answers for {network.DNS_DOMAIN} and for names such as internet.{dns.ZONE}")
+
+
 def _build_images(options: argparse.Namespace) -> None:
     del options
-    for build in (images.operator, images.python, images.pause, images.busybox, images.languages):
+    for build in (images.operator, images.python, images.pause, images.busybox, images.coredns, images.languages):
         print(build())
 
 
@@ -173,5 +179,5 @@ def _outside(options: argparse.Namespace) -> None:
 
 
 def _tools(options: argparse.Namespace) -> None:
-    for name, folder in tools.ensure(options.groups or list(tools.GROUPS)).items():
+    for name, folder in tools.ensure(options.groups or [name for name in tools.GROUPS if name != tools.OLDEST]).items():
         print(f"{name:12} {folder}")

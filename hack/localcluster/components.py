@@ -203,7 +203,8 @@ def volumes(cluster: paths.Cluster) -> list[str]:
 def outside(cluster: paths.Cluster) -> list[str]:
     """The listener of the outside world."""
     del cluster
-    return [sys.executable, str(pathlib.Path(__file__).with_name("outside.py"))]
+    addresses = [network.OUTSIDE_GATEWAY, *network.OUTSIDE_ADDRESSES]
+    return [sys.executable, str(pathlib.Path(__file__).with_name("outside.py")), *addresses]
 
 
 def _containerd_toml(cluster: paths.Cluster, programs: dict[str, pathlib.Path], conf: pathlib.Path) -> str:
@@ -285,6 +286,8 @@ def _kubelet_config(cluster: paths.Cluster) -> dict[str, object]:
         "enforceNodeAllocatable": [],
         "containerRuntimeEndpoint": f"unix://{cluster.containerd_socket}",
         "podLogsDir": str(cluster.state / "podlogs"),
+        "clusterDNS": [network.DNS_ADDRESS],
+        "clusterDomain": network.DNS_DOMAIN,
         "registerNode": True,
         "maxPods": 240,
         "podPidsLimit": 1024,

@@ -9,7 +9,7 @@ import subprocess
 
 from localcluster import paths
 
-__all__ = ["BUILD_PACKAGES", "CLUSTER_PACKAGES", "require"]
+__all__ = ["BUILD_PACKAGES", "CLUSTER_PACKAGES", "TEST_PACKAGES", "require"]
 
 # program that must be found -> Debian package that has it
 CLUSTER_PACKAGES = {
@@ -25,6 +25,8 @@ CLUSTER_PACKAGES = {
     "nsenter": "util-linux",
 }
 BUILD_PACKAGES = {"mmdebstrap": "mmdebstrap", "buildah": "buildah"}
+# Shells that the client's scripts are tried with, beside those above.
+TEST_PACKAGES = {"bash": "bash", "dash": "dash", "mksh": "mksh"}
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 

@@ -19,16 +19,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 
-from localcluster import components, host, paths
+from localcluster import components, host, paths, tools
 
-__all__ = ["LANGUAGES_IMAGE", "OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "languages", "operator", "pause", "python",
-           "ready"]  # fmt: skip
+__all__ = ["COREDNS_IMAGE", "LANGUAGES_IMAGE", "OPERATOR_IMAGE", "PYTHON_IMAGE", "busybox", "coredns", "languages",
+           "operator", "pause", "python", "ready"]  # fmt: skip
 
 OPERATOR_IMAGE = "localhost/sandyard/operator:dev"
 # The examples name the public image; where there is no registry, this cluster loads Debian's
 # CPython of the same series under that name, so that the examples work as they stand.
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
 BUSYBOX_IMAGE = "localhost/sandyard/busybox:1"
+COREDNS_IMAGE = "localhost/sandyard/coredns:1"
 LANGUAGES_IMAGE = "localhost/sandyard/languages:1"
 _BASE = "localhost/sandyard/base:bookworm"
 _EPOCH = 0
@@ -48,6 +49,13 @@ def busybox() -> pathlib.Path:
     links = {f"/bin/{applet}": "/bin/busybox" for applet in applets if applet != "busybox"}
     return _cached("busybox", [program], lambda target: _write(
         target, BUSYBOX_IMAGE, [_layer({"/bin/busybox": program}, links)], ["/bin/sh"]))  # fmt: skip
+
+
+def coredns() -> pathlib.Path:
+    """The name server alone; see `localcluster.dns`."""
+    program = tools.ensure(["coredns"])["coredns"] / "coredns"
+    return _cached("coredns", [program], lambda target: _write(
+        target, COREDNS_IMAGE, [_layer({"/coredns": program})], ["/coredns"]))  # fmt: skip
 
 
 def base() -> pathlib.Path:

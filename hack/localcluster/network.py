@@ -15,15 +15,21 @@ import subprocess
 
 from localcluster import paths
 
-__all__ = ["OUTSIDE_ADDRESSES", "POD_CIDR", "SERVICE_CIDR", "SIMULATED_NODE_ADDRESS", "SIMULATED_POD_CIDR", "create",
-           "delete", "outside_counters", "run_in"]  # fmt: skip
+__all__ = ["DNS_ADDRESS", "DNS_DOMAIN", "OUTSIDE_ADDRESSES", "OUTSIDE_GATEWAY", "POD_CIDR", "SERVICE_CIDR",
+           "SIMULATED_NODE_ADDRESS", "SIMULATED_POD_CIDR", "create", "delete", "outside_counters",
+           "run_in"]  # fmt: skip
 
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
+# What every pod is told about the name server, whether there is one or not.
+DNS_ADDRESS = "10.96.0.10"
+DNS_DOMAIN = "cluster.local"
 # Where nothing is: pods that kwok plays have addresses, and nobody to answer there.
 SIMULATED_POD_CIDR = "10.245.0.0/16"
 SIMULATED_NODE_ADDRESS = "198.51.100.1"
 
+# The node's way out, an address of the outside world too.
+OUTSIDE_GATEWAY = "192.0.2.2"
 # address -> what it stands for
 OUTSIDE_ADDRESSES = {
     "203.0.113.10": "the internet",
@@ -53,9 +59,9 @@ def create(cluster: paths.Cluster) -> None:
     _ip("-n", node, "link", "add", "world0", "type", "veth", "peer", "name", "node0", "netns", outside)
     _ip("-n", node, "address", "add", "192.0.2.1/24", "dev", "world0")
     _ip("-n", node, "link", "set", "world0", "up")
-    _ip("-n", node, "route", "add", "default", "via", "192.0.2.2")
+    _ip("-n", node, "route", "add", "default", "via", OUTSIDE_GATEWAY)
     _ip("-n", outside, "link", "set", "lo", "up")
-    _ip("-n", outside, "address", "add", "192.0.2.2/24", "dev", "node0")
+    _ip("-n", outside, "address", "add", f"{OUTSIDE_GATEWAY}/24", "dev", "node0")
     _ip("-n", outside, "link", "set", "node0", "up")
     _ip("-n", outside, "route", "add", POD_CIDR, "via", "192.0.2.1")
     for address in OUTSIDE_ADDRESSES:
@@ -63,8 +69,9 @@ def create(cluster: paths.Cluster) -> None:
     # Whatever else is asked for is refused at once: a registry, a name server. (An ICMP error of the
     # kind "unreachable" would not end a UDP lookup; "prohibited" does.)
     _ip("-n", outside, "route", "add", "prohibit", "default")
-    run_in(outside, ["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
     for name in (node, outside):
+        # What the policies refuse is refused each time, so that no look-up waits for its answer.
+        run_in(name, ["sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit"])
         run_in(name, ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     rules = [f"add table inet {_TABLE}"]
     rules += [f"add chain inet {_TABLE} input {{ type filter hook input priority 0; }}"]

@@ -1,11 +1,12 @@
-"""Answers on every address of the outside namespace: a run-alone program.
+"""Answers on every address of the outside namespace, which are its arguments: a run-alone program.
 
-TCP 80 and 443 reply with one line that names the address that was reached; UDP 53 echoes.
+TCP 53, 80 and 443 reply with one line that names the address that was reached; UDP 53 echoes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import cast
 
 
@@ -34,9 +35,11 @@ class _Echo(asyncio.DatagramProtocol):
 
 async def _main() -> None:
     loop = asyncio.get_running_loop()
-    for port in (80, 443):
+    for port in (53, 80, 443):
         await asyncio.start_server(_tcp, "0.0.0.0", port)
-    await loop.create_datagram_endpoint(_Echo, local_addr=("0.0.0.0", 53))
+    for address in sys.argv[1:]:
+        # By an endpoint for all of them, every answer would come from the same address.
+        await loop.create_datagram_endpoint(_Echo, local_addr=(address, 53))
     print("listening", flush=True)
     await asyncio.Event().wait()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from localcluster import paths
 
-__all__ = ["API", "CLUSTER", "GROUPS", "Group", "built", "ensure", "pod_security_fixtures", "search_path"]
+__all__ = ["API", "CLUSTER", "GROUPS", "OLDEST", "Group", "built", "ensure", "pod_security_fixtures", "search_path"]
 
 SOURCES = paths.REPOSITORY / "hack" / "tools"
 _LDFLAGS = "-s -w"
@@ -55,6 +55,8 @@ GROUPS: dict[str, Group] = {
     "etcd": Group(renames={"server": "etcd"}),
     # Clients and Helm compare versions, so the server must not call itself v0.0.0.
     "kubernetes": Group(stamp=("k8s.io/kubernetes", _KUBE_VERSION)),
+    # No more than API tests need; built when they are asked for it.
+    "kubernetes-oldest": Group(stamp=("k8s.io/kubernetes", _KUBE_VERSION)),
     "containerd": Group(tags="no_btrfs"),
     "gvisor": Group(
         renames={"shim": "containerd-shim-runsc-v1"},
@@ -89,10 +91,15 @@ GROUPS: dict[str, Group] = {
     "kwok": Group(),
     "kind": Group(),
     "kstatus": Group(own="kstatus"),
+    # Built where a test or `hack/cluster dns` asks for it.
+    "coredns": Group(own="coredns"),
+    "promql": Group(own="promql"),
     "actionlint": Group(),
 }
 
 API = ("etcd", "kubernetes")
+# API server and controllers of the oldest Kubernetes that Sandyard supports.
+OLDEST = "kubernetes-oldest"
 CLUSTER = ("etcd", "kubernetes", "containerd", "gvisor", "cni", "kube-router", "cri-tools", "helm")
 
 

@@ -1,28 +1,52 @@
-"""A pod that is this machine, with a kubeconfig that leads to it; what it runs has no rights."""
+"""What the tests of several adapters have."""
 
 from __future__ import annotations
 
-import os
 import pathlib
-import tempfile
-from collections.abc import Iterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.unit.local_pod import LocalPod, serving
+from tests.adapters.pods import nobodys_pod
+from tests.unit.local_pod import LocalPod
 
-NOBODY = 65534
+if TYPE_CHECKING:
+    from agents.sandbox.session import SandboxSession
+
+# Where the OpenAI Agents SDK keeps its own programs in a sandbox, which is this machine.
+PROGRAMS: Final = pathlib.Path("/tmp/openai-agents")
 
 
 @pytest.fixture
 def pod(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPod]:
-    # Not below pytest's own folder, which others may not enter.
-    with tempfile.TemporaryDirectory() as folder, serving(pathlib.Path(folder), monkeypatch) as made:
-        if os.geteuid() == 0:
-            os.chown(folder, NOBODY, NOBODY)
-            made.user = NOBODY
-        made.folder = pathlib.Path(folder)
-        # Where packages keep what is to outlive a run.
-        monkeypatch.setenv("XDG_STATE_HOME", f"{folder}/state")
-        monkeypatch.setenv("XDG_DATA_HOME", f"{folder}/data")
+    """A pod that is this machine, with a kubeconfig that leads to it; what it runs has no rights."""
+    with nobodys_pod(monkeypatch) as made:
         yield made
+
+
+@pytest.fixture
+def root(pod: LocalPod) -> Iterator[str]:
+    """A workspace of the OpenAI Agents SDK: this machine's /workspace is nobody's."""
+    before = PROGRAMS.exists()
+    yield f"{pod.folder}/workspace"
+    if not before:
+        shutil.rmtree(PROGRAMS, ignore_errors=True)
+
+
+@pytest.fixture
+async def session(root: str) -> AsyncIterator[SandboxSession]:
+    """A session of the OpenAI Agents SDK that has begun."""
+    from agents.sandbox.manifest import Manifest
+
+    from sandyard.adapters.openai_agents import SandyardSandboxClient, SandyardSandboxClientOptions
+
+    client = SandyardSandboxClient()
+    made = await client.create(
+        manifest=Manifest(root=root, environment={"value": {"N": "3", "EMPTY": ""}}),
+        options=SandyardSandboxClientOptions(pool="python"),
+    )
+    async with made:
+        yield made
+    await client.delete(made)

@@ -17,6 +17,7 @@ import yaml
 
 from localcluster import paths, tools
 from sandyard.api import names
+from tests.support import chart, newer
 from tests.support.audit import Audit
 from tests.support.control_plane import ControlPlane
 from tests.support.fault_arena import Findings
@@ -26,12 +27,18 @@ from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
 OPERATOR_USER = "system:serviceaccount:sandyard-system:sandyard"
 CHART = paths.REPOSITORY / "charts" / "sandyard"
-_MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
 
 # Bounds of addresses and peers that are wide: what stays closed all the same is the operator's to show.
 _WIDE = ("policy.cidrs={public,0.0.0.0/0,::/0}", "policy.nameservers={public,0.0.0.0/0,::/0}",
          "policy.ingressNamespaces={*}", "image.repository=sandyard/operator")  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    needed = tuple(name for names_ in newer.NEEDED.values() for name in names_)
+    for item in items:
+        if item.nodeid.removeprefix("tests/api/").startswith(needed):
+            item.add_marker(pytest.mark.newest)
 
 
 @functools.cache
@@ -42,7 +49,7 @@ def _rendered(kube: Kube, values: tuple[str, ...], api_versions: str) -> str:
     )  # fmt: skip
 
 
-def render(kube: Kube, *values: str, api_versions: str = _MUTATING) -> list[dict[str, object]]:
+def render(kube: Kube, *values: str, api_versions: str = chart.SERVED) -> list[dict[str, object]]:
     """The chart's objects, hooks left out."""
     text = _rendered(kube.within("default"), values, api_versions)
     return [item for item in yaml.load_all(text, yaml.CSafeLoader) if item]
@@ -50,7 +57,7 @@ def render(kube: Kube, *values: str, api_versions: str = _MUTATING) -> list[dict
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    tools.ensure([*tools.API, "helm"])
+    tools.ensure([*ControlPlane.groups, "helm"])
     plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
     try:
         plane.start()
@@ -123,7 +130,7 @@ def kube_apart(admin: Kube) -> Iterator[Kube]:
 
 @pytest.fixture(scope="session")
 def kubelet(control_plane: ControlPlane, admin: Kube) -> Iterator[Kubelet]:
-    made = Kubelet(control_plane.kubeconfig)
+    made = Kubelet(control_plane.kubelets)
     made.start()
     yield made
     made.stop()

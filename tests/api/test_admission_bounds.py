@@ -69,6 +69,20 @@ def test_admission_refuses_what_is_beyond_a_bound_and_takes_the_rest(bounded: di
     assert f"is beyond policy.{case.bound} of the chart (" in told, told
 
 
+@pytest.mark.parametrize(
+    ("within", "beyond", "field"),
+    [({}, {"lifetime": {"seconds": 3601}}, "lifetime.seconds"),
+     ({"lifetime": {"seconds": 3600}}, {"network": {"egress": "Internet"}}, "network.egress")],
+)  # fmt: skip
+def test_a_claim_that_asks_for_one_thing_beside_its_pool_is_bounded_in_it(
+    bounded: dict[str, Kube], within: dict[str, Any], beyond: dict[str, Any], field: str
+) -> None:
+    kube = bounded["narrow"]
+    kube.create(manifests.sandbox("x", "p", **within), dry_run=True)
+    with pytest.raises(Refused, match=f"spec.{field}: "):
+        kube.create(manifests.sandbox("x", "p", **beyond), dry_run=True)
+
+
 def test_what_was_made_before_the_bounds_were_narrowed_can_still_be_changed_and_goes(bounded: dict[str, Kube]) -> None:
     kube = bounded["wide"]
     kube.create(manifests.pool("old", 3, {"image": "a", "user": {"uid": 0}}))

@@ -65,8 +65,17 @@ def test_what_else_is_done_with_a_workspace_is_no_affair_of_ours(world: World) -
     world.change(SOMEBODY, "pvc", "ours", {"metadata": {"labels": {"app": "x"}, "annotations": {"a": "b"}}})
     world.change(SOMEBODY, "pvc", "plain", {"metadata": {"labels": {"app": "y"}}})
     world.change(OPERATOR, "pvc", "ours", {"metadata": {"labels": {names.LABEL_SANDBOX_UID: "s2"}}})
-    for user in (COLLECTOR, OPERATOR):
-        world.create(user, claim("another", WORKSPACE))
+    world.create(OPERATOR, claim("another", WORKSPACE))
+
+
+def test_the_control_plane_makes_a_workspace_with_its_pod_and_in_no_other_way(world: World) -> None:
+    made = claim("s-1-workspace", WORKSPACE)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "s-1", "uid": "11111111-1111-1111-1111-111111111111"}
+    world.create(COLLECTOR, {**made, "metadata": {**made["metadata"], "ownerReferences": [owner]}})
+    others = [{"name": "s-2"}, {"kind": "StatefulSet", "apiVersion": "apps/v1"}]
+    for owners in ([], *([{**owner, **change}] for change in others)):
+        with pytest.raises(Refused, match="made with its pod"):
+            world.create(COLLECTOR, {**made, "metadata": {**made["metadata"], "ownerReferences": owners}})
 
 
 @pytest.mark.parametrize("user", STRANGERS)
@@ -152,6 +161,28 @@ def test_the_finalizer_is_taken_off_by_the_operator_alone(world: World, kind: st
     with pytest.raises(Refused, match="taken off by the operator"):
         world.change(user, kind, "ours", patch)
     world.change(OPERATOR, kind, "ours", patch)
+
+
+@pytest.mark.parametrize("kind", ["sandbox", "sandboxpool"])
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({"labels": {"sandyard.dev/x": "y"}}, "metadata.labels: keys"),
+        ({"annotations": {"kopf.dev/x": "y"}}, "metadata.annotations: keys"),
+        ({"annotations": {"a": "\x1b[2J"}}, "metadata.annotations: must be text"),
+        ({"labels": {f"a{number}": "" for number in range(65)}}, "metadata.labels: must be at most 64"),
+        ({"finalizers": [names.FINALIZER, *(f"example.com/{number}" for number in range(16))]}, "finalizers: must be"),
+        ({"ownerReferences": [
+            {"apiVersion": "v1", "kind": "Node", "name": f"n{number}", "uid": f"{number}"} for number in range(17)
+        ]}, "ownerReferences: must be"),
+    ],
+    ids=["label", "annotation", "control-character", "labels", "finalizers", "owners"],
+)  # fmt: skip
+def test_the_operators_token_does_to_an_object_no_more_than_end_it(
+    world: World, kind: str, metadata: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(Refused, match=says):
+        world.change(OPERATOR, kind, "ours", {"metadata": {"finalizers": None, **metadata}})
 
 
 def test_an_administrator_frees_what_is_deleted_when_the_operator_is_gone(world: World) -> None:

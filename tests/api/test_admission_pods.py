@@ -13,9 +13,9 @@ import pytest
 from sandyard.api import names
 from sandyard.podspec.containers import RESTART_COMMAND
 from sandyard.sandbox import freeze
-from tests.support import admission, bad_pods
+from tests.support import admission, bad_pods, chart
 from tests.support.admission import COLLECTOR, CONTROL_PLANE, OPERATOR, SOMEBODY, STRANGERS, World, built
-from tests.support.kube import Kube, Refused
+from tests.support.kube import Kube, Refused, until
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +174,59 @@ def test_the_operator_runs_its_own_scripts_and_others_what_they_may(world: World
     assert OWN_SCRIPTS not in said(world, names.CONTAINER, *freeze.COMMAND)
     assert OWN_SCRIPTS not in said(world, names.RESTART_CONTAINER, *RESTART_COMMAND)
     assert OWN_SCRIPTS not in said(world, "sandbox", "cat", user=SOMEBODY)
+
+
+@pytest.fixture
+def labelled(world: World) -> Iterator[World]:
+    """Keys of templates' labels and annotations are let through, as `policy.labels` and `policy.annotations` say."""
+
+    def put(values: dict[str, Any]) -> None:
+        (pods,) = chart.selected(chart.render(values), "ValidatingAdmissionPolicy", "sandyard-pods")
+        world.admin.apply_as_is(pods)
+
+    put({"policy.labels": ["team.example/"], "policy.annotations": ["seen.example/"]})
+    yield world
+    put({})
+
+
+@pytest.mark.parametrize(("field", "let"), [("labels", "team.example/a"), ("annotations", "seen.example/a")])
+def test_keys_of_a_template_s_that_the_chart_lets_through_are_let_through(
+    labelled: World, field: str, let: str
+) -> None:
+    def pod(key: str) -> dict[str, Any]:
+        made = built()
+        made["metadata"] |= {"name": "another", field: {**made["metadata"].get(field, {}), key: "x"}}
+        return made
+
+    def taken() -> bool:
+        try:
+            labelled.create(OPERATOR, pod(let))
+        except Refused:
+            return False
+        return True
+
+    until("the policy holds", taken, 30)
+    for key in ("other.example/a", "variables.labels", "variables.annotations"):
+        with pytest.raises(Refused, match=f"policy.{field} of the chart"):
+            labelled.create(OPERATOR, pod(key))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"labels": {"app": "x"}}, {"labels": {"sandyard.dev/other": "x"}}, {"annotations": {"example.com/a": "x"}}],
+    ids=["label", "label-of-ours", "annotation"],
+)
+def test_the_operator_puts_no_other_label_and_no_other_annotation_on_what_it_has_made(
+    world: World, metadata: dict[str, Any]
+) -> None:
+    claimed = {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: "u"}
+    world.change(OPERATOR, "pod", "ours", {"metadata": {"labels": claimed}})
+    metadata = {**metadata, "labels": {**claimed, **metadata.get("labels", {})}}
+    with pytest.raises(Refused, match="of its template's those whose keys begin as policy"):
+        world.change(OPERATOR, "pod", "ours", {"metadata": metadata})
+
+
+def test_the_operator_changes_no_spec_in_a_claim(world: World) -> None:
+    change = {"metadata": {"labels": {names.LABEL_STATE: names.STATE_CLAIMED}}, "spec": {"activeDeadlineSeconds": 5}}
+    with pytest.raises(Refused, match=bad_pods.FIELDS):
+        world.change(OPERATOR, "pod", "ours", change)

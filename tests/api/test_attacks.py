@@ -36,8 +36,16 @@ BOUND = {
 ALL = {name: attack for name, attack in attacks.corpus().items() if attack.layer == "api"}
 AT_ONCE = [name for name, attack in ALL.items() if "then" not in attack.do]
 IN_TIME = [name for name, attack in ALL.items() if "then" in attack.do]
-PODS = ["pods", *(f"pods/{sub}" for sub in ("status", "ephemeralcontainers", "resize", "exec", "attach", "portforward",
-                                            "proxy", "log", "eviction", "binding"))]  # fmt: skip
+PODS = ["bindings", "persistentvolumeclaims/status", "pods", *(f"pods/{sub}" for sub in (
+    "status", "ephemeralcontainers", "resize", "exec", "attach", "portforward", "proxy", "log", "eviction",
+    "binding"))]  # fmt: skip
+# Ways to change an object: the type of the content, and further parameters.
+FORMS = {
+    "merge": ("application/merge-patch+json", {}),
+    "strategic": ("application/strategic-merge-patch+json", {}),
+    "json": ("application/json-patch+json", {}),
+    "apply": ("application/apply-patch+yaml", {"fieldManager": "attacker", "force": "true"}),
+}
 # There is no node: an exec that admission lets through ends with one of these.
 NO_NODE = r"does not have a host assigned|not found|no endpoints|unable to upgrade|dial tcp"
 
@@ -74,6 +82,7 @@ def world(admin: Kube) -> Iterator[World]:
         made.admin.request("POST", made.admin.path("pod", "scheduled", "binding"), binding("scheduled", "n1"))
         bind(made.admin)
         until("the bounds hold", functools.partial(bounded, made.admin), 60)
+        until("policies know the pods of others", functools.partial(kept_out, made.admin), 30)
         yield made
         made.admin.delete("pod", "scheduled", wait=False, force=True)
 
@@ -85,6 +94,16 @@ def bounded(kube: Kube) -> bool:
         kube.create(annotated, dry_run=True)
     except Refused as error:
         return "spec.template.annotations" in str(error)
+    return False
+
+
+def kept_out(kube: Kube) -> bool:
+    """Whether the operator is kept out of somebody's pod: the policy follows a watch."""
+    try:
+        enter(kube.as_user(OPERATOR), {"enter": "exec", "pod": "plain", "container": names.CONTAINER,
+                                       "command": ["/bin/sh", "-s"]})  # fmt: skip
+    except Refused as error:
+        return "nothing but sandboxes" in str(error)
     return False
 
 
@@ -104,15 +123,25 @@ def attempt(world: World, attack: Attack) -> None:
     elif "change" in do:
         kind, name, *sub = str(do["change"]).split("/")
         name = world.admin.namespace if kind == "namespaces" else name
-        form = "strategic-merge-patch" if do.get("strategic") else "merge-patch"
-        kube.request("PATCH", kube.path(kind, name, *sub), do["patch"], content_type=f"application/{form}+json",
-                     params=dry)  # fmt: skip
+        content, further = FORMS[do.get("form", "merge")]
+        kube.request("PATCH", kube.path(kind, name, *sub), do["patch"], content_type=content,
+                     params={**dry, **further})  # fmt: skip
+    elif "replace" in do:
+        kind, name, *sub = str(do["replace"]).split("/")
+        path = kube.path(kind, name, *sub)
+        # Who replaces has read it before, by whatever right.
+        body = attacks.edited(kube.as_user("").request("GET", path), do.get("set", {}), do.get("drop", ()))
+        kube.request("PUT", path, body, params=dry)
     elif "delete" in do:
         kind, _, name = str(do["delete"]).partition("/")
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"],
                    **({"gracePeriodSeconds": do["grace"]} if "grace" in do else {}),
                    **({"propagationPolicy": do["propagation"]} if "propagation" in do else {})}  # fmt: skip
         params = {"labelSelector": do["selector"]} if "selector" in do else {}
+        if "query" in do:
+            # Where there is a body, what the address says counts for nothing.
+            kube.request("DELETE", kube.path(kind, name or None), params={**do["query"], **params, **dry})
+            return
         kube.request("DELETE", kube.path(kind, name or None), options, params=params)
     elif "evict" in do:
         kube.request("POST", kube.path("pod", do["evict"], "eviction"), {
@@ -128,7 +157,8 @@ def attempt(world: World, attack: Attack) -> None:
         kube.request("GET", "/".join([kube.path(kind), *rest]))
     else:
         kind, *rest = str(do["post"]).split("/")
-        kube.request("POST", "/".join([kube.path(kind), *rest]), do["body"], params=dry)
+        # What is passed on by a proxy is no request of the API server's own.
+        kube.request("POST", "/".join([kube.path(kind), *rest]), do["body"], params={} if "proxy" in rest else dry)
 
 
 def enter(kube: Kube, do: Any) -> None:
@@ -138,7 +168,7 @@ def enter(kube: Kube, do: Any) -> None:
                               "tty": str(do.get("tty", False)).lower()} if inside else {"ports": "80"}  # fmt: skip
     if do["enter"] == "exec":
         params["command"] = do.get("command", ["id"])
-    if do.get("pod") == "plain" and inside:
+    if do.get("pod") == "plain" and inside and "container" not in do:
         params["container"] = "c"
     try:
         kube.request(do.get("method", "POST"), kube.path("pod", do.get("pod", "ours"), do["enter"]), params=params)

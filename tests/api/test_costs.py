@@ -62,7 +62,7 @@ async def _lives(kube: Kube) -> int:
     async with crowd(kube.kubeconfig, kube.namespace) as users:
         arrivals = [number / _PER_SECOND for number in range(_LIVES)]
         outcome = await users.arrive("python", arrivals, 0.5)
-    assert (outcome.failed, outcome.doubles) == (0, 0)
+    assert (outcome.failed, outcome.doubles, outcome.leaks) == (0, 0, 0)
     return len(outcome.latencies)
 
 

@@ -1,4 +1,4 @@
-"""What befalls the cluster around the operator: rights, admission, leases, clocks, networks, and outages under load.
+"""What befalls the cluster around the operator: rights, admission, leases, clocks, and networks.
 
 The second half of `make faults`; `make test` plays a sample of it. See `test_faults`.
 """
@@ -22,14 +22,12 @@ from sandyard.api import model
 from tests.api.conftest import OPERATOR_USER
 from tests.support import soak
 from tests.support.fault_arena import (
-    STUCK_SECONDS,
     Arena,
     Findings,
     Workload,
     claims,
     opened,
     sampled,
-    well,
 )  # fmt: skip
 from tests.support.kube import Kube
 from tests.support.kubelet import Kubelet
@@ -38,9 +36,6 @@ from tests.support.swarm import Swarm
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(soak.rounds(short=600, long=7200))]
 STEPPED = pathlib.Path(__file__).parents[1] / "support" / "stepped"
 LEASE_SECONDS = 10
-PER_SECOND = soak.rounds(short=2, long=10)
-# What a busy machine takes to start a process, where the lease was lost or a connection's end went unnoticed.
-SLACK_SECONDS = 5.0
 Fault = Callable[[Arena], AbstractAsyncContextManager[None]]
 
 
@@ -232,50 +227,3 @@ def beside(bystander: str) -> Workload:
         await users.phase(bystander, "")
 
     return act
-
-
-def test_an_api_server_that_comes_and_goes_under_load_costs_no_pod_no_claim_and_three_seconds(arena: Arena) -> None:
-    async def act(users: Swarm) -> None:
-        await users.until("it leads", lambda: arena.leads, 90)
-        before = {pod.metadata.uid for pod in users.pods}
-        took: list[float] = []
-        outages: list[float] = []
-
-        async def one(name: str) -> None:
-            began = time.monotonic()
-            await users.create(name)
-            await users.phase(name, "Ready", timeout=STUCK_SECONDS)
-            took.append(time.monotonic() - began)
-            await users.delete(name)
-            await users.phase(name, "", timeout=STUCK_SECONDS)
-
-        async def load(group: asyncio.TaskGroup) -> None:
-            number = 0
-            while not over.is_set():
-                group.create_task(one(f"rush-{number}"))
-                number += 1
-                await asyncio.sleep(1 / PER_SECOND)  # the load
-
-        over = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(load(group))
-            for _ in range(soak.rounds(short=1, long=5)):
-                await users.until("claims are granted", lambda: len(took) > 0, 60)
-                began = time.monotonic()
-                await asyncio.to_thread(arena.proxy.away, True)
-                await asyncio.sleep(arena.dice.uniform(1, 4))  # the outage
-                await asyncio.to_thread(arena.proxy.away, False)
-                outages.append(time.monotonic() - began)
-                await asyncio.sleep(2)  # claims without one
-            over.set()
-        slowest = max(took)
-        arena.findings.figures[f"slowest of {len(took)} claims, {PER_SECOND} a second, over {len(outages)} outages "
-                               f"of the API server of {max(outages):.1f} s at most"] = slowest  # fmt: skip
-        print(f"{len(took)} claims, slowest {slowest:.1f} s, outages {[round(one, 1) for one in outages]}", flush=True)
-        await well(users)
-        # What three seconds are on a machine with other work beside, nobody knows.
-        assert not soak.long_form() or slowest < max(outages) + 3 + SLACK_SECONDS
-        unclaimed = before - users.owners.keys()
-        assert unclaimed <= {pod.metadata.uid for pod in users.pods}, "a warm pod was replaced"
-
-    arena.run(act)

@@ -81,7 +81,8 @@ def test_who_took_the_name_of_our_policy_does_not_take_it_away_with_him(kube: Ku
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": "sandyard-closed", "labels": {names.LABEL_POLICY: "sandyard-closed"},
                      "ownerReferences": [owner]},
-        "spec": {"podSelector": {}, "egress": [{}], "policyTypes": ["Egress"]},
+        "spec": {"podSelector": {"matchExpressions": [{"key": names.LABEL_EGRESS, "operator": "Exists"}]},
+                 "egress": [{}], "policyTypes": ["Egress"]},
     })  # fmt: skip
     pool(kube, 1)
     policy = kube.get("networkpolicy", "sandyard-closed")

@@ -53,7 +53,7 @@ class Release:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     folder = tmp_path_factory.mktemp("namespaced")
     plane = ControlPlane(folder, audit={"level": "Metadata", "users": [OPERATOR_USER]})
-    kubelet = Kubelet(plane.kubeconfig)
+    kubelet = Kubelet(plane.kubelets)
     try:
         kube = plane.start()
         objects = [item for item in chart.render({"namespaces": [SERVED, LEAVING]})

@@ -64,6 +64,7 @@ class Figures:
     cold: int
     failed: int
     doubles: int
+    leaks: int
     late: float
     processor: dict[str, float]
     offered: float
@@ -80,9 +81,11 @@ class Figures:
         return cls(
             subject, scenario, count, **{key: 1000 * percentile(values, share) for key, share in shares.items()},
             post=1000 * percentile(outcome.posts, 0.5), per_second=count / outcome.seconds if outcome.seconds else 0.0,
-            cold=outcome.cold, failed=outcome.failed, doubles=outcome.doubles, late=1000 * outcome.late,
+            cold=outcome.cold, failed=outcome.failed, doubles=outcome.doubles, leaks=outcome.leaks,
+            late=1000 * outcome.late,
             processor={name: 1000 * value / max(1, count) for name, value in used.items()}, offered=offered,
-            distribution=[1000 * percentile(values, share / 100) for share in range(101)], levels=levels,
+            distribution=[1000 * percentile(values, share / 100) for share in range(101)],
+            levels=levels,
         )  # fmt: skip
 
     def line(self) -> str:
@@ -90,13 +93,13 @@ class Figures:
         total = sum(value for name, value in self.processor.items() if name != "load")
         parts = " ".join(f"{name.removeprefix('kube-')} {value:.0f}" for name, value in self.processor.items())
         times = " ".join(f"{value:7.0f}" for value in (self.p50, self.p99, self.most, self.post))
-        counts = f"{self.cold:5} {self.failed:4} {self.doubles:4} {self.late:5.0f}"
+        counts = f"{self.cold:5} {self.failed:4} {self.doubles:4} {self.leaks:4} {self.late:5.0f}"
         return (f"{self.subject:9} {self.scenario:12} {self.claims:5} {times} {self.per_second:7.1f} {counts} "
                 f"{total:6.0f}  {parts}")  # fmt: skip
 
 
 HEAD: Final = (f"{'':9} {'scenario':12} {'n':>5} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7} {'post ms':>7} {'per s':>7} "
-               f"{'cold':>5} {'fail':>4} {'dbl':>4} {'late':>5} {'cpu ms':>6}")  # fmt: skip
+               f"{'cold':>5} {'fail':>4} {'dbl':>4} {'leak':>4} {'late':>5} {'cpu ms':>6}")  # fmt: skip
 
 
 async def _scenarios(running: Running, wanted: argparse.Namespace) -> list[Figures]:
@@ -111,10 +114,10 @@ async def _scenarios(running: Running, wanted: argparse.Namespace) -> list[Figur
         after = running.processor_seconds()
         used = {name: after[name] - before[name] for name in before}
         levels = [(round(at - began, 2), warm) for at, warm in users.levels]
-        found.append(Figures.of(running.name, scenario, offered, outcome, used, levels))
+        found.append(Figures.of(running.subject.name, scenario, offered, outcome, used, levels))
         print(found[-1].line(), flush=True)
 
-    async with crowd(running.kube.kubeconfig, NAMESPACE) as users:
+    async with crowd(running.kube.kubeconfig, NAMESPACE, finalizers=running.subject.finalizers) as users:
         await users.steady(POOL, 5, 3, 0.5, seed=0)
         for rate in wanted.rates:
             seed = wanted.seed + int(rate)
@@ -123,7 +126,7 @@ async def _scenarios(running: Running, wanted: argparse.Namespace) -> list[Figur
         for _ in range(wanted.bursts):
             await measure("burst", 0, users.arrive(POOL, [0.0] * _BURST, _HOLD_SECONDS))
             await _full(running)
-        if running.several and wanted.neighbours:
+        if running.subject.several and wanted.neighbours:
             await _neighbours(running, users, wanted, measure)
     return found
 
@@ -166,14 +169,14 @@ def run(subject: Subject, wanted: argparse.Namespace) -> tuple[list[Figures], fl
     """Measure one subject on a control plane of its own; the second value is the floor, for the sketch."""
     with installed(subject) as (plane, kube, folder):
         with subject.start(kube, folder, _REPLICAS) as pid:
-            running = Running(subject.name, plane, kube, pid, several=subject.several)
+            running = Running(subject, plane, kube, pid)
             found = asyncio.run(_scenarios(running, wanted))
-        bare = asyncio.run(_floor(kube.kubeconfig, wanted.seconds)) if subject.name == "sketch" else 0.0
+        bare = asyncio.run(_floor(kube.kubeconfig, subject, wanted.seconds)) if subject.name == "sketch" else 0.0
         return found, bare
 
 
-async def _floor(kubeconfig: pathlib.Path, seconds: float) -> float:
-    async with crowd(kubeconfig, NAMESPACE) as users:
+async def _floor(kubeconfig: pathlib.Path, subject: Subject, seconds: float) -> float:
+    async with crowd(kubeconfig, NAMESPACE, finalizers=subject.finalizers) as users:
         return await floor(users, seconds)
 
 

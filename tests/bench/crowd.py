@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -33,6 +33,7 @@ __all__ = ["POOLS", "SANDBOXES", "Crowd", "Outcome", "crowd", "percentile"]
 
 SANDBOXES: Final = Resource(names.API_VERSION, names.SANDBOXES)
 POOLS: Final = Resource(names.API_VERSION, names.POOLS)
+_PODS: Final = Resource("v1", "pods")
 _PATIENCE_SECONDS: Final = 60
 
 
@@ -68,8 +69,8 @@ class Outcome:
         Claims that waited for a pod's start; claims that were not Ready within a minute.
     seconds
         From the first POST to the last Ready.
-    doubles
-        Pods that two Sandboxes were shown to have.
+    doubles, leaks
+        Pods that two Sandboxes were shown to have; pods that were still there when their Sandbox was not.
     late
         By how much the load itself came late, at most: a figure that is no small part of a latency spoils it; s.
     posts
@@ -82,6 +83,7 @@ class Outcome:
     failed: int = 0
     seconds: float = 0.0
     doubles: int = 0
+    leaks: int = 0
     late: float = 0.0
 
 
@@ -92,17 +94,21 @@ class Crowd:
     ----------
     levels
         When a pool's status was seen, by `time.perf_counter`, and how many pods were warm.
+    finalizers
+        What a Sandbox is made with: Sandyard's admission adds its own to what users send, others have none that does.
     """
 
-    def __init__(self, client: Client, namespace: str) -> None:
+    def __init__(self, client: Client, namespace: str, finalizers: Sequence[str] = ()) -> None:
         self.client = client
         self.namespace = namespace
+        self.finalizers = finalizers
         self.doubles = 0
         self.gone = asyncio.Event()
         self.levels: list[tuple[float, int]] = []
         self._numbers = itertools.count()
         self._ready: dict[str, asyncio.Future[tuple[float, str]]] = {}
         self._there: set[str] = set()
+        self._gone: set[str] = set()
         self._owners: dict[str, str] = {}
 
     async def steady(self, pool: str, rate: float, seconds: float, hold: float, seed: int) -> Outcome:
@@ -116,25 +122,36 @@ class Crowd:
         """One claim at each of *arrivals*, in seconds from now; returns when nothing is left of them."""
         outcome, began = Outcome(), asyncio.get_running_loop().time() + 0.1
         doubles = self.doubles
-        ends = await asyncio.gather(*(self._claim(pool, began + at, hold, outcome) for at in arrivals))
+        mine = [f"s-{next(self._numbers):06}" for _ in arrivals]
+        claims = (self._claim(name, pool, began + at, hold, outcome) for name, at in zip(mine, arrivals, strict=True))
+        ends = await asyncio.gather(*claims)
         outcome.seconds = max(ends) - began - min(arrivals) if ends else 0.0
         outcome.doubles = self.doubles - doubles
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            while self._there:
+            while self._there.intersection(mine):
                 self.gone.clear()
                 await self.gone.wait()
+        claimed = {"labelSelector": f"{names.LABEL_STATE}={names.STATE_CLAIMED}"}
+        pods = await self.client.items(_PODS.path(self.namespace), claimed)
+        outcome.leaks = sum(pod["metadata"]["labels"][names.LABEL_SANDBOX_UID] in self._gone for pod in pods)
         return outcome
 
-    async def _claim(self, pool: str, at: float, hold: float, outcome: Outcome) -> float:
+    async def make(self, name: str, pool: str) -> dict[str, Any]:
+        """Post a Sandbox, as a user does; what the API server made of it."""
+        body = manifests.sandbox(name, pool)
+        if self.finalizers:
+            body["metadata"]["finalizers"] = list(self.finalizers)
+        return await self.client.create(SANDBOXES.path(self.namespace), body)
+
+    async def _claim(self, name: str, pool: str, at: float, hold: float, outcome: Outcome) -> float:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(at - loop.time())
         outcome.late = max(outcome.late, loop.time() - at)
-        name = f"s-{next(self._numbers):06}"
         path = SANDBOXES.path(self.namespace, name)
         ready = self.expect(name)
         self._there.add(name)
         began = time.perf_counter()
-        await self.client.create(SANDBOXES.path(self.namespace), manifests.sandbox(name, pool))
+        await self.make(name, pool)
         outcome.posts.append(time.perf_counter() - began)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -162,6 +179,7 @@ class Crowd:
         if after is None:
             assert before is not None
             self._there.discard(before.metadata.name)
+            self._gone.add(before.metadata.uid)
             self._ready.pop(before.metadata.name, None)
             self.gone.set()
             return
@@ -181,14 +199,14 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(
-    kubeconfig: pathlib.Path, namespace: str, selector: dict[str, str] | None = None
+    kubeconfig: pathlib.Path, namespace: str, selector: dict[str, str] | None = None, finalizers: Sequence[str] = ()
 ) -> AsyncIterator[Crowd]:
     """Users of *namespace* who see their Sandboxes, or those that *selector* chooses, on a watch."""
     os.environ["KUBECONFIG"] = str(kubeconfig)
     config = kube_config.load()
     del os.environ["KUBECONFIG"]
     async with Client(config, timeout_seconds=30, connections=64) as client:
-        made = Crowd(client, namespace)
+        made = Crowd(client, namespace, finalizers)
         informer = Informer(client, SANDBOXES.path(namespace), _Sandbox, made.changed, params=selector)
         pools = Informer(client, POOLS.path(namespace), _Pool, made.pool_changed)
         tasks = [asyncio.create_task(watch.run()) for watch in (informer, pools)]

@@ -9,10 +9,8 @@ from collections import deque
 from typing import Any, Final
 
 from sandyard.api import names
-from sandyard.kube import errors
 from sandyard.kube.paths import Resource
 from tests.bench.crowd import SANDBOXES, Crowd
-from tests.support import manifests
 
 __all__ = ["floor"]
 
@@ -23,6 +21,7 @@ _AT_ONCE: Final = 16
 async def floor(crowd: Crowd, seconds: float) -> float:
     """Lives a second for *seconds*; the pods of the pool that the sketch has left are what they use."""
     client, namespace = crowd.client, crowd.namespace
+    assert crowd.finalizers, "a Sandbox that has none is gone before its last write"
     found = await client.items(_PODS.path(namespace), {"labelSelector": f"{names.LABEL_STATE}={names.STATE_WARM}"})
     pods = deque(item["metadata"]["name"] for item in found if "deletionTimestamp" not in item["metadata"])
     model = _bare(found[0])
@@ -30,17 +29,13 @@ async def floor(crowd: Crowd, seconds: float) -> float:
 
     async def live(name: str, pod: str) -> None:
         path, pod_path = SANDBOXES.path(namespace, name), _PODS.path(namespace, pod)
-        made = await client.create(SANDBOXES.path(namespace), manifests.sandbox(name, "python"))
+        made = await crowd.make(name, "python")
         claimed = {names.LABEL_STATE: names.STATE_CLAIMED, names.LABEL_SANDBOX_UID: made["metadata"]["uid"]}
         await client.merge_patch(pod_path, {"metadata": {"labels": claimed}})
         await client.merge_patch(f"{path}/status", {"status": {"phase": "Ready", "podName": pod, "start": "Warm"}})
         await client.delete(path)
         await client.delete(pod_path)
-        try:
-            await client.merge_patch(path, {"metadata": {"finalizers": None}})
-        except errors.ApiError as error:
-            if not error.not_found:
-                raise
+        await client.merge_patch(path, {"metadata": {"finalizers": None}})
         substitute = f"{pod.partition('.')[0]}.{next(numbers)}"
         await client.create(_PODS.path(namespace), {**model, "metadata": {**model["metadata"], "name": substitute}})
         pods.append(substitute)

@@ -44,7 +44,7 @@ class Plane(ControlPlane):
                         "nodeLeaseParallelism": 4},
         }))  # fmt: skip
         self._run(
-            "kwok", f"--kubeconfig={self.kubeconfig}",
+            "kwok", f"--kubeconfig={self.kubelets}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
             "--node-lease-duration-seconds=40", f"--config={options}", "--cidr=10.200.0.0/16", "--node-ip=192.0.2.1",
             *(f"--config={path}" for path in sorted(_STAGES.glob("*.yaml"))),

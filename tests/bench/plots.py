@@ -11,7 +11,7 @@ from typing import Any, Final
 import pygal
 from pygal.style import CleanStyle
 
-__all__ = ["PICTURES", "draw"]
+__all__ = ["PICTURES", "draw", "still"]
 
 # An importer of an old kind, for plugins that nobody has here: Python warns of it at each import that follows.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PluginImportFixer"]
@@ -32,8 +32,12 @@ def draw(folder: pathlib.Path, figures: Sequence[Mapping[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     charts = {"latency.svg": _latency, "throughput.svg": _throughput, "pool.svg": _pool, "processor.svg": _processor}
     for name, chart in charts.items():
-        text = chart(figures).render(is_unicode=True)
-        (folder / name).write_text(_OF_THE_MOMENT.sub(lambda found: "chart" if found[0][0] == "c" else "", text) + "\n")
+        (folder / name).write_text(still(chart(figures).render(is_unicode=True)) + "\n")
+
+
+def still(text: str) -> str:
+    """A rendered chart without what is of the moment, and without scripts."""
+    return _OF_THE_MOMENT.sub(lambda found: "chart" if found[0][0] == "c" else "", text)
 
 
 def _latency(figures: Sequence[Mapping[str, Any]]) -> pygal.XY:

@@ -64,9 +64,9 @@ def page(measured: Mapping[str, Any], machine: str) -> str:
         if scenario != _FLOODED:
             # What the flood costs is no cost of the few claims beside it.
             cost += [_cost(item) for item in (ours, theirs) if item is not None]
-    doubles = sum(item["doubles"] for item in figures)
-    failed = sum(item["failed"] for item in figures)
-    end = f"\nPods handed out twice: {doubles}. Claims that were not Ready within a minute: {failed}.\n"
+    doubles, leaks, failed = (sum(item[what] for item in figures) for what in ("doubles", "leaks", "failed"))
+    end = (f"\nPods handed out twice: {doubles}. Pods that were left when their Sandbox was gone: {leaks}. "
+           f"Claims that were not Ready within a minute: {failed}.\n")  # fmt: skip
     pictures = "".join(f"\n{says}\n\n![{says}](bench/{name})\n" for name, says in PICTURES.items())
     tables = _TIMES + _table(times) + end + _COST + _table(cost)
     return _HEAD.format(machine=machine, floor=measured["floor"]) + tables + "\n## Pictures\n" + pictures

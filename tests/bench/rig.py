@@ -56,6 +56,10 @@ class AheadClock(Clock):
     def monotonic(self) -> float:
         return super().monotonic() + self._loop.ahead
 
+    def call_later(self, _seconds: float, callback: Callable[[], None]) -> asyncio.Handle:
+        """At once: nobody moves this clock while a write waits for its turn."""
+        return self._loop.call_soon(callback)
+
 
 class InstantClient:
     """Answers every request at once, and remembers what was asked.

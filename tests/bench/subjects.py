@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,7 +22,7 @@ from tests.support.control_plane import processor_seconds
 from tests.support.kube import Kube, until, wait_for_api
 from tests.support.operator import OperatorProcess, service_account_kubeconfig
 
-__all__ = ["NAMESPACE", "POOL", "SUBJECTS", "Running", "Subject", "installed"]
+__all__ = ["NAMESPACE", "POOL", "SUBJECTS", "Running", "Sandyard", "Subject", "installed"]
 
 NAMESPACE: Final = "bench"
 POOL: Final = "python"
@@ -31,10 +31,19 @@ _PARALLELISM: Final = 10
 
 
 class Subject(Protocol):
-    """How one of them is set up and started."""
+    """How one of them is set up and started.
+
+    Attributes
+    ----------
+    several
+        Whether it can have pools in more than one namespace.
+    finalizers
+        What a Sandbox has to be made with, so that it sees its end.
+    """
 
     name: str
     several: bool
+    finalizers: Sequence[str]
 
     def install(self, kube: Kube) -> None:
         """Put the objects in place that it needs."""
@@ -45,13 +54,12 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Running:
-    """A subject that runs, with a full pool; whether it can have *several*, in other namespaces."""
+    """A subject that runs, with a full pool."""
 
-    name: str
+    subject: Subject
     plane: Plane
     kube: Kube
     pid: int
-    several: bool
 
     def processor_seconds(self) -> dict[str, float]:
         """What everything that takes part has used so far; the load is ``load``."""
@@ -64,6 +72,7 @@ class Sandyard:
 
     name = "Sandyard"
     several = True
+    finalizers = ()
 
     def install(self, kube: Kube) -> None:
         kube.make_namespace("sandyard-system")
@@ -75,6 +84,12 @@ class Sandyard:
 
     @contextmanager
     def start(self, kube: Kube, folder: pathlib.Path, replicas: int) -> Iterator[int]:
+        with self.running(kube, folder, replicas) as process:
+            yield process.pid
+
+    @contextmanager
+    def running(self, kube: Kube, folder: pathlib.Path, replicas: int) -> Iterator[OperatorProcess]:
+        """As `start`; the value is the operator, which can be asked for its metrics."""
         config = service_account_kubeconfig(kube, folder / "operator.kubeconfig")
         process = OperatorProcess(config, folder / "operator.log", SANDYARD_LEADER_ELECTION="false")
         try:
@@ -82,7 +97,7 @@ class Sandyard:
             spec = {"startup": {"parallelism": _PARALLELISM}}
             kube.apply(manifests.pool(POOL, replicas, **spec))
             kube.wait_for("sandboxpool", POOL, "Full", 120)
-            yield process.pid
+            yield process
         finally:
             process.kill()
             assert "Traceback" not in process.log, process.log[-3000:]
@@ -93,6 +108,7 @@ class Sketch:
 
     name = "sketch"
     several = False
+    finalizers = (names.FINALIZER,)
 
     def install(self, kube: Kube) -> None:
         objects = [item for item in render({}) if item["kind"] in ("CustomResourceDefinition", "RuntimeClass")]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.support import manifests, soak
@@ -113,3 +116,26 @@ def test_a_sandbox_expires_by_itself(pool: Kube) -> None:
     until("it is gone", lambda: pool.get("sandbox", "short") is None, 20)
     pool.create(manifests.sandbox("late", "python", lifetime={"deadline": "2020-01-01T00:00:00Z"}))
     until("it expired at once", lambda: pool.get("sandbox", "late") is None, 10)
+
+
+def test_a_sandbox_whose_pod_is_lost_gets_a_fresh_one_with_nothing_of_the_one_before(pool: Kube) -> None:
+    pool.create(manifests.sandbox("kept", "python", onLost="Replace"))
+    before = pool.wait_for("sandbox", "kept", "Ready")
+    write = ("sh", "-c", "echo mine >/workspace/file")
+    pool.kubectl("exec", before["podName"], "-c", "sandbox", "--", *write)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": before["podName"]}}
+    path = f"/api/v1/namespaces/{pool.namespace}/pods/{before['podName']}/eviction"
+    pool.run("kubectl", "create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+    def replaced() -> dict[str, Any] | None:
+        status = pool.status("sandbox", "kept")
+        return status if status.get("podUID") not in (None, before["podUID"]) else None
+
+    after = until("a fresh pod", replaced, 60)
+    pool.wait_for("sandbox", "kept", "Ready")
+    assert pool.get("pod", before["podName"]) is None, "two at once"
+    left = pool.kubectl("exec", after["podName"], "-c", "sandbox", "--", "ls", "-A", "/workspace")
+    assert left.strip() == ""
+    lost = pool.condition("sandbox", "kept", "StateLost")
+    assert lost is not None and lost["status"] == "True" and before["podName"] in lost["message"]
+    pool.delete("sandbox", "kept")

@@ -136,7 +136,9 @@ async def test_an_operator_that_is_down(installed: Installed, standing: Kube, sa
 async def test_an_api_server_that_restarts(installed: Installed, standing: Kube, sandbox: AsyncSandbox) -> None:
     running = processes.Processes(installed.cluster)
     try:
-        error = await during(sandbox, errors.ExecTransportError, lambda: running.stop("apiserver"))
+        # Its port is closed at once, and its process stays for 30 s. Meanwhile those who watch come to ask ever more
+        # rarely, the one that enforces network policies among them.
+        error = await during(sandbox, errors.ExecTransportError, lambda: running.stop("apiserver", 2))
         assert isinstance(error, errors.ExecTransportError)
         assert error.started and not error.retryable
         assert error.result is not None and error.result.stdout.startswith(b"x\n")

@@ -15,6 +15,7 @@ from sandyard import AsyncSandbox
 from sandyard.client import errors
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.commands.terminal import Terminal
+from sandyard.kube import remotecommand
 from tests.support import manifests
 from tests.support.kube import Kube
 
@@ -219,6 +220,21 @@ async def test_an_image_with_nothing_but_busybox(kube: Kube, monkeypatch: pytest
 async def _page(url: str) -> bytes:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return await answer.read()
+
+
+async def test_what_has_been_silent_for_long_still_hears(
+    sandbox: AsyncSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As after an hour: many signs of life, and then a word.
+    monkeypatch.setattr(remotecommand, "_KEEP_ALIVE_SECONDS", 0.1)
+    async with await sandbox.shell() as shell, await sandbox.pty(["sh"]) as terminal:
+        await asyncio.sleep(1)
+        assert (await shell.run("echo on", timeout=10)).stdout == b"on\n"
+        await terminal.write(b"exit 3\n")
+        async with asyncio.timeout(10):
+            async for _ in terminal:
+                pass
+        assert terminal.exit_code == 3
 
 
 async def test_the_whole_of_a_long_output_stays_in_the_sandbox(sandbox: AsyncSandbox) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from localcluster import network
 from tests.cluster.conftest import new_namespace
-from tests.support import leaks, manifests
+from tests.support import cgroups, leaks, manifests
 from tests.support.kube import Kube, until
 from tests.support.release import Installed
 
@@ -163,11 +162,10 @@ def test_four_busy_loops_get_no_more_than_the_cpu_limit(kube: Kube) -> None:
 
 def cpu_seconds(pod_uid: str) -> float:
     """CPU time of a pod so far, from the node's cgroups (version 1 or 2)."""
-    for name in (f"pod{pod_uid}", f"pod{pod_uid.replace('-', '_')}"):
-        for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{name}*/cpuacct.usage"):
-            return int(path.read_text()) / 1e9
-        for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{name}*/cpu.stat"):
-            return int(dict(line.split() for line in path.read_text().splitlines())["usage_usec"]) / 1e6
+    for path in cgroups.of_pod(pod_uid, "cpuacct.usage"):
+        return int(path.read_text()) / 1e9
+    for path in cgroups.of_pod(pod_uid, "cpu.stat"):
+        return int(dict(line.split() for line in path.read_text().splitlines())["usage_usec"]) / 1e6
     raise AssertionError(f"no cgroup of pod {pod_uid}")
 
 

@@ -32,7 +32,8 @@ def test_files_outlive_the_pod_and_go_with_the_sandbox(kube: Kube) -> None:
     after = kube.wait_for("sandbox", "s", "Ready", timeout=90)
     assert after["podUID"] != before["podUID"]
     assert after["restarts"] == 1
-    assert run(kube, after["podName"], "cat /workspace/file; ls /tmp").strip() == "kept"
+    found = run(kube, after["podName"], "cat /workspace/file; stat -c %a /workspace/file; ls /tmp")
+    assert found.split() == ["kept", "600"]
     run(kube, after["podName"], "echo more >> /workspace/file")
 
     # From Paused as well: what stands still is deleted all the same.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from localcluster import paths, processes
+from tests.support import cgroups
 
 
 def test_the_demo_shows_what_it_promises_and_its_end_leaves_nothing() -> None:
@@ -34,4 +35,4 @@ def test_the_demo_shows_what_it_promises_and_its_end_leaves_nothing() -> None:
     assert str(state) not in pathlib.Path("/proc/self/mounts").read_text()
     assert not list(pathlib.Path("/run/netns").glob(f"sandyard-{name}*"))
     assert not pathlib.Path(f"/sys/class/net/sy{slot}host").exists()
-    assert not list(pathlib.Path("/sys/fs/cgroup").glob(f"**/sandyard-{name}"))
+    assert not cgroups.files(f"/sandyard-{name}/", "cgroup.procs")

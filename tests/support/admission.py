@@ -75,8 +75,11 @@ def claim(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
 
 
 def policy(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    """One that opens nothing; those of the operator select sandboxes alone."""
+    ours = {"matchExpressions": [{"key": names.LABEL_STATE, "operator": "Exists"}]}
+    selector = ours if labels and names.LABEL_POLICY in labels else {}
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-            "metadata": {"name": name, "labels": labels or {}}, "spec": {"podSelector": {}}}  # fmt: skip
+            "metadata": {"name": name, "labels": labels or {}}, "spec": {"podSelector": selector}}  # fmt: skip
 
 
 WORKSPACE = {names.LABEL_SANDBOX_UID: "s1", names.LABEL_POOL_UID: "p1"}
@@ -111,7 +114,9 @@ def world(admin: Kube) -> Iterator[World]:
     claimed = built()
     claimed["metadata"].update(name="claimed", labels={**claimed["metadata"]["labels"], **CLAIMED})
     operator.create(built(), claimed, claim("ours", WORKSPACE), policy("ours", OUR_POLICY))
-    made.admin.create(plain, claim("plain", {"app": "x"}), policy("plain", {"app": "x"}))
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "plain"},
+               "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]}}  # fmt: skip
+    made.admin.create(plain, claim("plain", {"app": "x"}), policy("plain", {"app": "x"}), service)
     made.admin.create(manifests.sandbox("ours", "python"), manifests.pool("ours"))
     yield made
     for kind in ("sandboxes", "sandboxpools"):

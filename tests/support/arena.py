@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from localcluster import network, paths
 from sandyard.api import quantity
-from tests.support import manifests
+from tests.support import cgroups, manifests
 from tests.support.attacks import Attack
 from tests.support.kube import Kube, Refused, until
 from tests.support.release import Installed
@@ -59,11 +59,24 @@ print(late, (at / "visits").read_text(), (at / "secret").read_text())
 _LATE: Final = "import time; print(time.time() - float(open('/tmp/beat').read() or time.time()))"
 _STILL_SECONDS: Final = 2.0
 _CLIENT: Final = """
-import sys
+import asyncio, shlex, sys
 from sandyard import Sandbox
-name, namespace, program, seconds, data = sys.argv[1:]
+name, namespace, program, seconds, data, through = sys.argv[1:]
 inside = Sandbox.connect(name, namespace=namespace)
-inside.commands.run(["python3", "-c", program], timeout=int(seconds), stdin=data.encode())
+words = ["python3", "-c", program]
+async def pieces():
+    while True:
+        yield b"x"
+        await asyncio.sleep(1)
+if through == "shell":
+    with inside.shell() as shell:
+        shell.run(shlex.join(words), timeout=int(seconds))
+elif through == "terminal":
+    with inside.pty(words) as terminal:
+        for _ in terminal:
+            pass
+else:
+    inside.commands.run(words, timeout=int(seconds), stdin=pieces() if through == "stream" else data.encode())
 """
 # What every program begins with.
 _PRELUDE: Final = """
@@ -239,7 +252,7 @@ class Arena:
         killed = attack.do["client"] == "killed"
         seconds = "600" if killed else "5"
         command = [sys.executable, "-c", _CLIENT, name, self.kube.namespace, self.program(attack), seconds,
-                   attack.do.get("stdin", "")]  # fmt: skip
+                   attack.do.get("stdin", ""), attack.do.get("through", "")]  # fmt: skip
         environment = {**self.kube.environment, "PYTHONPATH": str(paths.REPOSITORY / "operator")}
         client = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -332,16 +345,14 @@ class Arena:
 
     def _memory(self, pod_uid: str) -> int:
         """Bytes of memory of a pod, from the node's cgroups; 0 if it is gone."""
-        for pattern in (f"**/*{pod_uid}*/memory.usage_in_bytes", f"**/*{pod_uid.replace('-', '_')}*/memory.current"):
-            for path in pathlib.Path("/sys/fs/cgroup").glob(pattern):
-                return int(path.read_text())
+        for name in ("memory.usage_in_bytes", "memory.current"):
+            for path in cgroups.of_pod(pod_uid, name):
+                return int(_read(path) or 0)
         return 0
 
     def _pids(self, pod_uid: str) -> list[str]:
         """Processes of the machine that are a pod's: those in its cgroups."""
-        spelt = {pod_uid, pod_uid.replace("-", "_")}
-        paths = [path for one in spelt for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{one}*/**/cgroup.procs")]
-        return [pid for path in paths for pid in _read(path).split()]
+        return [pid for path in cgroups.of_pod(pod_uid, "cgroup.procs") for pid in _read(path).split()]
 
     def _devices(self, pod_uid: str) -> set[str]:
         """Devices of the machine that processes of a pod hold open."""

@@ -29,7 +29,7 @@ import yaml
 from localcluster import paths
 from tests.support import admission, manifests
 
-__all__ = ["ACTORS", "FOLDER", "KINDS", "Attack", "changed", "corpus"]
+__all__ = ["ACTORS", "FOLDER", "KINDS", "Attack", "changed", "corpus", "edited"]
 
 FOLDER: Final = paths.REPOSITORY / "tests" / "attacks"
 # Folder of each kind; the first nineteen are those of the report that the corpus answers.
@@ -37,7 +37,8 @@ KINDS: Final = (
     "reuse", "policies", "grace", "bounds", "lifetime", "selectors", "entering", "status", "token", "disk", "answers",
     "pods", "annotations", "addresses", "squatting", "finalizers", "sizes", "exec", "logs", "deputy", "inside",
 )  # fmt: skip
-# Who attacks: see SECURITY.md. "pods" has every right on pods and on our kinds, "operator" the operator's token.
+# Who attacks: see SECURITY.md. "pods" has every right on pods, bindings, the status of volumes and our kinds,
+# "operator" the operator's token.
 ACTORS: Final = ("viewer", "user", "author", "pool-admin", "editor", "pods", "operator", "kubelet", "inside")
 VERDICTS: Final = ("refused", "contained", "allowed")
 
@@ -125,7 +126,11 @@ def _base(name: str) -> dict[str, Any]:
 
 def changed(base: str, put: Mapping[str, Any], drop: Sequence[str] = ()) -> dict[str, Any]:
     """The object *base* with some fields set and some dropped, each by its JSON pointer (RFC 6901)."""
-    made = _base(base)
+    return edited(_base(base), put, drop)
+
+
+def edited(made: dict[str, Any], put: Mapping[str, Any], drop: Sequence[str] = ()) -> dict[str, Any]:
+    """*made* itself, with these fields set and dropped."""
     for pointer, value in put.items():
         parent, key = _parent(made, pointer)
         _put(parent, key, value)

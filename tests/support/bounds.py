@@ -38,9 +38,15 @@ NAMESPACES: Final[dict[str, dict[str, Any]]] = {
         "priorityClasses": ["low", "batch-*"],
         "imagePullSecrets": ["ours"],
         "maxLifetimeSeconds": 3600,
+        "maxGraceSeconds": 30,
         "maxSandboxes": 10,
     },
-    "shut": {"egress": ["None", "AllowList"], "allowIngress": False, "ports": []},
+    "shut": {"egress": ["None", "AllowList"], "allowIngress": False, "ports": [], "storageClasses": []},
+    "but": {
+        "ports": ["*", "!25/TCP", "!4*"],
+        "ingressNamespaces": ["*", "!kube-system"],
+        "storageClasses": ["_default", "!fast"],
+    },
     "wide": {
         "allowRoot": True,
         "labels": ["team/", "app"],
@@ -125,7 +131,9 @@ _BEYOND: dict[str, dict[str, list[tuple[str, Any]]]] = {
             *((f"{T}.network", _list(_rule(cidr))) for cidr in (
                 "10.0.0.0/8", "10.1.2.3/32", "172.31.0.0/16", "192.168.0.0/24", "169.254.169.254/32", "100.64.0.0/10",
                 "127.0.0.1/32", "0.0.0.0/0", "8.0.0.0/5", "0.0.0.0/1", "192.0.0.0/8", "224.0.0.1/32", "fd00::/8",
-                "fe80::/10", "::/0", "::1/128", "64:ff9b::a00:0/104", "2002:a00::/24", "2000::/3", "::/1")),
+                "fe80::/10", "::/0", "::1/128", "64:ff9b::a00:0/104", "2002:a00::/24", "2000::/3", "::/1",
+                "128.0.0.0/1", "169.254.0.0/15", "255.255.255.255/32", "0.0.0.0/32", "fec0::/10", "ff02::1/128",
+                "64:ff9b:1::/48", "2001::/32", "2000::/4")),
             (f"{T}.network", _list(_rule("198.51.100.0/24"), _rule("10.0.0.0/8"))),
             (f"{T}.setup", {"command": ["a"], "network": _list(_rule("10.0.0.0/8"))}),
             ("network", _list(_rule("10.0.0.0/8", "443/TCP"))),
@@ -187,7 +195,8 @@ _BEYOND: dict[str, dict[str, list[tuple[str, Any]]]] = {
                                  (f"{T}.resources", {"cpu": "1"})],
         "minMemoryRequestPercent": [
             (f"{T}.resources", {"memory": "1Gi", "requests": {"cpu": "1", "memory": "800Mi"}})],
-        "storageClasses": [(f"{T}.workspace", {"persistent": {"size": "1Gi", "storageClassName": "slow"}})],
+        "storageClasses": [(f"{T}.workspace", {"persistent": {"size": "1Gi", "storageClassName": "slow"}}),
+                           (f"{T}.workspace", {"persistent": {"size": "1Gi"}})],
         "nodeSelector": [(f"{T}.nodeSelector", {"disk": "hdd"}), (f"{T}.nodeSelector", {"zone": "b"}),
                          (f"{T}.nodeSelector", {"zone": "a", "tenant": "b"})],
         "tolerations": [(f"{T}.tolerations", [item]) for item in (
@@ -197,12 +206,24 @@ _BEYOND: dict[str, dict[str, list[tuple[str, Any]]]] = {
                             (f"{T}.priorityClassName", "batch")],
         "imagePullSecrets": [(f"{T}.imagePullSecrets", [{"name": "theirs"}]),
                              (f"{T}.imagePullSecrets", [{"name": "ours"}, {"name": "ours2"}])],
-        "maxLifetimeSeconds": [("lifetime", {"seconds": 3601})],
+        "maxLifetimeSeconds": [("lifetime", {"seconds": 3601}),
+                               (f"{T}.setup", {"command": ["a"], "timeoutSeconds": 3601})],
+        "maxGraceSeconds": [(f"{T}.terminationGracePeriodSeconds", 31)],
     },
     "shut": {
         "egress": [("network", {"egress": "DNS"}), (f"{T}.network", {"egress": "Internet"})],
         "ports": [(f"{T}.network", _list(_rule("198.51.100.0/24", "443/TCP")))],
         "allowIngress": [(f"{T}.network", _peer(podSelector={})), ("network", _peer(podSelector={}))],
+        "storageClasses": [(f"{T}.workspace", {"persistent": {"size": "1Gi"}})],
+    },
+    "but": {
+        # What is more than something that is refused: every port, every namespace.
+        "ports": [(path, _list(_rule("198.51.100.0/24", *ports))) for ports in ((), ("25/TCP",), ("80/TCP", "443/TCP"))
+                  for path in (f"{T}.network", "network")],
+        "ingressNamespaces": [(f"{T}.network", _peer(namespaceSelector=selector)) for selector in (
+            {}, {"matchLabels": {_NAMED: "kube-system"}}, {"matchLabels": {"team": "a"}}, _in("web", "kube-system"),
+            _in("kube-system", operator="NotIn"))],
+        "storageClasses": [(f"{T}.workspace", {"persistent": {"size": "1Gi", "storageClassName": "fast"}})],
     },
 }  # fmt: skip
 _WITHIN: dict[str, list[tuple[str, Any]]] = {
@@ -241,8 +262,14 @@ _WITHIN: dict[str, list[tuple[str, Any]]] = {
         (f"{T}.priorityClassName", "low"), (f"{T}.priorityClassName", "batch-x"),
         (f"{T}.imagePullSecrets", [{"name": "ours"}]),
         ("lifetime", {"seconds": 3600}), ("lifetime", {"idleSeconds": 7200}),
+        (f"{T}.setup", {"command": ["a"], "timeoutSeconds": 3600}), (f"{T}.terminationGracePeriodSeconds", 30),
     ],
     "shut": [("network", {"egress": "None"}), (f"{T}.network", {"egress": "None"})],
+    "but": [
+        (f"{T}.network", _list(_rule("198.51.100.0/24", "80/TCP", "25/UDP"))),
+        (f"{T}.network", _peer(namespaceSelector=_in("web"))), (f"{T}.network", _peer(podSelector={})),
+        (f"{T}.workspace", {"persistent": {"size": "1Gi"}}),
+    ],
     "wide": [
         (f"{T}.user", {"uid": 0}), (f"{T}.labels", {"app": "x", "team/a": "y"}),
         (f"{T}.annotations", {"example.com/a": "b"}),
@@ -285,7 +312,7 @@ _FIELDS = {
     "maxWorkspace": "workspace.sizeLimit", "maxTmp": "tmp.sizeLimit", "maxPersistent": "workspace.persistent.size",
     "minCpuRequestPercent": "resources.requests.cpu", "minMemoryRequestPercent": "resources.requests.memory",
     "storageClasses": "workspace.persistent.storageClassName", "priorityClasses": "priorityClassName",
-    "nameservers": "dns.nameservers",
+    "nameservers": "dns.nameservers", "maxGraceSeconds": "terminationGracePeriodSeconds",
 }  # fmt: skip
 _OF_NETWORKS = {"egress": "egress", "cidrs": "allow", "ports": "allow", "allowIngress": "ingressFrom",
                 "ingressNamespaces": "ingressFrom"}  # fmt: skip
@@ -297,7 +324,8 @@ def _field(path: str, bound: str) -> str:
             return path
         return f"{path}{'.network' if path.endswith('setup') else ''}.{_OF_NETWORKS[bound]}"
     if bound == "maxLifetimeSeconds":
-        return {"lifetime": "lifetime.seconds", "claimDefaults": "claimDefaults.lifetime.seconds"}.get(path, path)
+        return {"lifetime": "lifetime.seconds", "claimDefaults": "claimDefaults.lifetime.seconds",
+                f"{T}.setup": f"{T}.setup.timeoutSeconds"}.get(path, path)  # fmt: skip
     if bound == "maxSandboxes":
         return "autoscale.maxReplicas" if path == "autoscale" else path
     return f"template.{_FIELDS.get(bound, bound)}"

@@ -12,13 +12,15 @@ from typing import Any
 import yaml
 
 from localcluster import paths, tools
+from tests.support.control_plane import NEWEST
 
-__all__ = ["CHART", "REPOSITORY", "environment", "one", "render", "rendered", "rules", "selected", "verbs"]
+__all__ = ["CHART", "REPOSITORY", "SERVED", "environment", "one", "render", "rendered", "rules", "selected", "verbs"]
 
 # The operator's image, in tests that start none.
 REPOSITORY = "sandyard/operator"
 CHART = paths.REPOSITORY / "charts" / "sandyard"
-_MUTATING = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+# What the API server of these tests serves beyond what Helm knows of.
+SERVED = "admissionregistration.k8s.io/v1/" + ("MutatingAdmissionPolicy" if NEWEST else "ValidatingAdmissionPolicy")
 
 # (group, resource, verb)
 Rules = set[tuple[str, str, str]]
@@ -30,7 +32,7 @@ def render(
     *,
     release: str = "sandyard",
     namespace: str = "sandyard-system",
-    api_versions: str = _MUTATING,
+    api_versions: str = SERVED,
 ) -> list[Object]:
     """All objects of the chart, hooks too, with *values* (dots go into objects: ``{"policy.allowRoot": True}``).
 

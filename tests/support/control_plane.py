@@ -16,15 +16,17 @@ from localcluster import components, host, pki, tools
 from tests.support.kube import Kube, until
 from tests.support.ports import free_port
 
-__all__ = ["ControlPlane", "processor_seconds"]
+__all__ = ["NEWEST", "ControlPlane", "processor_seconds"]
 
+# `make api-oldest` asks for the oldest Kubernetes that Sandyard supports.
+NEWEST: Final = os.environ.get("SANDYARD_TEST_KUBERNETES") != "oldest"
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class ControlPlane:
     """One API server of a test run's own, in a temporary folder; *audit* is a further rule of what it logs."""
 
-    groups: ClassVar[Sequence[str]] = tools.API
+    groups: ClassVar[Sequence[str]] = tools.API if NEWEST else ("etcd", tools.OLDEST)
     server_options: ClassVar[Sequence[str]] = ()
 
     def __init__(self, folder: pathlib.Path, audit: Mapping[str, Any] | None = None) -> None:
@@ -33,14 +35,20 @@ class ControlPlane:
         self._processes: list[subprocess.Popen[bytes]] = []
         self.audit_log = folder / "audit.log"
         self.kubeconfig = folder / "kubeconfig"
+        self.etcd_port = 0
+        # Of whoever plays kubelets: admission knows them by their group.
+        self.kubelets = folder / "kubelets"
 
     def start(self, *, controllers: bool = True) -> Kube:
         """Start everything and wait until the API server is ready; without *controllers* nothing is collected."""
         host.require({"openssl": "openssl"})
         etcd, peer, port = free_port(), free_port(), free_port()
+        self.etcd_port = etcd
         keys = self._folder / "pki"
         pki.make(keys, ["127.0.0.1", "10.96.0.1"], "none", "127.0.0.1")
         pki.kubeconfig(keys, "admin", f"https://127.0.0.1:{port}", self.kubeconfig)
+        pki.issue(keys, "kubelets", "/O=system:masters/O=system:nodes/CN=simulated-kubelets")
+        pki.kubeconfig(keys, "kubelets", f"https://127.0.0.1:{port}", self.kubelets)
         policy = self._folder / "audit.json"
         rules = [*self._audit, *components.AUDIT_POLICY["rules"]]  # type: ignore[misc]
         policy.write_text(json.dumps({**components.AUDIT_POLICY, "rules": rules}))

@@ -59,6 +59,10 @@ _OPENING_SELECTORS: Final[dict[str, dict[str, Any]]] = {
     "with-a-state": _expression(names.LABEL_STATE, "Exists"),
     "another-tool-without": {"matchExpressions": [*_expression("tier", "DoesNotExist")["matchExpressions"],
                                                   *_expression("app", "NotIn", "a", "b")["matchExpressions"]]},
+    "zone": {"matchLabels": {"topology.kubernetes.io/zone": "a"}},
+    "some-regions": _expression("topology.kubernetes.io/region", "In", "a", "b"),
+    "any-zone": _expression("topology.kubernetes.io/zone", "Exists"),
+    "no-zone": _expression("topology.kubernetes.io/zone", "DoesNotExist"),
     "ours-and-not-web": {"matchLabels": {_MANAGED: "sandyard"}, **_expression("app", "NotIn", "web")},
 }  # fmt: skip
 _HARMLESS_SELECTORS: Final[dict[str, dict[str, Any]]] = {
@@ -72,6 +76,7 @@ _HARMLESS_SELECTORS: Final[dict[str, dict[str, Any]]] = {
     "not-ours": _expression(_MANAGED, "NotIn", "sandyard", "x"),
     "app-and-warm": {"matchLabels": {"app": "web", names.LABEL_STATE: "warm"}},
     "the-operator": {"matchLabels": {"app.kubernetes.io/name": "sandyard"}},
+    "zone-and-app": {"matchLabels": {"topology.kubernetes.io/zone": "a", "app": "web"}},
     "excluded-by-the-second": {"matchExpressions": [*_expression("app", "NotIn", "web")["matchExpressions"],
                                                     *_expression(names.LABEL_STATE, "DoesNotExist")[
                                                         "matchExpressions"]]},

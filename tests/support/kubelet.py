@@ -67,9 +67,10 @@ class Kubelet:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop it and wait."""
+        """Stop it, if it was started, and wait."""
         self._stop.set()
-        self._thread.join(10)
+        if self._thread.ident is not None:
+            self._thread.join(10)
 
     def restart(self, namespace: str, name: str) -> None:
         """Restart all containers of a pod, soon: the one that asks for it by its end has ended."""

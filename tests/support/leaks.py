@@ -62,7 +62,7 @@ class Gate:
 def snapshot(kube: Kube, cluster: paths.Cluster) -> Snapshot:
     """Everything of a sandbox that could be left behind, by kind.
 
-    The operator's own pods are left out: tests restart them on purpose.
+    The operator's own pods, and the name server's, are left out: tests restart them on purpose.
     """
     found: dict[str, frozenset[str]] = {}
     # In one call: a kubectl of its own for each kind would be half of what the gate costs.
@@ -71,11 +71,11 @@ def snapshot(kube: Kube, cluster: paths.Cluster) -> Snapshot:
         found[kinds] = frozenset(
             f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
             for item in items
-            if item["kind"] == kind and not _operators(item["metadata"]) and not _of_a_pool(item)
+            if item["kind"] == kind and not _of_the_system(item["metadata"]) and not _of_a_pool(item)
         )
     # A pool's pods are counted: one that was taken is replaced by another.
     found["pods"] |= _counted(item["metadata"] for item in items if _of_a_pool(item))
-    own = _containers_of_operator(items)
+    own = _containers_of_the_system(items)
     # Tasks: the kubelet sweeps the records of ended containers away once a minute.
     found["containers"] = frozenset(tasks(cluster).keys() - own)
     found["shims"] = frozenset(str(pid) for pid in _shims(cluster))
@@ -123,8 +123,8 @@ def _names(folder: pathlib.Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
-def _operators(metadata: dict[str, Any]) -> bool:
-    return metadata.get("namespace") == "sandyard-system"
+def _of_the_system(metadata: dict[str, Any]) -> bool:
+    return metadata.get("namespace") in ("sandyard-system", "kube-system")
 
 
 def _of_a_pool(item: dict[str, Any]) -> bool:
@@ -139,8 +139,8 @@ def _counted(pods: Iterable[dict[str, Any]]) -> frozenset[str]:
     return frozenset(f"{pool}: pod {number}" for pool, count in pools.items() for number in range(1, count + 1))
 
 
-def _containers_of_operator(items: list[dict[str, Any]]) -> set[str]:
-    pods = [item for item in items if item["kind"] == "Pod" and _operators(item["metadata"])]
+def _containers_of_the_system(items: list[dict[str, Any]]) -> set[str]:
+    pods = [item for item in items if item["kind"] == "Pod" and _of_the_system(item["metadata"])]
     statuses = [status for pod in pods for status in pod.get("status", {}).get("containerStatuses", [])]
     return {status.get("containerID", "").rpartition("/")[2] for status in statuses}
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localcluster import images, lifecycle, paths
+from localcluster import images, lifecycle, network, paths
 from tests.support import report
 from tests.support.audit import Audit
 from tests.support.kube import Kube, wait_for_api
@@ -56,7 +56,9 @@ def install(kube: Kube, *values: str, helm: str = "helm") -> None:
     repository, _, tag = images.OPERATOR_IMAGE.rpartition(":")
     # Lists of our tests name everything, to see what stays closed all the same.
     lists = "policy.cidrs={public,0.0.0.0/0,::/0}"
-    settings = [f"image.repository={repository}", f"image.tag={tag}", "replicas=1", lists, *values]
+    # And to name the cluster's DNS as a template's own is a matter of the platform team's.
+    servers = f"policy.nameservers={{public,{network.DNS_ADDRESS}/32}}"
+    settings = [f"image.repository={repository}", f"image.tag={tag}", "replicas=1", lists, servers, *values]
     kube.run(
         helm, "upgrade", "--install", "sandyard", str(paths.REPOSITORY / "charts" / "sandyard"),
         "--namespace=sandyard-system", "--create-namespace", "--wait", "--timeout=120s",

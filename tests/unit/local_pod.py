@@ -43,6 +43,10 @@ class LocalPod:
         self.asked: list[tuple[str, str, Any]] = []
         self.pools: list[str] = []
         self.deleted = False
+        # Whether what was deleted is not found any more.
+        self.forgets = False
+        # Whether what is deleted stays: there is no operator.
+        self.stays = False
         self.forbidden = False
         # Who runs what is run, and where; None: as the tests themselves.
         self.user: int | None = None
@@ -62,6 +66,11 @@ class LocalPod:
         for everywhere in ("sandboxes", "sandboxpools"):
             self.application.router.add_get(f"/apis/sandyard.dev/v1alpha1/{everywhere}", self._list)
         self.application.router.add_get("/api/v1/namespaces/default/events", self._events)
+
+    def ask(self, **spec: Any) -> None:
+        """Somebody else changes the Sandbox's spec, and the operator sees that."""
+        self.body = {**self.body, "spec": {**self.body["spec"], **spec}}
+        self.change()
 
     def change(self, kind: str = "MODIFIED", **status: Any) -> None:
         """Change the Sandbox's status, and tell those who watch it."""
@@ -83,16 +92,20 @@ class LocalPod:
     async def _create(self, request: web.Request) -> web.Response:
         body = await self._note(request)
         self.body = {**self.body, "spec": body["spec"]}
+        self.deleted = False
         return web.json_response(self.body, status=201)
 
     async def _patch(self, request: web.Request) -> web.Response:
-        await self._note(request)
+        asked = await self._note(request)
+        self.body = {**self.body, "spec": {**self.body["spec"], **asked.get("spec", {})}}
         return web.json_response(self.body)
 
     async def _delete(self, request: web.Request) -> web.Response:
         await self._note(request)
         if self.deleted:
             return web.json_response({"reason": "NotFound", "message": "gone"}, status=404)
+        if self.stays:
+            return web.json_response(self.body)
         self.deleted = True
         for queue in self._watching:
             queue.put_nowait({"type": "DELETED", "object": self.body})
@@ -109,6 +122,8 @@ class LocalPod:
         return web.json_response({"metadata": {}, "items": [{"metadata": {"name": name}} for name in self.pools]})
 
     async def _get(self, _: web.Request) -> web.Response:
+        if self.deleted and self.forgets:
+            return web.json_response({"reason": "NotFound", "message": "gone"}, status=404)
         return web.json_response(self.body)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:

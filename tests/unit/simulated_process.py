@@ -47,6 +47,9 @@ class SimClock(Clock):
     async def sleep(self, seconds: float) -> None:
         raise AssertionError(f"nothing here waits, not for {seconds} s either")
 
+    def call_later(self, _seconds: float, callback: Callable[[], None]) -> asyncio.Handle:
+        return asyncio.get_running_loop().call_soon(callback)
+
 
 class SimQueue:
     """A work queue that the test drives; the same promises as the real one."""

@@ -16,7 +16,7 @@ from tests.unit import simulated_node as node
 if TYPE_CHECKING:
     from tests.unit.simulated_api import ApiServer, Key
 
-__all__ = ["FAULTS", "WRITES", "Connection", "Sent", "copied"]
+__all__ = ["ANSWERS", "FAULTS", "WRITES", "Connection", "Sent", "copied"]
 
 Json = TypeVar("Json")
 
@@ -26,6 +26,17 @@ _REFUSALS = {
     "invalid": (422, "Invalid", "it does not validate"),
     "throttled": (429, "TooManyRequests", "later, please"),
     "failing": (500, "InternalError", "etcd is busy"),
+}
+# With those that a test has to ask for by name.
+ANSWERS = {
+    **_REFUSALS,
+    "bare conflict": (409, "Conflict", "try again"),
+    "exists": (409, "AlreadyExists", "exists"),
+    "bad": (400, "BadRequest", "no"),
+    "missing": (404, "NotFound", "not found"),
+    "large": (413, "RequestEntityTooLarge", "no"),
+    "unavailable": (503, "ServiceUnavailable", "no"),
+    "timeout": (504, "Timeout", "no"),
 }
 # Never sent; never arrives; takes place, but no reply; takes place much later, and no reply.
 FAULTS = (*_REFUSALS, "unconnected", "lost", "unanswered", "late")
@@ -161,8 +172,8 @@ class Connection:
         server.requests["write"] += 1
         if fault == "conflict":
             server.touch(key)
-        if fault in _REFUSALS:
-            code, reason, message = _REFUSALS[fault]
+        if fault in ANSWERS:
+            code, reason, message = ANSWERS[fault]
             raise errors.ApiError(code, {"reason": reason, "message": message})
         if fault == "unconnected":
             raise errors.NotConnected("connection refused")

@@ -11,7 +11,10 @@ import pytest
 from localcluster import paths
 
 PROJECT = tomllib.loads((paths.REPOSITORY / "pyproject.toml").read_text())["project"]
-ADAPTERS = [("inspect_ai", "inspect_ai", "inspect-ai")]
+ADAPTERS = [
+    ("deepagents", "deepagents", "deepagents"), ("inspect_ai", "inspect_ai", "inspect-ai"),
+    ("openai_agents", "agents", "openai-agents"),
+]  # fmt: skip
 FOLDER = paths.REPOSITORY / "operator" / "sandyard" / "adapters"
 
 
@@ -26,7 +29,8 @@ def test_one_without_its_package_says_which_extra_brings_it(
 
 
 def test_each_is_an_extra_with_tests_of_its_own() -> None:
-    modules = {file.stem for file in FOLDER.glob("*.py")} - {"__init__", "mcp"}
+    found = [*FOLDER.glob("*.py"), *(file.parent for file in FOLDER.glob("*/__init__.py"))]
+    modules = {file.stem for file in found} - {"__init__", "mcp"}
     assert modules == {module for module, _, _ in ADAPTERS}
     for module, _, extra in ADAPTERS:
         assert PROJECT["optional-dependencies"][extra]

@@ -17,17 +17,6 @@ from tests.unit.simulated_witness import condition
 from tests.unit.simulation import World
 
 
-@pytest.fixture(autouse=True)
-def further_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals of which the objects themselves know nothing."""
-    more = {
-        "bare conflict": (409, "Conflict", "try again"), "exists": (409, "AlreadyExists", "exists"),
-        "bad": (400, "BadRequest", "no"), "large": (413, "RequestEntityTooLarge", "no"),
-        "unavailable": (503, "ServiceUnavailable", "no"), "timeout": (504, "Timeout", "no"),
-    }  # fmt: skip
-    monkeypatch.setattr(simulated_wire, "_REFUSALS", {**simulated_wire._REFUSALS, **more})
-
-
 def status(world: World, name: str) -> dict[str, Any]:
     return dict(world.api.objects["sandboxes", name]["status"])
 
@@ -74,9 +63,9 @@ def test_a_claim_that_is_refused_everywhere_is_told_within_five_seconds(world: W
     stalled = condition(world.api.objects["sandboxes", "s1"], "Stalled")
     assert stalled is not None
     assert (stalled["status"], stalled["reason"]) == ("True", "PodRefused")
-    assert simulated_wire._REFUSALS[why][2] in stalled["message"]
+    assert simulated_wire.ANSWERS[why][2] in stalled["message"]
     events = [body for body in world.api.all("events") if body["involvedObject"]["name"] == "s1"]
-    assert any(simulated_wire._REFUSALS[why][2] in event["message"] for event in events) or not events
+    assert any(simulated_wire.ANSWERS[why][2] in event["message"] for event in events) or not events
     sent = len([write for write in world.api.sent if write.what == "claim"])
     assert sent <= 2 * 3, "not again and again"
     world.api.no_more_faults()
@@ -113,7 +102,16 @@ def test_a_pool_whose_pods_may_not_be_opened_says_so(why: str) -> None:
     world = World(shape="open")
     world.api.targeted["network"].extend([why] * 1000)
     until(world, lambda: pool_says(world, "Stalled").get("status") == "True", 10)
-    assert simulated_wire._REFUSALS[why][2] in pool_says(world, "Stalled")["message"]
+    assert simulated_wire.ANSWERS[why][2] in pool_says(world, "Stalled")["message"]
+    world.close()
+
+
+@pytest.mark.parametrize("fault", ["failing", "lost", "forbidden"])
+def test_a_pod_whose_network_could_not_be_opened_is_opened_at_the_next_attempt(fault: str) -> None:
+    world = World(shape="open")
+    world.api.targeted["network"].extend([fault] * 2)
+    opened = ["Internet", "Internet"]
+    until(world, lambda: [pod["metadata"]["labels"][names.LABEL_EGRESS] for pod in world.free()] == opened, 10)
     world.close()
 
 
@@ -127,7 +125,7 @@ def test_a_network_that_may_not_be_changed_is_told_and_changed_once_it_may(why: 
     world.api.targeted["network"].extend([why] * 1000)
     world.api.change("sandboxes", "s1", {"spec": {"network": {"egress": "DNS"}}})
     until(world, lambda: says(world, "s1", "Stalled").get("status") == "True", 5)
-    assert simulated_wire._REFUSALS[why][2] in says(world, "s1", "Stalled")["message"]
+    assert simulated_wire.ANSWERS[why][2] in says(world, "s1", "Stalled")["message"]
     assert status(world, "s1")["phase"] == "Ready"
     before = len(world.api.sent)
     world.prompt(30)
@@ -189,6 +187,26 @@ def test_a_pod_that_was_refused_with_a_conflict_and_has_not_changed_is_claimed_a
     assert status(world, "s1")["podName"] in before
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_pod_is_not_claimed_again_in_a_version_that_is_no_more(world: World, gone: bool) -> None:
+    """The watch has yet to show what became of it."""
+    pods = [pod["metadata"]["name"] for pod in world.free()]
+    world.api.targeted["claim"].extend(["conflict"] * len(pods))
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work(1000)
+    for name in pods if gone else ():
+        world.api.remove(("pods", name))
+        world.api.finish(name)
+    for _ in range(10):
+        world.deliver("sandboxes", 100)
+        world.work(1000)
+        world.now += 0.5
+    claims = [write.name for write in world.api.sent if write.what == "claim"]
+    assert sorted(claims) == sorted(pods)
+    until(world, lambda: status(world, "s1").get("phase") == "Ready", 20)
+
+
 def test_a_sandbox_whose_delete_met_a_conflict_expires_all_the_same(world: World) -> None:
     world.claim("s1", lifetime={"seconds": 5})
     world.prompt(4)
@@ -235,9 +253,11 @@ def test_a_pool_waits_as_long_as_the_server_asks(world: World, monkeypatch: pyte
     world.work(1000)
     monkeypatch.setattr(world.leader.connection, "create", real)
     before = world.api.requests["create pods"]
+    # Whatever else happens to it meanwhile.
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 4}})
     world.prompt(20, 0.3)
     assert world.api.requests["create pods"] == before
-    until(world, lambda: warm(world) == 3, 8)
+    until(world, lambda: warm(world) == 4, 8)
 
 
 def test_a_create_whose_outcome_is_unknown_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,31 @@ def test_more_of_what_is_stuck_is_not_started() -> None:
     assert decide(PoolView(replicas=50, pods=seen(stuck)), NOW).create == 0
 
 
+def test_a_maximum_that_is_lowered_costs_warm_pods_and_no_claimed_one() -> None:
+    for claimed in (3, 4):
+        full = seen(pods(PodState.WARM, 2), pods(PodState.CLAIMED, claimed))
+        decision = decide(PoolView(replicas=2, pods=full, max_sandboxes=3), NOW)
+        assert (decision.create, len(decision.delete)) == (0, 2)
+        assert all(uid.startswith(str(PodState.WARM)) for uid in decision.delete)
+
+
+def test_a_late_start_of_an_earlier_template_is_no_start_that_is_missing() -> None:
+    late = pods(PodState.STARTING, 1, "old", current=False, created_at=NOW - 1000)
+    view = PoolView(replicas=2, pods=seen(pods(PodState.STARTING, 2), late), start_timeout_seconds=300)
+    decision = decide(view, NOW)
+    assert (decision.create, len(decision.delete), len(decision.timed_out)) == (0, 1, 1)
+    late = pods(PodState.STARTING, 1, "late", created_at=NOW - 1000)
+    view = PoolView(replicas=3, pods=seen(pods(PodState.STARTING, 2), late), start_timeout_seconds=300)
+    assert decide(view, NOW).create == 1
+
+
+def test_a_full_pool_gives_up_a_pod_of_an_earlier_template_and_none_of_the_present_one() -> None:
+    old = pods(PodState.WARM, 1, "old", current=False)
+    full = seen(pods(PodState.WARM, 1), old, pods(PodState.CLAIMED, 1))
+    view = PoolView(replicas=2, pods=full, max_sandboxes=3, max_unavailable=0, max_age_seconds=1000)
+    assert decide(view, NOW).delete == (old[0].uid,)
+
+
 def test_a_claim_is_replaced_at_once() -> None:
     view = PoolView(replicas=3, pods=seen(pods(PodState.WARM, 2), pods(PodState.CLAIMED, 1)))
     assert decide(view, NOW).create == 1
@@ -205,6 +230,7 @@ views = st.builds(
     failures=st.integers(0, 3),
     max_unavailable=st.integers(0, 5),
     max_age_seconds=st.none() | st.floats(1, 2000),
+    held_until=st.floats(0, 2 * NOW),
 )
 
 
@@ -221,6 +247,7 @@ def test_whatever_the_pool_looks_like_its_promises_hold(view: PoolView) -> None:
     assert not decision.create or decision.create + starting - len(deleted) <= view.parallelism
     if not view.paused and not view.deleting:
         assert set(view.pods.bad) <= set(decision.delete)
+    assert decision.again_at is None or decision.again_at > NOW, "it would look again and again"
 
 
 @given(st.integers(0, 8), st.integers(0, 4), st.floats(1, 50), st.integers(8, 20) | st.none(), st.data())

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sandyard.api.reasons import Reason
+from sandyard.kube import backoff as pauses
+from sandyard.kube import errors
 from sandyard.pool.backoff import Backoff
 
 
@@ -38,3 +41,18 @@ def test_the_wait_grows_and_is_bounded(failures: int, jitter: float) -> None:
     for _ in range(failures):
         backoff = backoff.fail(Reason.ERROR, "", 0, jitter)
     assert 0 < backoff.until <= 750
+
+
+async def test_a_watch_waits_as_a_server_asks_and_not_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(pauses.asyncio, "sleep", sleep)
+    for asked in (4.0, 86400.0):
+        pace = pauses.Pace()
+        pace.ended(10.0, errors.ApiError(429, {"message": "later"}, asked))
+        await pace.wait()
+    assert waited[0] == 4.0
+    assert 4.0 < waited[1] <= 10

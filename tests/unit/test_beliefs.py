@@ -55,6 +55,42 @@ def test_a_sandbox_is_not_let_go_while_its_pod_runs_unseen(world: World, cold: b
     assert ("sandboxes", "s1") not in world.api.objects
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [{"env": [{"name": "A", "value": "1"}]}, {"poolRef": None, "template": {"image": "b"}},
+     {"network": {"egress": "None"}}],
+)  # fmt: skip
+def test_a_sandbox_is_not_let_go_with_a_pod_on_the_way(spec: dict[str, Any]) -> None:
+    """It was deleted right after its own pod was sent, which no watch has shown yet."""
+    world = World(shape="open")
+    world.api.change("sandboxpools", "pool", {"spec": {"allowedEgress": ["None", "Internet"]}})
+    world.settle()
+    others = {pod["metadata"]["name"] for pod in world.pods()}
+    world.claim("s1", **spec)
+    world.deliver("sandboxes", 100)
+    world.work(1000)
+    (own,) = [pod["metadata"]["name"] for pod in world.pods() if pod["metadata"]["name"] not in others]
+    world.api.remove(("sandboxes", "s1"))
+    turns(world)
+    assert ("sandboxes", "s1") in world.api.objects
+    assert "deletionTimestamp" in world.api.objects["pods", own]["metadata"]
+    world.settle()
+    assert ("sandboxes", "s1") not in world.api.objects
+    world.close()
+
+
+def test_a_sandbox_whose_pod_is_gone_at_once_is_lost(world: World) -> None:
+    """Somebody has deleted it by force: it never showed that it was going."""
+    world.claim("s1")
+    world.prompt(3)
+    pod = status(world, "s1")["podName"]
+    world.api.remove(("pods", pod))
+    world.api.finish(pod)
+    world.prompt(3)
+    assert status(world, "s1")["phase"] == "Failed"
+    assert status(world, "s1")["lastTermination"]["reason"] == "PodLost"
+
+
 def test_a_sandbox_whose_pod_is_gone_indeed_is_let_go(world: World) -> None:
     pod = ready(world, "s1")
     world.api.remove(("pods", pod))

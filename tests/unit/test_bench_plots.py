@@ -8,7 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pages.dashboard import PANELS
+from tests.bench import dashboard
 from tests.bench.plots import PICTURES, draw
+from tests.support.promql import Series
 
 
 def figures(subject: str, rate: float) -> dict[str, Any]:
@@ -40,3 +43,13 @@ def test_each_process_but_the_load_is_a_part_of_the_bar(tmp_path: pathlib.Path) 
 def test_a_run_without_figures_makes_pictures_too(tmp_path: pathlib.Path) -> None:
     draw(tmp_path, [])
     assert {path.name for path in tmp_path.iterdir()} == set(PICTURES)
+
+
+@pytest.mark.parametrize("points", [[], [(1.0, 2.0)], [(float(at), at / 3) for at in range(90)]])
+def test_the_picture_of_the_dashboard_has_every_panel_whatever_it_shows(points: list[tuple[float, float]]) -> None:
+    answers = {query: [Series({"pool": "a<b"}, points)] for panel in PANELS for query, _ in panel.queries}
+    text = dashboard.draw(answers)
+    assert text == dashboard.draw(answers)
+    shown = "".join(ElementTree.fromstring(text).itertext())  # noqa: S314 - it is ours
+    assert all(panel.title in shown for panel in PANELS)
+    assert all(f">{panel.title}<" in dashboard.PICTURE.read_text() for panel in PANELS), "make dashboard"

@@ -13,7 +13,7 @@ from sandyard.api.pool import PoolSpec
 from sandyard.api.sandbox import SandboxSpec
 from sandyard.podspec import bound_table, bounds
 from sandyard.podspec.bounds import VALUES, Bounds, Policy
-from sandyard.podspec.limit import Limit, Ranges, Words
+from sandyard.podspec.limit import Limit, Listed, Ranges, Words
 from tests.support.bounds import CASES, NAMESPACES
 
 POLICY = bounds.parse(json.dumps({"namespaces": NAMESPACES}))
@@ -41,6 +41,25 @@ def test_what_is_beyond_a_bound_is_told_with_field_and_bound_and_the_rest_is_let
 def test_each_bound_has_a_case_that_breaks_it() -> None:
     assert {case.bound for case in CASES.values()} == {"", *VALUES}
     assert {row.bound for row in bound_table.ROWS} == set(VALUES)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "good", "bad"),
+    [("198.51.100.0/24", "198.51.100.7", "203.0.113.7"), ("198.51.100.7/32", "198.51.100.7", "198.51.100.8"),
+     ("2001:db8::/64", "2001:db8::7", "2001:db8:0:1::7"), ("2001:db8::7/128", "2001:db8::7", "2001:db8::8")],
+)  # fmt: skip
+def test_a_name_server_is_one_address_within_the_ranges_that_are_allowed(allowed: str, good: str, bad: str) -> None:
+    def beyond(address: str) -> list[str]:
+        return bound_table.beyond({"template": {"dns": {"nameservers": [address]}}}, Bounds(nameservers=(allowed,)))
+
+    assert beyond(good) == []
+    assert len(beyond(bad)) == 1
+
+
+def test_a_list_without_entries_lets_nothing_through_unless_it_says_so() -> None:
+    assert not Listed().keeps("a", [])
+    assert Listed(or_any=True).keeps("a", [])
+    assert not Listed(or_any=True).keeps("a", ["b"])
 
 
 def test_a_sentence_names_the_value_and_the_bound() -> None:
@@ -121,3 +140,14 @@ def test_a_network_of_ones_own_is_told_as_such() -> None:
         "spec.network.allow: 10.0.0.0/8 is beyond policy.cidrs"
     )
     assert bound_table.network_beyond(Network(egress="Internet"), Bounds()) == ""
+
+
+@pytest.mark.parametrize("row", bound_table.ROWS, ids=lambda row: f"{row.field}-{row.bound}")
+def test_who_has_none_of_the_fields_that_are_asked_for_is_within_every_bound(row: bound_table.Row) -> None:
+    """Admission looks no further at such an object."""
+    above = [path for path in bound_table.ASKED if f"{row.field}.".startswith(f"{path}.")]
+    assert len(above) == 1
+    assert bound_table.cel(above[0]) in row.items.cel
+    # Beside it, everything.
+    spec = {"poolRef": {"name": "p"}, "env": [], "lifetime": {"idleSeconds": 5}, "claimDefaults": {"lifetime": {}}}
+    assert row.items.of(spec) == []

@@ -121,3 +121,37 @@ def test_a_start_without_a_reply_keeps_its_room() -> None:
         work(world, 2)
     assert len(world.pods()) == 1
     world.close()
+
+
+def test_each_start_of_a_pod_is_measured_once_warm_or_cold_and_by_the_operator_that_began_it() -> None:
+    def measured() -> tuple[float, float]:
+        found = world.operator._health.metrics
+        sums = [sample.value for metric in (found.start_seconds, found.network_open_seconds)
+                for part in metric.collect() for sample in part.samples if sample.name.endswith("_count")]  # fmt: skip
+        return sums[0], sums[1]
+
+    world = World()
+    world.settle()
+    assert measured() == (2, 2)
+    world.claim("warm")
+    world.claim("cold", poolRef=None, template={"image": "python:3.11"})
+    world.settle()
+    assert measured() == (4, 4), "one in the place of the one that was claimed, and one of a Sandbox's own"
+    world.crash()
+    world.settle()
+    assert measured() == (0, 0), "another has measured them"
+    world.close()
+
+
+@pytest.mark.parametrize("of", ["sandboxes", "sandboxpools"])
+def test_what_is_called_missing_when_its_finalizer_is_taken_off_is_not_left_with_it(world: World, of: str) -> None:
+    template = {"image": "python:3.11", "workspace": {"persistent": {"size": "1Gi"}}}
+    world.claim("s1", poolRef=None, template=template)
+    world.settle()
+    gone = "s1" if of == "sandboxes" else "pool"
+    world.api.targeted["finalizer"].append("missing")
+    world.api.remove((of, gone))
+    # No sweep comes to help.
+    world.prompt(60)
+    assert not world.api.targeted["finalizer"], "it has met its fault"
+    assert (of, gone) not in world.api.objects

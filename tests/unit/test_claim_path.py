@@ -123,8 +123,9 @@ def test_a_claim_that_did_not_take_place_is_not_taken_for_one(world: World, faul
     assert status(world, "s1")["phase"] == "Ready"
 
 
-def test_after_a_conflict_the_next_pod_is_tried_at_once(world: World) -> None:
-    world.api.targeted["claim"].append("conflict")
+@pytest.mark.parametrize("fault", ["conflict", "missing"])
+def test_after_a_pod_that_has_changed_or_gone_the_next_one_is_tried_at_once(world: World, fault: str) -> None:
+    world.api.targeted["claim"].append(fault)
     world.claim("s1")
     world.deliver("sandboxes")
     world.work()
@@ -133,6 +134,14 @@ def test_after_a_conflict_the_next_pod_is_tried_at_once(world: World) -> None:
     first, second = claims
     assert first.name != second.name
     assert status(world, "s1")["podName"] == second.name
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "failing", "unconnected", "unanswered", "lost"])
+def test_a_claim_that_found_a_warm_pod_is_a_warm_start_however_often_it_was_tried(world: World, fault: str) -> None:
+    world.api.targeted["claim"].append(fault)
+    world.claim("s1")
+    work(world, 5)
+    assert (status(world, "s1")["phase"], status(world, "s1")["start"]) == ("Ready", "Warm")
 
 
 @pytest.mark.parametrize("fault", ["forbidden", "failing", "unconnected"])
@@ -232,6 +241,56 @@ def test_a_claim_whose_network_has_changed_waits_for_no_warm_pod() -> None:
     world.close()
 
 
+def test_what_a_sandbox_asks_for_is_in_the_pod_that_is_started_for_it(world: World) -> None:
+    world.claim("s1", env=[{"name": "A", "value": "1"}])
+    world.prompt(4)
+    pod = world.api.objects["pods", status(world, "s1")["podName"]]
+    (main,) = [part for part in pod["spec"]["containers"] if part["name"] == names.CONTAINER]
+    assert {"name": "A", "value": "1"} in main["env"]
+
+
+def test_a_pod_that_was_set_aside_before_its_pool_changed_is_not_handed_out() -> None:
+    world = World(action="Wait")
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 0}})
+    world.settle()
+    world.claim("s1")
+    work(world, 2)
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    work(world, 2)
+    old = world.free()[0]["metadata"]
+    world.start_pod(old["name"])
+    world.deliver("pods", 100)
+    world.work()
+    assert world.operator.work.store.reserved_for(old["uid"]), "it is not set aside"
+    world.api.change("sandboxpools", "pool", {"spec": {"template": {"image": "b"}}})
+    world.deliver("sandboxpools", 100)
+    world.work()
+    work(world, 3)
+    assert owner(world, old["name"]) is None
+    world.prompt(8)
+    assert status(world, "s1")["phase"] == "Ready"
+    world.close()
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_no_room_is_kept_for_a_sandbox_that_was_deleted_while_it_waited_for_some(forced: bool) -> None:
+    world = World(maximum=1)
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    world.claim("s0", env=[{"name": "A", "value": "1"}])
+    world.prompt(10)
+    world.claim("s1", env=[{"name": "A", "value": "1"}])
+    work(world, 3)
+    if forced:
+        world.api.change("sandboxes", "s1", {"metadata": {"finalizers": None}})
+    world.api.remove(("sandboxes", "s1"))
+    work(world, 4)
+    assert ("sandboxes", "s1") not in world.api.objects
+    world.api.remove(("sandboxes", "s0"))
+    world.settle()
+    assert len(world.free()) == 1, "its place is the pool's again"
+    world.close()
+
+
 def test_room_that_a_start_did_not_need_after_all_is_the_pools_again() -> None:
     world = World(maximum=2)
     world.api.remove(("sandboxpools", "pool"))
@@ -239,8 +298,8 @@ def test_room_that_a_start_did_not_need_after_all_is_the_pools_again() -> None:
     for name in ("s1", "s2"):
         world.claim(name, env=[{"name": "A", "value": "1"}])
     work(world, 2)
-    world.now += 400
     world.make_pool()
+    world.now += 400
     world.prompt(5)
     assert {status(world, name)["phase"] for name in ("s1", "s2")} == {"Failed"}
     assert len(world.free()) == 2
@@ -304,4 +363,21 @@ def test_a_pod_that_was_set_aside_for_one_who_leaves_is_the_next_ones_at_once() 
     world.api.remove(("sandboxes", "leaves"))
     work(world, 3)
     assert status(world, "next")["phase"] == "Ready"
+    world.close()
+
+
+@pytest.mark.parametrize("state", ["Running", "Paused", "Suspended"])
+def test_one_that_stays_as_it_is_costs_no_write(state: str) -> None:
+    world = World(shape="persistent")
+    world.prompt(4)
+    world.claim("s1")
+    world.claim("s2")
+    world.settle()
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": state}})
+    world.settle()
+    before = len(world.api.sent)
+    for _ in range(3):
+        world.operator.work.wake_all()
+        work(world, 3)
+    assert [write.what for write in world.api.sent[before:] if write.what != "event"] == []
     world.close()

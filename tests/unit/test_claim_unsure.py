@@ -90,3 +90,37 @@ def test_a_claim_that_was_cut_off_does_not_arrive_when_its_sandbox_is_gone(world
     assert ("sandboxes", "s1") not in world.api.objects
     world.api.arrive()
     assert [owner(world, pod["metadata"]["name"]) for pod in world.pods()] == [None, None]
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered"])
+def test_a_claim_that_was_cut_off_on_a_pod_that_is_gone_takes_the_next_one(world: World, fault: str) -> None:
+    """The watch has yet to show that it is gone."""
+    world.api.targeted["claim"].append(fault)
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    first = sent(world, "claim")[0].name
+    world.api.remove(("pods", first))
+    world.api.finish(first)
+    for _ in range(3):
+        world.now += 0.3
+        world.deliver("sandboxes", 10)
+        world.work(10)
+    assert status(world, "s1")["phase"] == "Ready"
+    assert status(world, "s1")["podName"] != first
+
+
+def test_a_claim_that_was_cut_off_and_came_to_nothing_is_made_anew_whatever_else_has_changed(world: World) -> None:
+    """The pod has another version now, and the watch has yet to show it: nobody has it."""
+    world.api.targeted["claim"].append("lost")
+    world.claim("s1")
+    world.deliver("sandboxes")
+    world.work()
+    world.api.touch(("pods", sent(world, "claim")[0].name))
+    for _ in range(3):
+        world.now += 0.3
+        world.deliver("sandboxes", 10)
+        world.work(10)
+    assert status(world, "s1")["phase"] == "Ready"
+    mine = world.api.objects["sandboxes", "s1"]["metadata"]["uid"]
+    assert owner(world, status(world, "s1")["podName"]) == mine

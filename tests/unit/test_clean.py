@@ -62,7 +62,7 @@ def test_what_the_first_process_keeps_of_a_tenant_is_left(monkeypatch: pytest.Mo
         raise PermissionError
 
     monkeypatch.setattr(os, "setpriority", refuse)
-    monkeypatch.setattr(os, "getpriority", lambda _which, _who: 7)
+    monkeypatch.setattr(os, "getpriority", lambda _which, who: 7 if who else 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0} if pid else {0, 1})
     assert clean.reset_first_process() == ["the priority of process 1", "the CPUs of process 1"]
 

@@ -17,6 +17,7 @@ from sandyard.client.errors import BadAnswer, TransferLimitExceeded
 from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits
+from tests.unit.shells import SHELLS
 
 MANY = Limits(10**9, 10**6)
 
@@ -154,9 +155,6 @@ def seen(folder: pathlib.Path) -> dict[str, object]:
             path.stat().st_mode & 0o777, path.read_bytes() if path.is_file() else None)
         for path in folder.rglob("*")
     }  # fmt: skip
-
-
-SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
 
 
 @pytest.mark.parametrize("way", ["tar", "plain"])

@@ -7,8 +7,6 @@ import base64
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,35 +14,10 @@ from hypothesis import strategies as st
 
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.code import contexts
-from sandyard.client.code.contexts import CodeContext
 from sandyard.client.code.shown import shown
-from tests.unit.local_pod import LocalPod, local_pod
+from tests.unit.local_pod import LocalPod
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-async def inside() -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
-    async with local_pod() as made:
-        yield made
-
-
-@pytest.fixture
-async def sandbox(
-    inside: tuple[LocalPod, AsyncSandbox], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[AsyncSandbox]:
-    _, sandbox = inside
-    # Another run of these tests on this machine has its own beside them.
-    create, made = sandbox.contexts.create, list[CodeContext]()
-
-    async def noted(*args: Any, **options: Any) -> CodeContext:
-        made.append(await create(*args, **options))
-        return made[-1]
-
-    monkeypatch.setattr(sandbox.contexts, "create", noted)
-    yield sandbox
-    for one in made:
-        await one.remove()
 
 
 async def test_variables_imports_functions_and_the_folder_stay(sandbox: AsyncSandbox) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pathlib
 import subprocess
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.exec import script
-from tests.unit.local_pod import local_pod
-from tests.unit.test_client_script import ID, NAMESPACE, SHELLS
+from tests.unit.shells import ID, NAMESPACE, SHELLS
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -47,12 +45,6 @@ def test_the_time_of_a_command_ends_what_has_dropped_its_variable(shell: str, fo
         timeout=40, check=False,
     )  # fmt: skip
     assert time.monotonic() - began < 20
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[AsyncSandbox]:
-    async with local_pod() as (_, made):
-        yield made
 
 
 @pytest.mark.parametrize("form", ["an empty environment in a session of its own", "a parent that is gone"])

@@ -250,7 +250,7 @@ def test_lists_of_files_are_read_or_an_error_of_ours(printed: bytes) -> None:
         except errors.SandboxError:
             pass
     for line in (printed, b"x:" + DIGITS + b":y", b"x\0" + DIGITS + b":y"):
-        files._match(line)
+        list(files._matches(line))
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ import pathlib
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.code.contexts import CodeContext
-from tests.unit.local_pod import LocalPod, local_pod
-from tests.unit.test_client_script import SHELLS, run
+from tests.unit.local_pod import LocalPod
+from tests.unit.shells import SHELLS, run
 
 pytestmark = pytest.mark.timeout(90)
 # In the masks of /proc.
@@ -32,16 +32,8 @@ def heard() -> Iterator[None]:
 
 
 @pytest.fixture
-async def inside() -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
-    async with local_pod() as made:
-        yield made
-
-
-@pytest.fixture
-async def context(inside: tuple[LocalPod, AsyncSandbox]) -> AsyncIterator[CodeContext]:
-    made = await inside[1].contexts.create("bash", cwd="/tmp")
-    yield made
-    await made.remove()
+async def context(sandbox: AsyncSandbox) -> CodeContext:
+    return await sandbox.contexts.create("bash", cwd="/tmp")
 
 
 # What a command begins with

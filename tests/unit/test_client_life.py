@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import logging
@@ -23,6 +24,7 @@ import pytest
 from sandyard.api import rfc3339
 from sandyard.client import AsyncSandbox, Sandbox, SandboxInfo, errors, manifest
 from sandyard.client.creating import wait_until_ready
+from sandyard.client.waiting import awaited
 from tests.unit.local_pod import LocalPod, local_pod, serving
 
 pytestmark = pytest.mark.timeout(90)
@@ -37,6 +39,15 @@ def pod(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loc
 def conditions(reason: str, message: str = "why", stalled: bool = True) -> list[dict[str, str]]:
     return [{"type": "Ready", "status": "False", "reason": reason, "message": message},
             {"type": "Stalled", "status": str(stalled), "reason": reason, "message": message}]  # fmt: skip
+
+
+def has(command: str) -> bool:
+    """Whether this machine runs such a command."""
+    for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if file.read_bytes().replace(b"\0", b" ").strip() == command.encode():
+                return True
+    return False
 
 
 # What it is made of
@@ -276,6 +287,27 @@ def test_a_pool_of_processes_works_in_forked_children(pod: LocalPod) -> None:
     """
     done = subprocess.run(program(text), capture_output=True, text=True, timeout=80, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "['0', '1', '2', '3']"), done.stderr
+
+
+async def test_a_caller_with_a_loop_of_its_own_is_not_held_up_and_takes_its_command_with_it(pod: LocalPod) -> None:
+    with Sandbox.create("p") as sandbox:
+        behind = sandbox._behind
+        running = [
+            asyncio.create_task(awaited(behind.commands.run(f"exec sleep 6{n}.0714"), behind._session))
+            for n in range(2)
+        ]  # fmt: skip
+        async with asyncio.timeout(30):
+            while pod.execs < 2 or not has("sleep 61.0714"):
+                await asyncio.sleep(0.02)
+        assert (await awaited(behind.commands.run("echo beside"), behind._session)).stdout == b"beside\n"
+        running[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running[1]
+        async with asyncio.timeout(30):
+            while has("sleep 61.0714"):
+                await asyncio.sleep(0.02)
+        assert has("sleep 60.0714")
+        running[0].cancel()
 
 
 # What a person sees

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sandyard import AsyncSandbox, by_line
 from sandyard.client.exec.lines import Lines, finish
-from tests.unit.local_pod import local_pod
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[AsyncSandbox]:
-    async with local_pod() as (_, made):
-        yield made
-
 
 PIECES = st.lists(st.binary(max_size=20) | st.sampled_from([b"\n", b"\r\n", b"", b"a\n\nb"]), max_size=30)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import sys
 from typing import Any
@@ -18,8 +17,7 @@ from sandyard.client.commands.processes import parse_processes
 from sandyard.client.exec import script
 from sandyard.client.result import CommandResult
 from sandyard.client.session.end_watch import EndWatch
-
-SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
+from tests.unit.shells import SHELLS
 
 
 def shell(name: str, part: str, *words: str) -> bytes:
@@ -122,6 +120,8 @@ REFUSED = [
     ("python", b"OSError: [Errno 101] Network is unreachable"),
     ("python", b"urllib.error.URLError: <urlopen error [Errno 101] Network is unreachable>"),
     ("javascript", b"Error: EACCES: permission denied, open '/x'\n  errno: -13,\n  code: 'EACCES',\n}\nNode.js v22"),
+    ("javascript", b"EACCES: permission denied, open '/x'\n errno: -13,\n code: \"EACCES\"\n"),
+    ("typescript", b"error: Uncaught PermissionDenied: Permission denied (os error 13), open '/x'"),
     ("go", b"panic: open /etc/x: permission denied\n\ngoroutine 1 [running]:\nexit status 2"),
     ("rust", b'Err` value: Os { code: 13, kind: PermissionDenied, message: "Permission denied" }'),
     ("bash", b"main.sh: line 1: /etc/x: Permission denied\n"),
@@ -134,6 +134,15 @@ LOST = [
     ("python", b"TimeoutError: [Errno 110] Connection timed out"),
     ("python", b"requests.exceptions.ConnectTimeout: HTTPConnectionPool(host='169.254.169.254'): timed out"),
     ("python", b"OSError: [Errno 113] No route to host"),
+    (
+        "python",
+        b"aiohttp.client_exceptions.ClientConnectorDNSError: Cannot connect to host x:80 ssl:default "
+        b"[Temporary failure in name resolution]",
+    ),
+    ("python", b"urllib3.exceptions.MaxRetryError: x (Caused by NameResolutionError(\"Failed to resolve 'x'\"))"),
+    ("javascript", b"Error: connect ETIMEDOUT 1.2.3.4:80\n"),
+    ("bash", b"wget: unable to resolve host address 'x'\n"),
+    ("bash", b"curl: (7) Failed to connect to 1.2.3.4 port 80 after 1 ms: Could not connect to server\n"),
     ("javascript", b"Error: getaddrinfo EAI_AGAIN example.com\n  code: 'EAI_AGAIN'"),
     ("go", b'Get "http://x": dial tcp: lookup x: no such host\nexit status 1'),
     ("bash", b"curl: (6) Could not resolve host: example.com\n"),
@@ -148,7 +157,9 @@ OWN = [
     ("python", b"TimeoutError"),
     ("python", b"ConnectionRefusedError: [Errno 111] Connection refused"),
     ("javascript", b"Error: Permission denied\n    at main (main.js:1)"),
+    ("javascript", b"Error: it may say EACCES or ENOTFOUND\n    at main (main.js:1)"),
     ("bash", b"Permission denied"),
+    ("bash", b"curl: (7) Failed to connect to localhost port 80 after 1 ms: Could not connect to server\n"),
     ("ruby", b"main.rb:1:in `x': Permission denied (RuntimeError)"),
 ]
 
@@ -169,10 +180,51 @@ def test_a_word_alone_is_the_programs_own_error(language: str, said: bytes) -> N
     assert not denied(language, b"Traceback ...\n" + said, closed=True)
 
 
+REFUSED_HERE = b"ConnectionRefusedError: [Errno 111] Connection refused\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "program", "refused"),
+    [
+        ("python", b"  connect(('203.0.113.10', 80))\n" + REFUSED_HERE, b"", True),
+        ("python", b"  connect(('127.0.0.1', 80))\n" + REFUSED_HERE, b"x = '203.0.113.10'", False),
+        ("python", REFUSED_HERE, b"host = '203.0.113.10'\nconnect((host, 80))", True),
+        ("python", REFUSED_HERE, b"connect(('::1', 80)); connect(('203.0.113.10', 80))", False),
+        ("python", REFUSED_HERE, b"connect(('fd00::5', 80))", True),
+        ("python", REFUSED_HERE, b"x[::2] + y[a::b] + '12:30:45'", False),
+        ("python", b"ValueError: 203.0.113.10: Connection refused\n", b"", False),
+        ("python", b"  urlopen('http://169.254.169.254/')\n"
+                   b"urllib.error.URLError: <urlopen error [Errno 111] Connection refused>\n", b"", True),
+        ("python", b"ConnectionRefusedError: [Errno 111] Connect call failed ('203.0.113.10', 80)", b"", True),
+        ("javascript", b"Error: connect ECONNREFUSED 203.0.113.10:80\n", b"", True),
+        ("javascript", b"Error: connect ECONNREFUSED 127.0.0.1:80\n", b"", False),
+        ("go", b"dial tcp 203.0.113.10:80: connect: connection refused\nexit status 1", b"", True),
+        ("go", b"dial tcp [fd00::5]:80: connect: connection refused\nexit status 1", b"", True),
+        ("ruby", b"connection to localhost:80 (Connection refused) (Errno::ECONNREFUSED)", b"", False),
+        ("bash", b"main.sh: line 1: /dev/tcp/203.0.113.10/80: Connection refused\n", b"", True),
+    ],
+)  # fmt: skip
+def test_a_connection_that_a_closed_network_turns_away_is_unauthorized(
+    language: str, said: bytes, program: bytes, refused: bool
+) -> None:
+    assert denied(language, b"Traceback ...\n" + said, closed=True, program=program) is refused
+    assert not denied(language, b"Traceback ...\n" + said, closed=False, program=program)
+
+
 def test_a_text_that_looks_like_a_module_is_none() -> None:
     common = ["x = `\nimport a\n`", "/*\nimport a from 'a'\n*/ const y = 1", "// x\nvar z = 'a\\\nexport b'",
-              'const s = "`";\nconst t = `${s}\nexport default 1`']  # fmt: skip
-    modules = ["import 'a'", "const s = `a`\nimport x from 'y'", "import{a} from 'b'", "// '\nexport const a = 1"]
+              'const s = "`";\nconst t = `${s}\nexport default 1`',
+              "const t = `${ f({ a: `\nimport a\n` }) }\nimport b`", "const r = /`/;\nconst t = `\nimport a`",
+              "const r = s.replace(/[`'/]/g, `\nexport a`)"]  # fmt: skip
+    modules = [
+        "import 'a'",
+        "const s = `a`\nimport x from 'y'",
+        "import{a} from 'b'",
+        "// '\nexport const a = 1",
+        "const r = /['`]/;\nimport a from 'b'",
+        "if (`${ {} }`) { a / b }\nexport { c }",
+        "\n\n  import a from 'b'",
+    ]
     javascript = languages.LANGUAGES["javascript"]
     assert all("main.js" in languages.files(javascript, text, called=False) for text in common)
     assert all("main.mjs" in languages.files(javascript, text, called=False) for text in modules)

@@ -12,16 +12,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
-from tests.unit.local_pod import LocalPod, local_pod
+from tests.unit.local_pod import LocalPod
 
 pytestmark = pytest.mark.timeout(60)
 DATA = os.urandom(700_000)
-
-
-@pytest.fixture
-async def inside() -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
-    async with local_pod() as found:
-        yield found
 
 
 @contextlib.asynccontextmanager
@@ -138,6 +132,15 @@ async def test_a_forward_ends_with_its_sandbox(inside: tuple[LocalPod, AsyncSand
         pod.change("DELETED")
         with pytest.raises(errors.SandboxDeleted):
             await waiting
+
+
+async def test_a_forward_of_a_sandbox_that_was_killed_says_so(inside: tuple[LocalPod, AsyncSandbox]) -> None:
+    pod, sandbox = inside
+    async with await sandbox.forward(80) as forward:
+        pod.forgets = True
+        await sandbox.kill()
+        with pytest.raises(errors.SandboxDeleted):
+            await forward.wait()
 
 
 @pytest.mark.parametrize(("port", "local"), [(0, 0), (65536, 0), (-1, 0), (80, 65536), (80, -1)])

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import pathlib
 import textwrap
-from collections.abc import AsyncIterator
 
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.code import code
-from tests.unit.local_pod import LocalPod, local_pod
+from tests.unit.local_pod import LocalPod
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-async def inside(tmp_path: pathlib.Path) -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
-    async with local_pod() as made:
-        yield made
-
-
-@pytest.fixture
-def sandbox(inside: tuple[LocalPod, AsyncSandbox]) -> AsyncSandbox:
-    return inside[1]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +45,10 @@ async def test_one_that_ends_the_sandboxs_main_process_is_a_runtime_error(
 
     monkeypatch.setattr(code.runner, "run", ended)
     monkeypatch.setattr(code.Tools, "run", lambda *_, **__: _nothing())
-    done = await sandbox.run_code("import os; os.kill(-1, 9)")
+    heard: list[bytes] = []
+    done = await sandbox.run_code("import os; os.kill(-1, 9)", on_stderr=heard.append)
     assert (done.outcome, done.exit_code) == ("runtime_error", None)
+    assert heard == [done.stderr] == [b"its main process ended"]
 
 
 async def _nothing() -> bytes:
@@ -70,8 +60,11 @@ async def test_a_place_that_a_program_has_taken_is_told(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(code, "_FOLDER", f"{tmp_path}/file/code")
-    done = await sandbox.run_code("print(1)")
+    heard: list[bytes] = []
+    done = await sandbox.run_code("print(1)", on_stderr=heard.append)
     assert done.outcome == "program_runner_error"
+    assert heard == [done.stderr]
+    assert b"cannot be made" in done.stderr
     assert b"cannot be made" in done.stderr
 
 

@@ -6,26 +6,14 @@ import asyncio
 import os
 import pathlib
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.commands.background import BackgroundCommand
-from tests.unit.local_pod import LocalPod, local_pod
+from tests.unit.local_pod import LocalPod
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-async def inside() -> AsyncIterator[tuple[LocalPod, AsyncSandbox]]:
-    async with local_pod() as made:
-        yield made
-
-
-@pytest.fixture
-def sandbox(inside: tuple[LocalPod, AsyncSandbox]) -> AsyncSandbox:
-    return inside[1]
 
 
 async def test_a_command_gives_its_bytes_and_its_exit_code(sandbox: AsyncSandbox) -> None:

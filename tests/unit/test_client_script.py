@@ -1,83 +1,22 @@
-"""What runs around each command, on real shells; and the end of a stream, however it is cut."""
+"""What runs around each command, on real shells."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import pathlib
-import shutil
 import subprocess
-import threading
+import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from yarl import URL
 
 from sandyard.client.errors import InvalidArgument
 from sandyard.client.exec import script
 from sandyard.client.exec.stream import Tail
-from sandyard.client.session.exec_limit import ExecLimit
-
-SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
-ID = "0123456789abcdef0123456789abcdef"
-# A process namespace of its own: what runs there looks at every process that there is.
-NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
-
-
-@dataclass
-class Done:
-    code: int | None
-    out: bytes
-    err: bytes
-    seconds: float
-
-
-def run(
-    shell: str, command: str | Sequence[str], *, env: dict[str, str] | None = None, watch: int = 0, stdin: bytes = b"",
-    length: int | None = None,
-) -> Done:  # fmt: skip
-    request = script.run(ID, command, folder="/tmp", env=env or {}, watch_seconds=watch, stdin_bytes=length)
-    started = time.monotonic()
-    words = [*NAMESPACE, *shell.split(), *request.words[1:]]
-    if length is None:
-        done = subprocess.run(words, input=request.preface + stdin, capture_output=True, timeout=30, check=False)
-    else:
-        done = run_with_an_open_input(words, request.preface + stdin)
-    seconds = time.monotonic() - started
-    out, err = Tail(request.mark, 10**6), Tail(request.mark, 10**6)
-    out.feed(done.stdout)
-    err.feed(done.stderr)
-    assert out.begun
-    assert out.exit_code == err.exit_code == done.returncode
-    return Done(out.exit_code, out.value(), err.value(), seconds)
-
-
-def run_with_an_open_input(words: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
-    """Run a program whose input does not end before it does."""
-    read, write = os.pipe()
-    with subprocess.Popen(words, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        os.close(read)
-        feeding = threading.Thread(target=feed, args=(write, data))
-        feeding.start()
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-            # Nobody reads any more.
-            feeding.join(30)
-            os.close(write)
-    return subprocess.CompletedProcess(words, process.returncode, out, err)
-
-
-def feed(descriptor: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        while data:
-            data = data[os.write(descriptor, data) :]
+from tests.unit.shells import ID, NAMESPACE, SHELLS, run, run_with_an_open_input
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -112,9 +51,30 @@ def test_what_is_too_long_for_a_request_goes_ahead_of_the_input(shell: str) -> N
     assert run(shell, f"exit 7 # {'x' * 100_000}").code == 7
     # A name that is no text.
     assert run(shell, ["printf", "%s", "a\udcff"]).out == b"a\xff"
-    for command in ("x" * 2**17, ["a\0b"]):
+    for command in (["x", "x" * 2**17], ["x", *["y" * 120_000] * 18], "x" * 2**25, ["a\0b"]):
         with pytest.raises(InvalidArgument):
             run(shell, command)
+
+
+@pytest.mark.parametrize("options", [{}, {"stdin": b"input", "length": 5}])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_text_may_be_longer_than_an_argument(shell: str, options: dict[str, Any]) -> None:
+    """Of a megabyte, and with what a here-document would expand."""
+    text = f"cat; : $((1+1)) `:` '{'é' * 500_000}'\necho \"$1$A\\$\"; exit 7\n" + "exit 1\n" * 20_000
+    done = run(shell, text, env={"A": "a b"}, **options)
+    assert (done.code, done.out, done.err) == (7, options.get("stdin", b"") + b"a b$\n", b"")
+    assert done.seconds < 5
+
+
+def test_a_small_command_travels_in_its_request_whole() -> None:
+    """What does not costs two more processes; and some proxies take 8 KiB of a URL."""
+    names = {"namespace": "n" * 63, "pod": "p" * 63}
+    path = "https://10.96.0.1:443/api/v1/namespaces/{namespace}/pods/{pod}/exec".format(**names)
+    for command in ("echo hello", ["python3", "-c", "print('it is', \"so\")\n" * 5]):
+        request = script.run(ID, command, folder=".", env={}, watch_seconds=3600, stdin_bytes=0)
+        assert request.preface == f"{request.mark}\n".encode()
+        query = [("command", word) for word in request.words] + [("container", "sandbox"), ("stdin", "true")]
+        assert len(str(URL(path).with_query(query))) < 8192 - 100
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -307,95 +267,26 @@ def test_a_folder_may_have_any_name(shell: str, folder: str, tmp_path: pathlib.P
     assert tail.feed(done.stdout) == f"{tmp_path}/{folder}\n".encode()
 
 
-@given(data=st.binary(max_size=200), cuts=st.lists(st.integers(1, 60), max_size=40), code=st.integers(0, 255))
-def test_the_mark_is_found_wherever_the_stream_is_cut(data: bytes, cuts: list[int], code: int) -> None:
-    first = b"\x00" + ID.encode() + b":+\x00"
-    stream = first + data + b"\x00" + ID.encode() + b":" + str(code).encode() + b"\x00" + b"of others"
-    tail, seen, place = Tail(ID, 1000), b"", 0
-    for cut in [*cuts, len(stream)]:
-        seen += tail.feed(stream[place : place + cut])
-        place += cut
-    assert (seen, tail.value(), tail.exit_code) == (data, data, code)
-    assert (tail.begun, tail.seen) == (True, len(data))
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("said", "ends"), [(b"", True), (b"\n\n", True), (b"q\n", False)])
+def test_a_leash_ends_what_it_holds_unless_it_is_let_go(shell: str, said: bytes, ends: bool) -> None:
+    # Between fork and exec it does not carry the id yet: a command's own shell does.
+    begun = "until grep -q SANDYARD_EXEC= /proc/$a/environ; do sleep 0.02; done"
+    held = (
+        f'SANDYARD_EXEC={ID} setsid sleep 60 & a=$!; {begun}; {shell} -c "$1" x {ID} TERM 1; kill -s 0 $a && echo lives'
+    )
+    leash = script.leash(ID, "TERM")[2]
+    done = subprocess.run([*NAMESPACE, "sh", "-c", held, "x", leash], input=said, capture_output=True, timeout=30,
+                          check=False)  # fmt: skip
+    assert (b"lives" not in done.stdout) is ends, done.stderr
 
 
-@given(data=st.binary(max_size=300), cuts=st.lists(st.integers(1, 60), max_size=40))
-def test_without_a_mark_nothing_is_lost_and_nothing_is_believed(data: bytes, cuts: list[int]) -> None:
-    data += b"\x00" + ID.encode()[:10]
-    tail, seen, place = Tail(ID, 1000), b"", 0
-    for cut in [*cuts, len(data)]:
-        seen += tail.feed(data[place : place + cut])
-        place += cut
-    assert seen + tail.rest() == data
-    assert not tail.ended
-
-
-@given(sizes=st.lists(st.integers(0, 50), max_size=60), limit=st.integers(2, 100))
-def test_of_much_output_the_beginning_and_the_end_are_kept(sizes: list[int], limit: int) -> None:
-    whole = b""
-    tail = Tail(ID, limit)
-    for number, size in enumerate(sizes):
-        piece = bytes([65 + number % 26]) * size
-        whole += piece
-        tail.feed(piece)
-        assert len(tail.value()) <= 2 * limit
-    tail.close()
-    half = limit // 2
-    kept = tail.value()
-    assert len(kept) + tail.omitted == len(whole)
-    if tail.omitted:
-        assert kept == whole[:half] + whole[-half:]
-    else:
-        assert kept == whole
-
-
-async def test_a_crowd_that_is_refused_halves_the_next_one() -> None:
-    limit, most_inside, inside = ExecLimit(8), 0, 0
-
-    async def begin(refuse: bool) -> None:
-        nonlocal inside, most_inside
-        turn = await limit.turn()
-        inside += 1
-        most_inside = max(most_inside, inside)
-        await asyncio.sleep(0)
-        inside -= 1
-        if refuse:
-            turn.refused()
-        turn.release()
-        turn.release()
-
-    await asyncio.gather(*(begin(refuse=False) for _ in range(40)))
-    assert (most_inside, limit.most) == (8, 8)
-    await asyncio.gather(*(begin(refuse=True) for _ in range(8)))
-    assert limit.most == 4
-    most_inside = 0
-    await asyncio.gather(*(begin(refuse=False) for _ in range(4)))
-    assert most_inside == 4
-    await asyncio.gather(*(begin(refuse=False) for _ in range(100)))
-    assert limit.most == 8
-    for _ in range(20):
-        turns = [await limit.turn() for _ in range(limit.most)]
-        for turn in turns:
-            turn.refused()
-        for turn in turns:
-            turn.release()
-    assert limit.most == 1
-
-
-async def test_a_turn_of_one_who_gave_up_is_not_lost() -> None:
-    limit = ExecLimit(1)
-    order: list[int] = []
-
-    async def begin(number: int) -> None:
-        turn = await limit.turn()
-        order.append(number)
-        await asyncio.sleep(0.001)
-        turn.release()
-
-    tasks = [asyncio.create_task(begin(number)) for number in range(6)]
-    await asyncio.sleep(0)
-    for number in (1, 3):
-        tasks[number].cancel()
-    async with asyncio.timeout(5):
-        await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == [0, 2, 4, 5]
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_process_that_one_look_misses_is_ended_all_the_same(shell: str) -> None:
+    seen = "n=$(($(cat n) + 1)); echo $n >n; [ $n -eq 1 ] || ! kill -s 0 $a || echo $a"
+    looks = f"{script.text('functions')}\nsandyard_tagged() {{ {seen}; }}"
+    code = f"{looks}\necho 0 >n; sleep 60 & a=$!; sandyard_end x TERM 1"
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([*NAMESPACE, *shell.split(), "-c", f"{code}; wait $a; echo $?"], cwd=folder,
+                              capture_output=True, timeout=30, check=False)  # fmt: skip
+    assert done.stdout == b"143\n", done.stderr

@@ -38,6 +38,10 @@ MOMENTARY: dict[str, tuple[str, tuple[int, ...], bytes]] = {
 LASTING: dict[str, tuple[str, tuple[int, ...], bytes]] = {
     "a long heredoc": ("cat <<'X' | wc -c\n" + "y" * 150_000 + "\nX", (0,), b"150001\n"),
     "a long word": (f": {'x' * 200_000}", (0,), b""),
+    "a megabyte": (f": {'x' * 1_000_000}\necho 'é \\ it'\"'\"'s'", (0,), "é \\ it's\n".encode()),
+    "a long text that is open": ("echo 'open" + "x" * 9000, (2,), b""),
+    "a long text with a backslash at its end": (f": {'x' * 9000}; echo a\\", (0,), b"a\\\n"),
+    "a long text with lines at its end": (f": {'x' * 9000}; echo a.\n\n\n", (0,), b"a.\n"),
     "a heredoc without an end": ("cat <<X\nin it\n", (0, 2), b"in it\n"),
     "set -u": ("set -u; echo x", (0,), b"x\n"),
     "standard error to standard output": ("exec 2>&1; echo to >&2", (0,), b"to\n"),
@@ -50,6 +54,8 @@ LASTING: dict[str, tuple[str, tuple[int, ...], bytes]] = {
     "an alias": ("alias printf=false eval=false command=false", (0,), b""),
     "a constant": ("readonly A=1; A=2", (0, 1, 2), b""),
     "separators": ("IFS=_sandyar; echo x", (0,), b"x\n"),
+    "set -f": ("set -f; echo /et[c]", (0,), b"/et[c]\n"),
+    "a builtin that is switched off": ("enable -n printf 2>/dev/null || :", (0,), b""),
     "no PATH": ("PATH=/nonexistent; echo x", (0,), b"x\n"),
 }
 
@@ -103,3 +109,34 @@ async def test_it_holds_no_stream_of_the_session_open(sandbox: AsyncSandbox) -> 
             b"0 1 2 3 ",
             b"0 1 2 ",
         )
+
+
+async def test_what_it_traces_is_what_it_was_given(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as shell:
+        assert (await shell.run("set -x; f() { return 4; }; echo a")).stderr.lstrip(b"+ ") == b"echo a\n"
+        assert (await shell.run("f")).exit_code == 4
+        traced = await shell.run("echo $?; echo $-")
+        assert traced.stdout.startswith(b"4\n") and b"x" in traced.stdout
+        assert [line.lstrip(b"+ ")[:4] for line in traced.stderr.splitlines()] == [b"echo", b"echo"]
+        broken = await shell.run("echo 'open")
+        assert broken.exit_code == 2 and b"sandyard" not in broken.stderr
+        assert b"sandyard" not in (await shell.run("set -v\necho b")).stderr
+        assert b"sandyard" not in (await shell.run("echo c")).stderr
+        await shell.run("set +xv")
+        assert (await shell.run("echo d")).stderr == b""
+
+
+async def test_with_set_e_what_fails_ends_it_and_nothing_else(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as shell:
+        await shell.run("false")
+        await shell.run("set -e; false || echo x")
+        assert (await shell.run("if false; then :; fi; echo y")).stdout == b"y\n"
+        assert (await shell.run("echo z; false")).exit_code == 1
+        assert shell.closed
+
+
+async def test_a_trap_of_errors_hears_of_those_of_the_commands_alone(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as shell:
+        await shell.run("trap 'echo caught' ERR 2>/dev/null || :")
+        await shell.run("false")
+        assert (await shell.run("echo on")).stdout == b"on\n"

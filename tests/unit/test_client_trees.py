@@ -19,9 +19,9 @@ from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits
 from tests.unit.local_pod import LocalPod, local_pod
+from tests.unit.shells import SHELLS
 
 pytestmark = pytest.mark.timeout(60)
-SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
 NOBODY = 65534
 MANY = Limits(10**9, 10**6)
 WAYS = ["tar", "plain"]
@@ -42,11 +42,6 @@ async def inside(here: pathlib.Path) -> AsyncIterator[tuple[LocalPod, AsyncSandb
     async with local_pod() as (pod, sandbox):
         pod.folder = here
         yield pod, sandbox
-
-
-@pytest.fixture
-def sandbox(inside: tuple[LocalPod, AsyncSandbox]) -> AsyncSandbox:
-    return inside[1]
 
 
 @pytest.fixture

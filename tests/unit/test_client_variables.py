@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import string
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -16,9 +15,9 @@ from sandyard.client.exec import script
 from sandyard.podspec import containers
 from tests.unit import objects
 from tests.unit.local_pod import local_pod
+from tests.unit.shells import SHELLS
 
 pytestmark = pytest.mark.timeout(60)
-SHELLS = [shell for shell in ("dash", "bash", "busybox sh") if shutil.which(shell.split()[0])]
 # Whatever a script may call its own.
 NAMES = [*string.ascii_letters, "most", "in", "stdin", "size", "so", "se", "why", "OPTIND", "REPLY", "UID", "LINENO"]
 VARIABLES = {name: f"7{name}" for name in NAMES if name not in ("OPTIND", "UID", "LINENO")}

@@ -9,11 +9,10 @@ import pytest
 
 from sandyard.api import model, names
 from sandyard.api.reasons import Phase, Reason
-from sandyard.api.sandbox import SandboxSpec
 from sandyard.sandbox import decide, follow, phase, steps
 from sandyard.sandbox.status import Status
 from sandyard.sandbox.usage import Usage
-from sandyard.sandbox.view import Claim, PoolFacts, Refusal, UnreadableView
+from sandyard.sandbox.view import Claim, UnreadableView
 from tests.unit.views import (
     NOW,
     PERSISTENT,
@@ -109,10 +108,27 @@ def test_a_stamp_is_written_once_and_not_too_often() -> None:
     step = decide.decide(used)
     assert step.status is not None
     assert step.status.active_seconds == NOW - 1
+    assert step.status.expires_at == model.timestamp(NOW + 59)
     assert words(step) == [steps.NoteStamp]
     assert decide.decide(dataclasses.replace(used, noted_stamp=used.stamp)).reason == "ready"
     soon = dataclasses.replace(used, status=step.status, stamp=model.timestamp(NOW))
-    assert decide.decide(soon).requeue_after == 4.0
+    step = decide.decide(soon)
+    assert (step.reason, step.requeue_after) == ("ready", 4.0)
+
+
+@pytest.mark.parametrize("idle_seconds", [5, 10])
+def test_one_that_may_be_idle_for_seconds_is_not_ended_before_its_use_is_written(idle_seconds: int) -> None:
+    used = running(spec=spec(lifetime={"idleSeconds": idle_seconds}), stamp=model.timestamp(NOW))
+    used = dataclasses.replace(used, status=replaced(used.status, last_activity_at=model.timestamp(NOW - 1)))
+    step = decide.decide(used)
+    assert step.status is not None
+    assert step.status.active_seconds == NOW
+
+
+def test_use_that_is_written_later_puts_nothing_off() -> None:
+    used = running(spec=spec(lifetime={"idleSeconds": 60}), stamp=model.timestamp(NOW))
+    used = dataclasses.replace(used, status=replaced(used.status, last_activity_at=model.timestamp(NOW - 1)), pods=())
+    assert decide.decide(answered(used, pod_seen=True)).requeue_after == 0.2
 
 
 def test_a_lifetime_that_is_over_deletes_or_ends() -> None:
@@ -141,6 +157,58 @@ def test_a_metrics_api_that_fails_for_a_moment_lets_nobody_expire() -> None:
     unknown = answered(idle, cpu_asked=True, cpu_unknown=True)
     assert decide.decide(unknown).requeue_after == 5.0
     assert words(decide.decide(dataclasses.replace(unknown, now=NOW + 60))) == [steps.DeleteSandbox]
+
+
+def test_cpu_use_of_before_its_last_activity_keeps_nobody_alive() -> None:
+    """The metrics API shows what it measured a while ago, and may go on to."""
+    idle = running(at=NOW - 60, spec=spec(lifetime={"idleSeconds": 60}))
+    idle = dataclasses.replace(idle, status=replaced(idle.status, last_activity_at=model.timestamp(NOW - 60)))
+    for at in (NOW - 61, NOW - 60):
+        assert words(decide.decide(answered(idle, cpu_asked=True, cpu=Usage(1.0, at)))) == [steps.DeleteSandbox]
+
+
+def test_one_that_is_paused_expires_without_being_asked_for_its_cpu_use() -> None:
+    idle = running(at=NOW - 60, spec=spec(lifetime={"idleSeconds": 60}, desiredState="Paused"))
+    paused = dataclasses.replace(idle, status=phase.paused(idle.facts(), POD, 3))
+    assert words(decide.decide(paused)) == [steps.DeleteSandbox]
+
+
+def test_one_whose_time_is_over_is_suspended_where_that_is_asked_for() -> None:
+    lifetime = {"seconds": 60, "onExpiry": "Suspend"}
+    over = running(at=NOW - 60, spec=spec(lifetime=lifetime), pool=PERSISTENT)
+    assert words(decide.decide(over)) == [steps.DeletePod]
+    gone = decide.decide(answered(dataclasses.replace(over, pods=()), unseen_pod=False))
+    assert gone.status is not None
+    assert (gone.status.phase, reason(gone)) == (Phase.SUSPENDED, "Expired")
+    nothing_kept = decide.decide(running(at=NOW - 60, spec=spec(lifetime=lifetime)))
+    assert nothing_kept.status is not None
+    assert nothing_kept.status.phase is Phase.EXPIRED
+
+
+def test_a_suspended_one_resumes_when_its_old_pod_is_gone() -> None:
+    facts = phase.Facts(1, Status(workspace_claim="w"), NOW - 10)
+    rests = view(pool=PERSISTENT, status=phase.suspended(facts, Reason.SUSPENDED, "as asked for"), pods=(POD,))
+    step = decide.decide(rests)
+    assert (words(step), step.status) == ([steps.DeletePod], None)
+
+
+@pytest.mark.parametrize("wanted", ["Suspended", "Running"])
+def test_one_that_has_rested_for_long_has_not_been_idle(wanted: str) -> None:
+    """Neither while it rests nor when it is to resume: it had no means to be active."""
+    own = spec(lifetime={"idleSeconds": 60}, desiredState=wanted)
+    before = running(at=NOW - 1000, pool=PERSISTENT).status
+    facts = phase.Facts(1, replaced(before, workspace_claim="w"), NOW - 500)
+    rests = view(pool=PERSISTENT, spec=own, status=phase.suspended(facts, Reason.SUSPENDED, "as asked for"))
+    step = decide.decide(answered(rests, unseen_pod=False))
+    assert steps.DeleteSandbox not in words(step)
+    assert step.status is not None
+    assert step.status.phase is (Phase.STARTING if wanted == "Running" else Phase.SUSPENDED)
+
+
+def test_one_that_is_to_rest_is_not_ended_because_it_was_idle() -> None:
+    own = spec(lifetime={"idleSeconds": 60, "onExpiry": "Stop"}, desiredState="Suspended")
+    idle = running(at=NOW - 60, spec=own, pool=PERSISTENT)
+    assert words(decide.decide(idle)) == [steps.DeletePod]
 
 
 def test_who_is_to_rest_keeps_its_workspace_before_its_pod_goes() -> None:
@@ -178,114 +246,22 @@ def test_a_pod_that_is_nowhere_in_sight_is_looked_up_before_it_is_called_lost() 
     assert reason(decide.decide(answered(lost, pod_seen=False))) == "PodLost"
 
 
+def test_use_is_not_written_where_nobody_asks_for_it() -> None:
+    used = running(spec=spec(lifetime={"seconds": 600}), stamp=model.timestamp(NOW - 1))
+    assert decide.decide(used).reason == "ready"
+
+
+@pytest.mark.parametrize("wanted", ["Suspended", "Running", "Paused"])
+def test_an_ended_one_is_neither_suspended_nor_resumed(wanted: str) -> None:
+    for kind in (Phase.FAILED, Phase.SUCCEEDED, Phase.EXPIRED):
+        status = of(kind, ready_at=model.timestamp(NOW - 5), workspace_claim="w")
+        seen = view(status=status, spec=spec(desiredState=wanted), pool=PERSISTENT)
+        step = decide.decide(seen)
+        assert (step.status, words(step)) == (None, [])
+
+
 def test_an_ended_one_stays_as_it_is() -> None:
     assert decide.decide(view(status=of(Phase.SUCCEEDED))).status is None
     step = decide.decide(view(status=of(Phase.SUCCEEDED), generation=2))
     assert step.status is not None
     assert (step.status.phase, step.status.observed_generation) == (Phase.SUCCEEDED, 2)
-
-
-# Without a pod
-
-
-def test_a_claim_is_tried_first_and_then_its_wait_is_told() -> None:
-    claims = view()
-    step = decide.decide(claims)
-    assert step.actions == (steps.ClaimWarmPod(None, cold=True, wait=True),)
-    assert step.again
-    tried = answered(claims, claim_tried=True)
-    assert decide.decide(tried).requeue_after == 0.01, "it was taken off the queue meanwhile"
-    waits = dataclasses.replace(tried, claim=Claim(1.0, 2, open=True), waits=True)
-    step = decide.decide(waits)
-    assert reason(step) == "WaitingForPool"
-    assert step.status is not None
-    assert "2 ahead of it" in str(step.status.conditions[0]["message"])
-    fails = dataclasses.replace(waits, pool=dataclasses.replace(pool(), failure=(Reason.IMAGE_PULL, "x")))
-    assert reason(decide.decide(fails)) == "ImagePullBackOff"
-    full = dataclasses.replace(waits, pool=dataclasses.replace(pool(), at_maximum=True))
-    assert reason(decide.decide(full)) == "MaxSandboxesReached"
-    late = dataclasses.replace(waits, claim=Claim(60.0, 2, open=True))
-    assert reason(decide.decide(late)) == "PoolExhausted"
-
-
-@pytest.mark.parametrize(
-    ("action", "cold", "wait"), [("ColdStart", True, True), ("Wait", False, True), ("Reject", False, False)]
-)
-def test_a_pool_says_what_happens_when_it_is_empty(action: str, cold: bool, wait: bool) -> None:
-    claims = view(pool=pool(whenEmpty={"action": action}))
-    assert decide.decide(claims).actions == (steps.ClaimWarmPod(None, cold=cold, wait=wait),)
-    if action == "Reject":
-        assert reason(decide.decide(answered(claims, claim_tried=True))) == "PoolExhausted"
-
-
-@pytest.mark.parametrize(
-    ("pool_facts", "told"),
-    [
-        (None, "PoolNotFound"),
-        (dataclasses.replace(pool(), deleting=True), "PoolNotFound"),
-        (pool(paused=True), "Paused"),
-    ],
-)
-def test_a_pool_that_gives_nothing_is_waited_for(pool_facts: PoolFacts | None, told: str) -> None:
-    waits = view(pool=pool_facts)
-    step = decide.decide(waits)
-    assert (reason(step), words(step)) == (told, [steps.WaitForPool])
-    in_queue = dataclasses.replace(waits, claim=Claim(1.0, 0, open=True), waits=True)
-    assert words(decide.decide(in_queue)) == [steps.StopWaiting]
-    late = view(pool=pool_facts, spec=spec(waitSeconds=5), waited_seconds=5.0)
-    assert reason(decide.decide(late)) == told
-    assert decide.decide(late).status is not None
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"spec": spec(env=[{"name": "A", "value": "1"}])},
-        {"spec": spec(network={"egress": "None"}),
-         "pool": pool(template={"image": "a", "network": {"egress": "Internet"}}, allowedEgress=["None", "Internet"])},
-        {"status": Status(workspace_claim="w"), "pool": PERSISTENT},
-    ],
-)  # fmt: skip
-def test_what_no_warm_pod_can_be_given_is_started_cold(fields: dict[str, Any]) -> None:
-    starts = view(**fields)
-    assert words(decide.decide(starts)) == [steps.StartPod]
-    full = decide.decide(answered(starts, no_room=True))
-    assert reason(full) == "MaxSandboxesReached"
-    in_queue = dataclasses.replace(starts, claim=Claim(1.0, 0, open=True), waits=True)
-    assert words(decide.decide(in_queue)) == [steps.StopWaiting], (
-        "it keeps the place of a claim that it no longer makes"
-    )
-
-
-def test_a_wider_network_comes_with_the_claim_and_a_forbidden_one_with_nothing() -> None:
-    own = spec(network={"egress": "Internet"})
-    step = decide.decide(view(spec=own, pool=pool(allowedEgress=["Internet"])))
-    claim = step.actions[0]
-    assert isinstance(claim, steps.ClaimWarmPod)
-    assert claim.reach is not None
-    assert claim.reach.network.egress == "Internet"
-    assert reason(decide.decide(view(spec=own))) == "EgressNotAllowed"
-
-
-def test_a_refused_start_is_tried_again_and_a_wrong_template_is_not() -> None:
-    own = SandboxSpec.model_validate({"template": {"image": "a"}})
-    starts = view(spec=own, pool=None, pool_name=None)
-    assert words(decide.decide(starts)) == [steps.StartPod]
-    quota = Refusal(Reason.QUOTA_EXCEEDED, "exceeded quota")
-    step = decide.decide(answered(starts, start_tried=True, start_refused=quota))
-    assert step.status is not None
-    assert (step.status.phase, reason(step), step.requeue_after) == (Phase.PENDING, "QuotaExceeded", 5.0)
-    wrong = Refusal(Reason.INVALID_TEMPLATE, "root", final=True)
-    step = decide.decide(answered(starts, start_tried=True, start_refused=wrong))
-    assert step.status is not None
-    assert step.status.phase is Phase.FAILED
-    late = dataclasses.replace(starts, waited_seconds=300.0, last_refusal=(Reason.QUOTA_EXCEEDED, "exceeded quota"))
-    assert reason(decide.decide(late)) == "QuotaExceeded"
-    assert decide.decide(answered(starts, start_tried=True)).status is None
-
-
-def test_a_start_that_fails_costs_nobody_its_workspace() -> None:
-    late = view(pool=PERSISTENT, status=Status(workspace_claim="w"), waited_seconds=300.0)
-    step = decide.decide(late)
-    assert step.status is not None
-    assert (step.status.phase, step.status.workspace_claim) == (Phase.SUSPENDED, "w")

@@ -194,3 +194,38 @@ async def test_a_kind_that_is_not_served_has_no_objects_and_any_other_refusal_is
     api.refusals = {"sandboxes": 403}
     with pytest.raises(errors.ApiError):
         await run(api)
+
+
+@pytest.mark.parametrize("how", ["gone", "another"])
+async def test_what_goes_or_is_made_anew_while_it_is_let_go_is_left_alone(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Api()
+    api.leave(SANDBOX)
+
+    async def refuse(path: str, _body: dict[str, Any]) -> None:
+        if how == "gone":
+            del api.objects[path]
+            raise errors.ApiError(404, {"message": "not found"})
+        metadata = {**api.objects[path]["metadata"], "uid": "another"}
+        del metadata["deletionTimestamp"]
+        api.objects[path] = {"metadata": metadata}
+        raise errors.ApiError(409, {"message": "changed", "reason": "Conflict"})
+
+    monkeypatch.setattr(api, "merge_patch", refuse)
+    outcome, _ = await run(api)
+    assert api.patched == []
+    assert outcome.left == ()
+    assert (SANDBOX in api.objects) is (how == "another")
+
+
+async def test_a_refusal_to_let_go_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Api()
+    api.leave(SANDBOX)
+
+    async def refuse(_path: str, _body: dict[str, Any]) -> None:
+        raise errors.ApiError(403, {"message": "no"})
+
+    monkeypatch.setattr(api, "merge_patch", refuse)
+    with pytest.raises(errors.ApiError):
+        await run(api)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,6 +117,17 @@ def test_a_reply_that_comes_after_what_the_watch_has_shown_changes_nothing() -> 
     # One that is newer than all that was shown is taken in, and wakes for what others have changed.
     assert store.merge_sandbox(written, sandbox(9, desiredState="Suspended"))
     assert store.sandboxes["s"].record.spec.desired_state == "Suspended"
+
+
+def test_the_end_of_a_sandbox_has_no_version_of_its_own_and_is_taken_in() -> None:
+    store = Store(Clock())
+    leaving = dataclasses.replace(sandbox(5), finalizers=(names.FINALIZER,), deletion_timestamp="2030-01-02T00:00:00Z")
+    store.put_sandbox(leaving)
+    store.merge_sandbox(leaving, dataclasses.replace(leaving, finalizers=()))
+    assert store.sandboxes["s"].record.finalizers == ()
+    # What the watch shows late is older.
+    assert not store.put_sandbox(leaving)
+    assert store.sandboxes["s"].record.finalizers == ()
 
 
 def test_a_reply_about_one_that_is_gone_or_of_another_brings_nothing_back() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from sandyard.api import model, names
 from sandyard.api.reasons import Condition, Phase, Reason, Start
+from sandyard.podspec.foreign import Exposure
 from sandyard.sandbox import decide, freeze, phase, steps
+from sandyard.sandbox.steps import Step
 from sandyard.sandbox.view import Answers
 from tests.unit import objects
 from tests.unit.views import (
@@ -68,7 +72,9 @@ def test_a_start_that_hangs_says_why_and_ends_when_its_time_is_over() -> None:
     step = decide.decide(starts)
     assert (reason(step), words(step)) == ("Starting", [steps.ResyncKubelet])
     late = dataclasses.replace(starts, now=CREATED + starts.start_patience_seconds)
-    assert reason(decide.decide(late)) == "StartTimeout"
+    ends = decide.decide(late)
+    assert reason(ends) == "StartTimeout"
+    assert ends.status is not None and ends.status.pod_name == pod.metadata.name
 
 
 def test_a_setup_s_network_is_closed_once_it_has_ended_and_late_ones_fail() -> None:
@@ -103,6 +109,30 @@ def test_a_running_one_is_switched_only_when_its_own_network_has_changed() -> No
     stalled = refused.status.condition(Condition.STALLED)
     assert stalled is not None
     assert stalled["reason"] == "EgressNotAllowed"
+
+
+def test_a_pod_that_others_open_is_handed_out_once_that_is_gone_or_never() -> None:
+    opened = Exposure(("allow-all",), withholds=True)
+    starts = view(pods=(objects.pod(labels=COLD),), exposure=opened)
+    step = decide.decide(starts)
+    assert (reason(step), step.requeue_after) == ("ForeignNetworkPolicy", starts.start_patience_seconds)
+    late = decide.decide(dataclasses.replace(starts, waited_seconds=starts.start_patience_seconds))
+    assert late.status is not None
+    assert (late.status.phase, reason(late)) == (Phase.FAILED, "ForeignNetworkPolicy")
+    # Whoever has it already keeps it.
+    assert decide.decide(running(exposure=opened)).reason == "ready"
+
+
+def test_a_pod_that_is_ready_and_not_proven_is_nobodys() -> None:
+    step = decide.decide(view(pods=(objects.pod(labels=COLD, init=[]),), now=CREATED))
+    assert step.status is None or step.status.phase is not Phase.READY
+
+
+def test_one_whose_processes_could_not_be_continued_says_so_and_tries_again() -> None:
+    before = running()
+    held = dataclasses.replace(before, status=phase.pausing(before.facts(), POD, Reason.PAUSING, "x"))
+    step = decide.decide(answered(held, frozen=False, report=freeze.Report(False, why="no shell")))
+    assert (reason(step), step.requeue_after) == ("PauseFailed", 5.0)
 
 
 def test_it_is_paused_only_when_every_process_was_seen_to_stand_still() -> None:
@@ -149,3 +179,55 @@ def test_the_first_ready_is_counted_and_the_next_are_not() -> None:
     assert words(step) == [steps.ObserveStart]
     again = decide.decide(running())
     assert (words(again), again.counts) == ([], ())
+
+
+def test_a_pod_that_has_failed_before_it_was_ready_ends_its_sandbox_at_once() -> None:
+    ended = {"exitCode": 1, "message": objects.proof(network="Open", reached=["x"])}
+    init = [{"name": names.PROBE_CONTAINER, "state": {"terminated": ended}}]
+    pod = objects.pod(labels=COLD, ready=False, phase="Failed", init=init, created="2026-01-01T00:01:00Z")
+    step = decide.decide(view(pods=(pod,)))
+    assert step.status is not None
+    assert (step.status.phase, reason(step)) == (Phase.FAILED, "NetworkNotEnforced")
+    assert (step.status.pod_name, step.status.pod_uid) == (pod.metadata.name, pod.metadata.uid), "no status told it"
+
+
+def test_a_network_of_its_own_goes_with_the_name_servers_of_its_pool() -> None:
+    with_dns = pool(template={"image": "a", "dns": {"nameservers": ["203.0.113.9"]}}, allowedEgress=["None", "DNS"])
+    own = view(spec=spec(network={"egress": "DNS"}), pool=with_dns).own_reach()
+    assert own is not None and own.dns is not None
+    assert own.dns.nameservers == ["203.0.113.9"]
+
+
+def test_one_that_is_paused_is_not_stopped_again() -> None:
+    before = running(spec=spec(desiredState="Paused"))
+    paused = dataclasses.replace(before, status=phase.paused(before.facts(), POD, 3))
+    assert decide.decide(paused) == Step("kept")
+
+
+def test_what_was_stopped_is_continued_though_pausing_is_switched_off_meanwhile() -> None:
+    before = running()
+    held = dataclasses.replace(before, status=phase.paused(before.facts(), POD, 3), pausing=False)
+    (go,) = decide.decide(held).actions
+    assert isinstance(go, steps.Freeze)
+    assert not go.stopped
+
+
+def test_who_has_asked_a_sandbox_for_something_waits_for_the_answer() -> None:
+    before = running()
+    held = dataclasses.replace(before, status=phase.pausing(before.facts(), POD, Reason.PAUSING, "x"))
+    wants = running(spec=spec(desiredState="Paused"), generation=2)
+    idle = running(at=NOW - 60, spec=spec(lifetime={"idleSeconds": 60}))
+    for seen in (held, wants, idle):
+        step = decide.decide(answered(seen, asked=True))
+        assert (step.actions, step.status, step.again) == ((), None, False)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(0, Phase.SUCCEEDED), (3, Phase.FAILED)])
+def test_a_main_process_that_has_ended_before_it_was_seen_to_run_ends_its_sandbox(code: int, kind: Phase) -> None:
+    ended = [{"name": names.CONTAINER, "state": {"terminated": {"exitCode": code}}}]
+    phase_of_pod = "Failed" if code else "Succeeded"
+    pod = objects.pod(labels=COLD, ready=False, phase=phase_of_pod, containers=ended)
+    step = decide.decide(view(pods=(pod,)))
+    assert step.status is not None
+    assert step.status.phase is kind
+    assert (step.status.last_termination or {})["exitCode"] == code

@@ -143,6 +143,16 @@ def test_a_policy_that_is_changed_counts_as_it_is_now(world: World) -> None:
     assert status(world, "sandboxes", "s2", "Ready")[:2] == ("False", "ForeignNetworkPolicy")
 
 
+def test_a_policy_that_is_changed_and_opens_as_before_goes_on_counting(world: World) -> None:
+    world.api.put(POLICIES, OPEN)
+    world.prompt(2)
+    world.api.change(POLICIES, "let-us-out", {"metadata": {"labels": {"team": "web"}}})
+    world.prompt(2)
+    world.claim("s1")
+    world.prompt(8)
+    assert claimed(world) == 0
+
+
 def test_two_policies_open_until_both_are_gone(world: World) -> None:
     world.api.put(POLICIES, OPEN)
     world.api.put(POLICIES, foreign_policies.policy({}, "another", ingress=[{}]))

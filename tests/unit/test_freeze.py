@@ -115,10 +115,13 @@ def test_a_process_of_another_user_is_none_of_the_sandboxs(shell: str) -> None:
     ],
 )  # fmt: skip
 def test_an_answer_that_is_not_just_the_scripts_own_is_not_believed(code: int | None, said: bytes) -> None:
-    found = freeze.read(code, said, "", stopped=True)
-    assert not found.done
-    assert found.why
-    assert len(found.why) < 500
+    for stopped in (True, False):
+        # The same, had it been asked to continue them.
+        told = said if stopped else said.replace(b"running 3", b"x").replace(b"stopped 0", b"x")
+        found = freeze.read(code, told.replace(b"stopped", b"stopped" if stopped else b"running"), "", stopped=stopped)
+        assert not found.done
+        assert found.why
+        assert len(found.why) < 500
 
 
 def test_what_keeps_it_from_standing_still_is_told() -> None:

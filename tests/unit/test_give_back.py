@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from sandyard.api import names
+from sandyard.engine.state.pods import PodEntry
+from tests.unit import objects
 from tests.unit.simulation import World
 
 
@@ -121,3 +123,13 @@ def test_nothing_is_restarted_for_a_pool_that_is_being_deleted(world: World) -> 
         world.work(1000)
     assert not {"request", "restart"} & set(sent(world))
     assert "delete" in sent(world)
+
+
+def test_a_pod_that_was_given_back_is_not_the_next_ones_before_that_claim_is_written() -> None:
+    entry = PodEntry(objects.pod(), reserved_for="s1")
+    assert entry.claim_under_way
+    entry.committed = True
+    assert not entry.claim_under_way
+    entry.free()
+    entry.reserved_for = "s2"
+    assert entry.claim_under_way

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 import kopf
+import pytest
 
-from sandyard.handlers import registry, settings
+from sandyard.handlers import logs, registry, session, settings
+from sandyard.kube import errors
 
 
 class Engine:
@@ -22,8 +26,8 @@ class Engine:
         self.seen.append(("pool", kind, body))
 
 
-def handlers(engine: Any, session: Any = None) -> kopf.OperatorRegistry:
-    return registry.build(engine, session)
+def handlers(engine: Any, client: Any = None) -> kopf.OperatorRegistry:
+    return registry.build(engine, client)
 
 
 async def test_each_event_goes_to_the_engine_as_it_came() -> None:
@@ -53,8 +57,48 @@ def test_kopf_serves_alone_and_bounds_no_number_of_objects() -> None:
 
 async def test_kopf_reads_through_the_session_of_the_operator() -> None:
     """With the credentials of the operator's client, which renews its token by itself."""
-    session: Any = object()
-    (login,) = registry.build(Engine(), session)._activities.get_all_handlers()  # type: ignore[arg-type]
+    own: Any = object()
+    (login,) = registry.build(Engine(), own)._activities.get_all_handlers()  # type: ignore[arg-type]
     info = await login.fn()
-    assert info.aiohttp_session is session
+    assert info.aiohttp_session is own
     assert info.server == ""
+
+
+def test_a_log_line_is_one_json_object_whatever_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in ("kopf", "aiohttp")}
+    try:
+        logs.configure("INFO")
+        logging.getLogger("sandyard.x").info("two\nlines \x1b[2J", extra={"pod": "p", "at": {1}})
+        logging.getLogger("sandyard.x").debug("not at this level")
+        logging.getLogger("kopf.objects").info("each event")
+        try:
+            raise ValueError("what\nhappened")
+        except ValueError:
+            logging.getLogger("sandyard.x").exception("failed")
+    finally:
+        root.handlers[:], level = before
+        root.setLevel(level)
+        for name, known in levels.items():
+            logging.getLogger(name).setLevel(known)
+    lines = capsys.readouterr().err.splitlines()
+    first, second = [json.loads(line) for line in lines]
+    assert (first["message"], first["pod"], first["at"], first["level"]) == ("two\nlines \x1b[2J", "p", "{1}", "info")
+    assert "what\nhappened" in second["exception"]
+    assert not any(ord(character) < 32 for line in lines for character in line)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "resumed"),
+    [
+        (429, "too many requests", True),
+        (503, "etcd is away", True),
+        (504, "Too large resource version: 1000, current: 3", False),
+        (410, "too old resource version", False),
+        (403, "no", False),
+    ],
+)
+def test_kopf_lists_again_where_its_stream_cannot_be_taken_up(code: int, message: str, resumed: bool) -> None:
+    """A version from the future, after etcd was restored from a backup, would be asked for without end."""
+    assert session._can_be_resumed(errors.ApiError(code, {"message": message})) is resumed

@@ -218,3 +218,40 @@ def test_a_policy_whose_labels_were_changed_is_put_right(world: World) -> None:
         world.api.change("networkpolicies", "sandyard-closed", {"metadata": {"labels": labels}})
         world.prompt(4)
         assert world.api.objects["networkpolicies", "sandyard-closed"]["metadata"]["labels"] == right
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("labels", [*OPENED.values(), MOVED["another-pool"], MOVED["odd-state"]])
+def test_labels_that_may_not_be_put_right_keep_a_sandbox_from_nothing_and_are_once_they_may(
+    world: World, labels: dict[str, str | None], paused: bool
+) -> None:
+    world.claim("s1")
+    world.settle()
+    before = ours(pod_of(world, "s1"))
+    if paused:
+        world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Paused"}})
+    world.api.targeted["network"].extend(["forbidden"] * 50)
+    relabel(world, pod_of(world, "s1"), labels)
+    for _ in range(3):
+        world.catch_up()
+        world.work(1000)
+    assert 1 <= world.api.met["network", "forbidden"] <= 5, "once each time that it is looked at"
+    assert world.api.objects["sandboxes", "s1"]["status"]["phase"] == ("Paused" if paused else "Ready")
+    world.settle()
+    assert ours(pod_of(world, "s1")) == before
+
+
+def test_labels_are_told_to_be_back_when_they_are(world: World) -> None:
+    def told() -> list[str]:
+        queue: Any = world.operator.work._recorder._queue
+        return [body["message"] for body in queue._queue if body["reason"] == "LabelsPutRight"]
+
+    world.claim("s1")
+    world.settle()
+    world.api.targeted["network"].extend(["forbidden"] * 50)
+    relabel(world, pod_of(world, "s1"), MOVED["odd-state"])
+    world.prompt(4)
+    assert told() == []
+    world.settle()
+    assert len(told()) == 1
+    assert names.LABEL_STATE in told()[0]

@@ -168,6 +168,19 @@ async def test_a_takeover_makes_others_wait_anew_whatever_the_new_holders_clock_
     assert api.holder == "c"
 
 
+async def test_each_change_of_the_holder_is_counted_and_no_renewal(api: Api, clock: Clock) -> None:
+    counts = []
+    for identity in ("a", "b", "a"):
+        made = candidate(api, identity)
+        await made._attempt()
+        clock.now += 11
+        assert await made._attempt()
+        assert await made._attempt()
+        assert api.body is not None
+        counts.append(api.body["spec"]["leaseTransitions"])
+    assert counts == [counts[0], counts[0] + 1, counts[0] + 2]
+
+
 async def test_a_lease_that_was_given_back_is_free_at_once(api: Api) -> None:
     made = await holding(api, "a")
     await made.release()
@@ -233,6 +246,24 @@ async def test_one_renewal_that_fails_costs_nothing(api: Api, clock: Clock) -> N
     assert await made._attempt()
     clock.now += 6
     assert made.valid
+
+
+async def test_an_api_server_that_is_back_just_in_time_is_found_in_time(api: Api, clock: Clock) -> None:
+    made = await holding(api)
+    nap = clock.sleep
+
+    async def sleep(seconds: float) -> None:
+        await nap(seconds)
+        away = 1001 < clock.now < 1000 + made.renew_deadline_seconds - 0.5
+        api.fault = errors.TransportError("cut off") if away else None
+        if clock.now > 1000 + 2 * DURATION:
+            made.held = False
+
+    lease.asyncio.sleep = sleep  # type: ignore[assignment]
+    writes = api.writes
+    await made.keep()
+    assert clock.now > 1000 + 2 * DURATION, "it was lost before"
+    assert api.writes - writes < 12, "while all is well it renews at leisure"
 
 
 async def test_a_holder_that_was_stopped_for_too_long_does_not_renew(api: Api, clock: Clock) -> None:

@@ -114,7 +114,7 @@ def test_it_is_ready_again_in_the_fresh_pod_and_says_what_it_has_lost() -> None:
     waits = dataclasses.replace(after(lost(GOING)), pods=())
     step = decide.decide(after(waits, pods=(fresh,)))
     assert step.status is not None and step.event is not None
-    assert (step.status.phase, step.status.pod_uid) == (Phase.READY, "p2")
+    assert (step.status.phase, step.status.pod_uid, step.status.restarts) == (Phase.READY, "p2", 1)
     told = step.status.condition(Condition.STATE_LOST)
     assert told is not None and told["status"] == "True"
     assert step.event[1] == "in a new pod, name-p2, without anything of the one before"

@@ -88,6 +88,16 @@ async def test_no_more_is_told_than_a_model_reads() -> None:
         assert done["stdout"].endswith("x\n[70000 more characters]")
 
 
+@pytest.mark.usefixtures("pod")
+async def test_a_command_whose_time_is_over_tells_what_it_had_said() -> None:
+    async with served() as client:
+        sandbox = await call(client, "create_sandbox")
+        done = json.loads(
+            await call(client, "run_command", sandbox=sandbox, command="echo so far; sleep 60", timeout=1)
+        )
+        assert (done["timed_out"], done["stdout"]) == (True, "so far\n")
+
+
 @pytest.mark.parametrize("sandbox", ["s", "", "../s", "default/s"])
 @pytest.mark.usefixtures("pod")
 async def test_nobody_gets_at_a_sandbox_by_its_name(sandbox: str) -> None:
@@ -150,12 +160,14 @@ async def test_over_http_all_is_deleted_when_the_server_is_asked_to_end(pod: Loc
             assert done["stdout"] == "hi\n"
             assert not pod.deleted
             process.terminate()
-            await process.communicate()
+            _, told = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
     assert pod.deleted
+    assert told.endswith(b"sandyard: terminated\n")
+    assert b"Traceback" not in told
 
 
 async def _listening(port: int) -> None:

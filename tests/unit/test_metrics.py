@@ -60,6 +60,7 @@ async def test_names_are_as_prometheus_has_them() -> None:
 async def test_failures_are_counted_and_what_runs_is_told() -> None:
     _, text = await scraped(touched())
     assert 'sandyard_queue_failures_total{queue="pools"} 5.0' in text
+    assert 'sandyard_api_requests_total{code="200",resource="pods",verb="GET"} 1.0' in text
     assert f'version="{__version__}"' in next(
         line for line in text.splitlines() if line.startswith("sandyard_build_info{")
     )
@@ -100,6 +101,17 @@ def labels_of_metrics() -> dict[str, set[str]]:
             found |= {item._name: labels, f"{item._name}_total": labels, f"{item._name}_info": labels,
                       f"{item._name}_bucket": labels | {"le"}}  # fmt: skip
     return found
+
+
+def test_every_metric_is_moved() -> None:
+    folder = paths.REPOSITORY / "operator" / "sandyard"
+    sources = [path.read_text() for path in folder.rglob("*.py") if path.name != "metrics.py"]
+    # Some have a method of their own there.
+    home = (folder / "engine" / "process" / "metrics.py").read_text().partition("def observe_request")[2]
+    told = "\n".join([*sources, home])
+    # Those that are what they are from the start.
+    moved = vars(Metrics()).keys() - {"registry", "build"}
+    assert {name for name in moved if not name.startswith("_") and f".{name}" not in told} == set()
 
 
 EXPRESSIONS = {

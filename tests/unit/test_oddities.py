@@ -76,6 +76,38 @@ def test_a_fault_does_not_keep_a_pool_that_cannot_be_read(fault: str) -> None:
     world.close()
 
 
+def test_a_sandbox_that_cannot_be_read_says_so_and_can_be_deleted() -> None:
+    world = World()
+    world.prompt(4)
+    world.api.witness.forbidden.add("InvalidSpec")
+    world.api.put("sandboxes", {"metadata": {"name": "odd", "finalizers": [names.FINALIZER]}, "spec": {"poolRef": 5}})
+    world.claim("s1")
+    world.prompt(3)
+    stalled = condition(world.api.objects["sandboxes", "odd"], "Stalled")
+    assert stalled is not None and "poolRef" in stalled["message"]
+    assert status(world, "odd")["phase"] == "Failed"
+    world.api.remove(("sandboxes", "odd"))
+    world.prompt(3)
+    assert ("sandboxes", "odd") not in world.api.objects
+    assert status(world, "s1")["phase"] == "Ready"
+    world.close()
+
+
+@pytest.mark.parametrize("shape", ["plain", "restart", "persistent"])
+def test_a_sandbox_that_cannot_be_read_any_more_is_torn_down_with_its_pod(shape: str) -> None:
+    world = World(shape=shape)
+    world.prompt(6)
+    world.claim("s1")
+    world.prompt(4)
+    pod = status(world, "s1")["podName"]
+    world.api.change("sandboxes", "s1", {"spec": {"poolRef": 5}})
+    world.api.remove(("sandboxes", "s1"))
+    world.settle()
+    assert ("sandboxes", "s1") not in world.api.objects
+    assert ("pods", pod) not in world.api.objects
+    world.close()
+
+
 # Times
 
 

@@ -18,6 +18,7 @@ from sandyard.engine.loops.timers import Timers
 from sandyard.engine.state.pods import PodEntry
 from sandyard.kube import errors
 from tests.unit import objects
+from tests.unit.simulation import World
 
 
 class Asked:
@@ -77,6 +78,48 @@ async def test_a_pod_that_is_not_overdue_wakes_no_kubelet(fields: dict[str, Any]
         assert await resync.consider(entry) is None
         clock.at += 10
     assert asked.calls == []
+
+
+def proven(world: World, name: str) -> None:
+    """The proof of a pod has ended, and its main container has yet to start."""
+    ended = {"exitCode": 0, "message": objects.proof()}
+    parts = [part["name"] for part in world.api.objects["pods", name]["spec"]["initContainers"]]
+    world.api.change("pods", name, {"status": {
+        "phase": "Pending",
+        "initContainerStatuses": [{"name": part, "state": {"terminated": ended}} for part in parts],
+    }})  # fmt: skip
+
+
+def woken(world: World) -> list[str]:
+    """Pods whose kubelets were woken."""
+    touched = [write for write in world.api.sent if names.ANNOTATION_TOUCHED in write.body.get("metadata", {}).get(
+        "annotations", ()) and write.what == "network"]  # fmt: skip
+    return [write.name for write in touched]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_kubelet_of_an_overdue_pod_is_woken_whosever_it_is(own: bool) -> None:
+    world = World()
+    if own:
+        world.prompt(4)
+        metadata = {"name": "s1", "finalizers": [names.FINALIZER]}
+        world.api.put("sandboxes", {"metadata": metadata, "spec": {"template": {"image": "a"}}})
+    for _ in range(2):
+        world.catch_up()
+        world.work(1000)
+    proves = world.pods()[-1]["metadata"]["name"]
+    proven(world, proves)
+    for _ in range(6):
+        assert woken(world) == []
+        world.catch_up()
+        world.work(1000)
+        world.now += 0.2
+    for _ in range(6):
+        world.catch_up()
+        world.work(1000)
+        world.now += 0.2
+    assert woken(world) == [proves]
+    world.close()
 
 
 CLOSED = {names.LABEL_ALLOW: None, names.LABEL_EGRESS: names.EGRESS_NONE, names.ANNOTATION_SETUP: names.SETUP_CLOSING}

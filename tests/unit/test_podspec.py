@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sandyard.api import names
 from sandyard.api.template import Template
+from sandyard.pod import labels as pod_labels
 from sandyard.podspec import pod as podspec
 from sandyard.podspec import rules
 from tests.unit import objects
@@ -140,6 +141,44 @@ def test_the_proof_asks_for_no_less_than_what_it_proves(
     assert own["requests"]["cpu"] == made["spec"]["containers"][0]["resources"]["requests"]["cpu"]
 
 
+@pytest.mark.parametrize("own", [{"egress": "None"}, {"egress": "AllowList", "allow": [{"cidr": "198.51.100.0/24"}]}])
+@pytest.mark.parametrize("egress", ["DNS", "Internet"])
+def test_a_setup_finds_the_clusters_dns_whatever_the_template_may_reach(own: dict[str, Any], egress: str) -> None:
+    template = objects.template(network=own, setup={"command": ["true"], "network": {"egress": egress}})
+    labels = build(template)["metadata"]["labels"]
+    assert labels[names.LABEL_EGRESS] == egress
+    assert names.LABEL_ALLOW not in labels
+    assert tuple(labels.get(key) for key in pod_labels.NETWORK) in pod_labels.free_networks(template)
+
+
+TCP = {"cidr": "198.51.100.7/32", "ports": [{"port": 443}]}
+
+
+@pytest.mark.parametrize(
+    ("opened", "servers", "expected"),
+    [
+        ({"egress": "DNS"}, None, {"dns", "datagrams"}),
+        ({"egress": "Internet"}, None, {"dns", "datagrams"}),
+        ({"egress": "AllowList", "allow": [TCP]}, None, {"198.51.100.7:443"}),
+        ({"egress": "AllowList", "allow": [TCP]}, ["192.0.2.53"], {"198.51.100.7:443", "dns", "datagrams"}),
+        ({"egress": "AllowList", "allow": [{"cidr": "198.51.100.7/32"}]}, None, {"datagrams"}),
+        (
+            {"egress": "AllowList", "allow": [{**TCP, "ports": [{"port": 443, "protocol": "UDP"}]}]},
+            None,
+            {"datagrams"},
+        ),
+    ],
+)
+def test_what_a_setup_could_reach_is_proven_closed(
+    opened: dict[str, Any], servers: list[str] | None, expected: set[str]
+) -> None:
+    dns = {"nameservers": servers} if servers else None
+    made = build(objects.template(dns=dns, setup={"command": ["true"], "network": opened}))
+    (closing,) = [one for one in made["spec"]["initContainers"] if one["name"] == names.CLOSED_CONTAINER]
+    found = {word.partition("=")[2] for word in closing["command"] if word.startswith("--closed-again=")}
+    assert found == expected
+
+
 def test_a_setup_with_the_templates_own_network_needs_no_closing() -> None:
     network = {"egress": "Internet"}
     made = build(objects.template(network=network, setup={"command": ["true"], "network": network}))
@@ -158,3 +197,15 @@ def test_a_sandbox_that_goes_on_takes_its_workspace_along() -> None:
     }  # fmt: skip
     pods = {podspec.cold_pod_name(SANDBOX, restarts) for restarts in range(5)}
     assert len(pods) == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpu", "memory"),
+    [(None, "100m", "1Gi"), ({"memory": "256Mi"}, "100m", "256Mi"), ({"cpu": "500m"}, "500m", "1Gi")],
+)
+def test_a_request_that_is_not_made_has_its_default_beside_one_that_is(
+    asked: dict[str, str] | None, cpu: str, memory: str
+) -> None:
+    made = build(objects.template(resources={"cpu": "1", "memory": "1Gi", "requests": asked}))
+    requests = made["spec"]["containers"][0]["resources"]["requests"]
+    assert (requests["cpu"], requests["memory"]) == (cpu, memory)

@@ -88,6 +88,19 @@ def test_the_name_servers_must_be_silent_again(message: pathlib.Path, monkeypatc
     assert json.loads(message.read_text())["reached"] == ["dns:127.0.0.1"]
 
 
+@pytest.mark.parametrize(("again", "waited"), [("datagrams", True), (CLOSED, False)])
+def test_flows_of_datagrams_are_forgotten_before_anything_follows(
+    message: pathlib.Path, monkeypatch: pytest.MonkeyPatch, again: str, waited: bool
+) -> None:
+    """Linux lets what belongs to such a flow through for 30 s after its last datagram."""
+    slept: list[float] = []
+    monkeypatch.setattr(probe, "_SILENCE_SECONDS", 0)
+    monkeypatch.setattr(probe.time, "sleep", slept.append)
+    assert verdict(monkeypatch, f"--forbidden={CLOSED}", "--after-setup", f"--closed-again={again}") == 0
+    assert (max(slept) > 30) is waited
+    assert json.loads(message.read_text())["reached"] == []
+
+
 def test_one_refusal_among_answers_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy that takes effect flickers; refusals count only in a row."""
     answers = [True, False, False, True, False, False, False]

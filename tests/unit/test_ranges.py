@@ -24,7 +24,8 @@ CLOSED = [
     "3fff::/20",
 ]  # fmt: skip
 METADATA = ["100.100.100.200", "168.63.129.16", "169.254.0.1", "169.254.169.254", "169.254.170.2", "169.254.255.254",
-            "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fe80::a9fe:a9fe", "febf::1"]  # fmt: skip
+            "192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42",
+            "fd00:a9fe:a9fe::1", "fd00:100::100:200", "fe80::a9fe:a9fe", "febf::1"]  # fmt: skip
 
 
 def opened(spec: dict[str, Any], address: str, port: int | None = None, protocol: str = "TCP") -> bool:
@@ -43,13 +44,18 @@ def opened(spec: dict[str, Any], address: str, port: int | None = None, protocol
     return False
 
 
-def own(*rules: dict[str, Any], dns: list[str] | None = None, excluded: tuple[str, ...] = ()) -> dict[str, Any]:
+def own(
+    *rules: dict[str, Any],
+    dns: list[str] | None = None,
+    excluded: tuple[str, ...] = (),
+    cluster_dns: str = "10.96.0.10",
+) -> dict[str, Any]:
     reach = Reach(
         Network.model_validate({"egress": "AllowList", "allow": list(rules)}), Dns(nameservers=dns) if dns else None
     )
     allowance = network.allowance(reach)
     assert allowance is not None
-    spec: dict[str, Any] = policy.allow("ns", allowance, excluded)["spec"]
+    spec: dict[str, Any] = policy.allow("ns", allowance, excluded, [cluster_dns])["spec"]
     return spec
 
 
@@ -134,21 +140,71 @@ def test_each_list_has_a_policy_of_its_own() -> None:
     assert len(set(all_)) == len(all_)
 
 
+CLUSTER_DNS = [{
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}]  # fmt: skip
+
+
+def to_pods(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rules of a policy that open pods by their labels."""
+    return [rule for rule in spec["egress"] if any("podSelector" in peer for peer in rule["to"])]
+
+
 def test_only_the_clusters_own_dns_is_opened_and_only_its_port() -> None:
-    for spec in (policy.dns("ns")["spec"], policy.internet("ns", [])["spec"]):
-        rule = spec["egress"][-1]
-        assert rule["to"] == [{
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
-            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-        }]  # fmt: skip
+    for spec in (policy.dns("ns")["spec"], own({"cidr": "198.51.100.7/32"}, dns=["192.0.2.53", "10.96.0.10"])):
+        (rule,) = to_pods(spec)
+        assert rule["to"] == CLUSTER_DNS
         assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
+    assert to_pods(policy.internet("ns", [])["spec"]) == []
+
+
+@pytest.mark.parametrize(
+    ("server", "cluster_dns", "expected"),
+    [
+        ("10.96.0.10", "10.96.0.10", True), ("fd00:10:96::a", "fd00:10:0096:0::a", True),
+        ("10.96.0.11", "10.96.0.10", False), ("::ffff:10.96.0.10", "10.96.0.10", False),
+    ],
+)  # fmt: skip
+def test_the_clusters_dns_by_its_address_is_a_name_server_like_any_other(
+    server: str, cluster_dns: str, expected: bool
+) -> None:
+    spec = own({"cidr": "198.51.100.7/32"}, dns=[server], cluster_dns=cluster_dns)
+    assert bool(to_pods(spec)) is expected
+    assert to_pods(own({"cidr": f"{cluster_dns}/{ipaddress.ip_address(cluster_dns).max_prefixlen}"})) == []
+
+
+@pytest.mark.parametrize(
+    ("egress", "servers", "expected"),
+    [
+        ("DNS", None, True), ("Internet", None, True), ("None", None, False), ("AllowList", None, False),
+        # They are used instead of the cluster's.
+        ("DNS", ["192.0.2.53"], False), ("Internet", ["192.0.2.53"], False), ("AllowList", ["192.0.2.53"], False),
+        ("DNS", ["10.96.0.10"], True), ("AllowList", ["192.0.2.53", "10.96.0.10"], True),
+        ("None", ["10.96.0.10"], False),
+    ],
+)  # fmt: skip
+def test_the_clusters_dns_is_open_where_it_is_asked_for(egress: str, servers: list[str] | None, expected: bool) -> None:
+    allow = [{"cidr": "198.51.100.7/32"}] if egress == "AllowList" else None
+    reach = Reach(
+        Network.model_validate({"egress": egress, "allow": allow}), Dns(nameservers=servers) if servers else None
+    )
+    labels = {names.LABEL_STATE: names.STATE_CLAIMED, **network.labels(reach)}
+    made = policy.policies("ns", [], [reach], ["10.96.0.10"])
+    chosen = [one["spec"] for one in made.values() if selects(one, labels)]
+    assert any(to_pods({"egress": [], **spec}) for spec in chosen) is expected
 
 
 def selects(made: dict[str, Any], labels: dict[str, str]) -> bool:
     """Whether a NetworkPolicy applies to a pod with *labels*."""
     selector = made["spec"]["podSelector"]
+    matches = {
+        "Exists": lambda item: item["key"] in labels,
+        "DoesNotExist": lambda item: item["key"] not in labels,
+        "In": lambda item: labels.get(item["key"]) in item["values"],
+    }
     return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
-        item["operator"] == "Exists" and item["key"] in labels for item in selector.get("matchExpressions", ())
+        matches[item["operator"]](item) for item in selector.get("matchExpressions", ())
     )
 
 
@@ -205,3 +261,9 @@ def test_ingress_keeps_both_selectors_and_every_port() -> None:
         "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}],
     }]  # fmt: skip
     assert made["spec"]["policyTypes"] == ["Ingress"]
+
+
+def test_a_range_that_is_excluded_may_be_named_by_any_of_its_addresses() -> None:
+    excluded = ("198.51.100.130/25",)
+    assert opened(own({"cidr": "198.51.100.0/24"}, excluded=excluded), "198.51.100.7", 53, "UDP")
+    assert not opened(own({"cidr": "198.51.100.0/24"}, excluded=excluded), "198.51.100.200", 53, "UDP")

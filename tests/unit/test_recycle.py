@@ -11,6 +11,7 @@ import pytest
 from sandyard.api import model, names
 from sandyard.api.objects import Pod
 from sandyard.api.pool import PoolSpec
+from sandyard.engine.cluster.isolation import Version
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.state import records
@@ -34,6 +35,23 @@ def container(name: str, number: int = 0, started: str = BEFORE, **fields: Any) 
         state = {"terminated": {"startedAt": started, "exitCode": 0, "message": objects.proof()}}  # type: ignore[dict-item]
     known = {"name": name, "containerID": f"{name}-{number}", "restartCount": number, "ready": True, "state": state}
     return {**known, **fields}
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers"),
+    [
+        ({"major": "1", "minor": "36", "gitVersion": "v1.36.2"}, (1, 36)),
+        ({"major": "1", "minor": "36+", "gitVersion": "v1.36.2-eks"}, (1, 36)),
+        ({"major": "", "minor": "x"}, (0, 0)),
+        ({}, (0, 0)),
+    ],
+)
+def test_a_version_is_read_as_clouds_write_it_and_one_that_is_none_is_old(
+    answer: dict[str, str], numbers: tuple[int, int]
+) -> None:
+    found = Version.of(answer)
+    assert (found.major, found.minor) == numbers
+    assert found.text == answer.get("gitVersion", "of an unknown version")
 
 
 FIRST = (names.PROBE_CONTAINER, names.CLEAN_CONTAINER, names.RESTART_CONTAINER)
@@ -325,3 +343,18 @@ def test_only_an_open_pool_gets_its_pods_back(
     whose = records.sandbox({"metadata": {"name": "s", "uid": "s", **times}, "status": READY,
                              "spec": {"poolRef": {"name": "python"}, **sandbox}})  # fmt: skip
     assert (reuse.wanted(whose, pod) is not None) is wanted
+
+
+def test_a_pod_whose_main_container_the_kubelet_does_not_tell_of_is_not_used_again() -> None:
+    pod = msgspec.structs.replace(used(), status=msgspec.structs.replace(used().status, container_statuses=[]))
+    pool = PoolSpec.model_validate({"recycle": "Restart", "template": {"image": "a"}})
+    assert recycle.obstacle(used(), True, pool, "hash") == ""
+    assert recycle.obstacle(pod, True, pool, "hash") == "its main process has ended"
+
+
+def test_why_a_restarted_pod_has_failed_is_told_though_the_rest_of_it_never_began() -> None:
+    ended = {"state": {"terminated": {"startedAt": AFTER, "exitCode": 1, "message": "left behind: /tmp/x"}}}
+    waits = {"state": {"waiting": {"reason": "PodInitializing"}}}
+    changed = {names.PROBE_CONTAINER: waits, names.CLEAN_CONTAINER: ended, names.CONTAINER: waits}
+    odd = restart.evidence(used(1, AFTER, changed, phase="Failed"), REQUEST).odd
+    assert f"it is Failed: {names.CLEAN_CONTAINER} ended with exit code 1: left behind: /tmp/x" in odd

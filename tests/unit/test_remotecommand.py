@@ -158,24 +158,29 @@ async def test_a_terminal_has_its_size_and_no_stream_of_errors(tty: bool) -> Non
     assert (asked["tty"], asked["stderr"]) == (("true", "false") if tty else ("false", "true"))
 
 
-async def test_a_silent_stream_is_kept_alive_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a frame: load balancers count no pings."""
+@pytest.mark.parametrize("tty", [False, True])
+async def test_a_silent_stream_is_kept_alive_without_a_change(monkeypatch: pytest.MonkeyPatch, tty: bool) -> None:
+    """A second size that nobody asked for has the API server read no more of what is no terminal."""
     monkeypatch.setattr(remotecommand, "_KEEP_ALIVE_SECONDS", 0.01)
-    sent: list[bytes] = []
+    sent: list[WSMsgType | bytes] = []
 
-    async def script(socket: web.WebSocketResponse) -> None:
-        for _ in range(3):
-            sent.append((await socket.receive()).data)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(protocols=(remotecommand.V5,), autoping=False)
+        await socket.prepare(request)
+        while len(sent) < 3:
+            message = await socket.receive()
+            sent.append(message.data if message.type is WSMsgType.BINARY else message.type)
         await socket.send_bytes(SUCCESS)
+        await socket.close()
+        return socket
 
     async with (
-        served(script) as client,
-        remotecommand.open_exec(client, "/pods/p", ["x"], container="c") as process,
+        at(handle) as client,
+        remotecommand.open_exec(client, "/pods/p", ["x"], container="c", tty=tty) as process,
         asyncio.timeout(5),
     ):
-        await process.resize(120, 40)
         assert [piece async for piece in process] == []
-    assert sent == [b'\x04{"Width":120,"Height":40}'] * 3
+    assert sent == ([b'\x04{"Width":80,"Height":24}'] if tty else [WSMsgType.PING]) * 3
 
 
 async def test_a_stream_that_breaks_off_is_no_success() -> None:

@@ -148,6 +148,16 @@ def test_a_pod_that_is_restarted_unasked_is_nobodys_any_more(world: World, claim
         assert ready["reason"] == "UnexpectedRestart"
 
 
+def test_a_warm_pod_whose_restart_nobody_saw_is_not_handed_out(world: World) -> None:
+    world.settle()
+    name = world.free()[0]["metadata"]["name"]
+    # Both before the watch shows anything.
+    node.restart_pod(world.api, name)
+    node.start_pod(world.api, name)
+    world.settle()
+    assert ("pods", name) not in world.api.objects
+
+
 def test_a_pod_of_a_sandbox_that_has_failed_by_a_restart_is_never_used_again(world: World) -> None:
     name = pod_of(world, "s1")
     node.restart_pod(world.api, name)
@@ -155,3 +165,33 @@ def test_a_pod_of_a_sandbox_that_has_failed_by_a_restart_is_never_used_again(wor
     world.settle()
     assert ("pods", name) not in world.api.objects
     assert "return" not in [write.what for write in world.api.sent]
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "invalid"])
+@pytest.mark.parametrize("what", ["request", "return"])
+def test_a_restart_that_the_api_server_does_not_take_costs_the_pod_and_no_more(
+    world: World, what: str, fault: str
+) -> None:
+    name = pod_of(world, "s1")
+    world.api.targeted[what].append(fault)
+    world.api.remove(("sandboxes", "s1"))
+    world.prompt(20)
+    assert ("pods", name) not in world.api.objects
+    assert ("sandboxes", "s1") not in world.api.objects
+
+
+def test_a_request_for_a_restart_that_met_a_conflict_is_made_again(world: World) -> None:
+    name = pod_of(world, "s1")
+    world.api.targeted["request"].append("conflict")
+    world.api.remove(("sandboxes", "s1"))
+    until(world, "return")
+    assert names.LABEL_SANDBOX_UID not in world.api.objects["pods", name]["metadata"]["labels"]
+
+
+def test_a_pod_that_changes_while_it_is_given_back_is_not_used_again(world: World) -> None:
+    name = pod_of(world, "s1")
+    world.api.targeted["return"].append("conflict")
+    world.api.remove(("sandboxes", "s1"))
+    world.prompt(20)
+    assert ("pods", name) not in world.api.objects
+    assert ("sandboxes", "s1") not in world.api.objects

@@ -39,6 +39,13 @@ def test_each_bad_pod_is_refused_by_its_field(name: str) -> None:
     assert any(case.where in violation for violation in violations(made)), violations(made)
 
 
+@pytest.mark.parametrize("made", [build(setup={"command": ["true"]}), build(restart=True)], ids=["setup", "restart"])
+def test_what_runs_before_the_main_process_has_its_order(made: dict[str, Any]) -> None:
+    assert violations(made) == []
+    made["spec"]["initContainers"].reverse()
+    assert any(found.startswith("spec.initContainers must be ") for found in violations(made)), violations(made)
+
+
 @pytest.mark.parametrize("name", bad_pods.RESTARTED)
 def test_what_restarts_a_pod_is_exactly_ours(name: str) -> None:
     case = bad_pods.RESTARTED[name]

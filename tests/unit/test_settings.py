@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from typing import Any
 
@@ -21,6 +22,7 @@ from sandyard.podspec.bounds import Bounds, Policy
         ("PROBE_TIMEOUT_SECONDS", "7", "probe_timeout_seconds", 7),
         ("FORBIDDEN", "10.0.0.1:443,[::1]:80", "forbidden", ("10.0.0.1:443", "[::1]:80")),
         ("EXCLUDED_CIDRS", "192.0.2.0/24", "excluded_cidrs", ("192.0.2.0/24",)),
+        ("CLUSTER_DNS", "192.0.2.10,2001:db8::a", "cluster_dns", ("192.0.2.10", "2001:db8::a")),
         ("ISOLATION_RUNTIME", "BestEffort", "isolation_runtime", "BestEffort"),
         ("ISOLATION_NETWORK", "BestEffort", "isolation_network", "BestEffort"),
         (
@@ -55,8 +57,27 @@ def test_without_a_word_isolation_is_required_and_nobody_is_root() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("search a.b\nnameserver 10.96.0.10\noptions ndots:5\n", ("10.96.0.10",)),
+        ("nameserver 192.0.2.1\n nameserver\t2001:db8::1 # second\n", ("192.0.2.1", "2001:db8::1")),
+        ("# nameserver 192.0.2.1\nnameserver\nnameserver none\n\xff\n", ()),
+    ],
+)
+def test_the_operators_own_name_servers_are_the_clusters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, text: str, expected: tuple[str, ...]
+) -> None:
+    file = tmp_path / "resolv.conf"
+    monkeypatch.setattr(settings, "_RESOLV_CONF", file)
+    assert settings.load({}).cluster_dns == (), "there is no such file"
+    file.write_bytes(text.encode("latin-1"))
+    assert settings.load({}).cluster_dns == expected
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("CLUSTER_DNS", "dns.example.com"),
         ("ISOLATION_RUNTIME", "required"), ("ISOLATION_NETWORK", "Off"), ("POLICY", "{"),
         ("POLICY", '{"allowRoot": 1}'), ("PAUSING", ""),
         ("PROBE_TIMEOUT_SECONDS", "-1"), ("HTTP_PORT", "http"), ("IDLE_CPU", "much"), ("LOG_LEVEL", "TRACE"),

@@ -60,5 +60,5 @@ def test_against_delete(state: str) -> None:
         assert not [pod for pod in world.pods() if names.LABEL_SANDBOX_UID in pod["metadata"]["labels"]]
         claims = world.api.all("persistentvolumeclaims")
         assert len(claims) == (len(world.pods()) if world.persistent else 0), "a workspace is left"
-    assert ROUNDS * 0.05 < reached < ROUNDS * 0.95, "it was a race: each side won some rounds"
+    assert 0 < reached < ROUNDS, "it was a race: each side won some rounds"
     world.close()

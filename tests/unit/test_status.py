@@ -263,6 +263,8 @@ def test_a_deadline_holds_before_ready_and_beside_the_pools_limit() -> None:
     own = Lifetime.model_validate({"deadline": "1970-01-01T00:10:00Z"})
     assert expiry.expiry(own, expiry.Terms(), None).at == 600
     assert expiry.expiry(own, expiry.Terms(max_seconds=100), 0.0).at == 100
+    assert expiry.expiry(own, expiry.Terms(most_seconds=100), 0.0).at == 100
+    assert expiry.expiry(None, expiry.Terms(max_seconds=100, most_seconds=100), None).at is None, "it is not Ready yet"
     assert expiry.expiry(own, expiry.Terms(max_seconds=1000), 0.0).at == 600
 
 

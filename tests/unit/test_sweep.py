@@ -9,6 +9,8 @@ import pytest
 
 from sandyard.api import names
 from sandyard.engine.cluster.objects import Objects
+from sandyard.engine.cluster.pods import Pods
+from sandyard.kube import errors
 from tests.unit.simulation import World
 
 
@@ -143,6 +145,90 @@ def test_what_was_never_delivered_is_taken_in(world: World) -> None:
     assert len(world.free()) == 3
 
 
+def test_a_pool_that_was_deleted_unseen_is_forgotten_and_its_pods_go(world: World) -> None:
+    warm = [pod["metadata"]["name"] for pod in world.free()]
+    world.api.change("sandboxpools", "pool", {"metadata": {"finalizers": None}})
+    world.api.remove(("sandboxpools", "pool"))
+    world.api.events.clear()
+    world.now += 60
+    world.sweep()
+    world.sweep()
+    assert sorted(going(world)) == sorted(warm)
+    assert not world.operator.work.store.pools
+
+
+def test_what_the_lists_show_is_not_asked_for_one_by_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand Sandboxes would be as many requests, each minute."""
+    asked: list[str] = []
+    real = world.leader.connection.get
+
+    async def get(path: str, params: Any = None) -> dict[str, Any]:
+        asked.append(path)
+        return await real(path, params)
+
+    monkeypatch.setattr(world.leader.connection, "get", get)
+    world.now += 60
+    world.sweep()
+    assert asked == []
+
+
+@pytest.mark.parametrize("error", [403, 500])
+def test_a_namespace_that_refuses_to_be_swept_keeps_nobody_from_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Its Role may have been taken away; an API server that fails ends the sweep, which comes again."""
+    stray(world, "a-refused")
+    stray(world, "b-stray")
+    real = Pods.delete
+
+    async def delete(self: Pods, namespace: str, name: str, uid: str) -> bool:
+        if name == "a-refused":
+            raise errors.ApiError(error, {"message": "no"})
+        return await real(self, namespace, name, uid)
+
+    monkeypatch.setattr(Pods, "delete", delete)
+    world.now += 60
+    world.sweep()
+    assert going(world) == (["b-stray"] if error == 403 else [])
+
+
+@pytest.mark.parametrize("kind", ["sandboxes", "sandboxpools"])
+def test_one_that_was_made_anew_unseen_is_not_taken_for_the_one_before(world: World, kind: str) -> None:
+    name = "s1" if kind == "sandboxes" else "pool"
+    before = uid(world, kind, name)
+    world.api.change(kind, name, {"metadata": {"finalizers": None}})
+    world.api.remove((kind, name))
+    if kind == "sandboxes":
+        world.claim("s1")
+    else:
+        world.make_pool()
+    world.api.events.clear()
+    world.sweep()
+    store = world.operator.work.store
+    known = store.sandboxes if kind == "sandboxes" else store.pools
+    assert before not in known
+    assert uid(world, kind, name) in known
+
+
+def test_who_is_gone_is_named_no_more(world: World) -> None:
+    table = world.operator.work.store.sandboxes
+    assert table.phases == {"Ready": 1}
+    world.api.remove(("sandboxes", "s1"))
+    world.settle()
+    assert not list(table.naming("ns", "pool"))
+    assert not table.phases, "what is measured by phase is counted down too"
+
+
+def test_what_belonged_to_one_of_the_same_name_is_nobodys(world: World) -> None:
+    owner = {"kind": names.SANDBOX_KIND, "name": "s1", "uid": "of the one before"}
+    labels = {names.LABEL_SANDBOX_UID: owner["uid"]}
+    metadata = {"name": "left", "labels": labels, "ownerReferences": [owner]}
+    world.api.put("persistentvolumeclaims", {"metadata": metadata, "spec": {}})
+    world.now += 60
+    world.sweep()
+    assert ("persistentvolumeclaims", "left") not in world.api.objects
+
+
 def test_what_was_deleted_unseen_is_forgotten(world: World) -> None:
     pod = world.api.objects["sandboxes", "s1"]["status"]["podName"]
     world.api.change("sandboxes", "s1", {"metadata": {"finalizers": None}})
@@ -152,6 +238,14 @@ def test_what_was_deleted_unseen_is_forgotten(world: World) -> None:
     world.sweep()
     world.sweep()
     assert going(world) == [pod]
+
+
+def test_a_pass_of_the_sweep_comes_before_its_first_wait(world: World) -> None:
+    stray(world)
+    world.now += 60
+    with pytest.raises(AssertionError, match="nothing here waits"):
+        world.loop.run_until_complete(world.operator.work.sweep.run())
+    assert going(world) == ["stray"]
 
 
 def test_who_leads_no_more_in_the_midst_of_a_sweep_ends_it_as_any_other_error_does(world: World) -> None:

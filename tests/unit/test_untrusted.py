@@ -18,6 +18,7 @@ from sandyard.pod import observe, proof, restart, termination
 from sandyard.pool import recycle
 from sandyard.sandbox import expiry, freeze, status, usage
 from sandyard.sandbox.expiry import Terms
+from tests.unit import objects
 
 # Nested deeper than Python reads, numbers longer than it converts, digits that are none.
 ODD = ["[" * 4096, "[" * 60_000, '{"a":' * 4096, "9" * 5000, '{"version": ' + "9" * 5000 + "}", "²", "1e999", "NaN",
@@ -158,3 +159,11 @@ def test_the_end_of_an_exec_is_an_exit_code_or_unknown(data: bytes) -> None:
 def test_odd_text_is_no_number_and_an_object_at_most(text: str) -> None:
     assert untrusted.whole_number(text) is None
     assert isinstance(untrusted.fields(text), dict)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"version": True}, {"version": 2}, {"version": "1"}, {"runtime": 5}, {"runtime": None}, {"network": {}}]
+)
+def test_a_proof_with_one_odd_word_is_none(odd: dict[str, Any]) -> None:
+    assert proof.parse(objects.proof()) is not None
+    assert proof.parse(objects.proof(**odd)) is None

@@ -98,6 +98,17 @@ async def test_a_list_from_before_what_is_known_is_not_believed() -> None:
         assert changes == [(None, "a"), (None, "b")], "nothing was taken for gone"
 
 
+@pytest.mark.parametrize(
+    ("version", "than", "expected"),
+    [("3", "4", True), ("4", "4", False), ("10", "9", False), ("9", "10", True), ("", "4", False), ("a", "b", False)],
+)
+def test_versions_are_older_by_their_numbers_and_none_is_older_than_itself(
+    version: str, than: str, expected: bool
+) -> None:
+    """A list of the version that is known already says what there is: in a quiet cluster no other follows."""
+    assert watch.older(version, than) is expected
+
+
 async def test_a_cluster_that_was_restored_from_a_backup_is_believed_after_a_while() -> None:
     script = Script()
     script.items, script.version = [thing("a", 3)], 4

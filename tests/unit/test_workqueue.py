@@ -88,6 +88,46 @@ async def test_a_key_that_is_due_is_not_put_off() -> None:
         await done.wait()
 
 
+async def test_a_key_that_has_come_back_by_its_time_comes_back_by_the_next_one_too() -> None:
+    queue, done, seen = WorkQueue("test", workers=1), asyncio.Event(), list[str]()
+    queue.active = True
+
+    async def handle(key: str) -> None:
+        seen.append(key)
+        queue.add_after(key, 0.01)
+        if len(seen) == 3:
+            done.set()
+
+    async with running(queue, handle):
+        queue.add_after("a", 0.01)
+        await done.wait()
+
+
+async def test_no_more_keys_are_handled_at_once_than_there_are_workers() -> None:
+    queue, go_on, under_way = WorkQueue("test", 3, str), asyncio.Event(), list[int]()
+    queue.active = True
+    busy = 0
+
+    async def handle(_key: str) -> None:
+        nonlocal busy
+        busy += 1
+        under_way.append(busy)
+        await go_on.wait()
+        busy -= 1
+
+    for number in range(10):
+        queue.add(str(number))
+    async with running(queue, handle):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert busy == 3
+        go_on.set()
+        while not queue.idle:
+            await asyncio.sleep(0)
+    assert len(under_way) == 10
+    assert max(under_way) == 3
+
+
 async def test_a_queue_is_not_idle_while_a_key_is_handled() -> None:
     queue, begun, go_on = WorkQueue("test", workers=1), asyncio.Event(), asyncio.Event()
     queue.active = True

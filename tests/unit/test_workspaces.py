@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from sandyard.engine.cluster import workspaces
 from tests.unit.simulated_api import Key
+from tests.unit.simulated_witness import condition
 from tests.unit.simulation import World
 
 
@@ -70,3 +72,34 @@ def test_a_workspace_that_is_going_is_nobodys(world: World) -> None:
     work(world, 3)
     assert "workspace" not in [write.what for write in world.api.sent]
     assert "workspaceClaim" not in world.api.objects["sandboxes", "s1"]["status"]
+
+
+def test_a_workspace_that_does_not_go_is_told(world: World) -> None:
+    world.claim("s1")
+    world.settle()
+    (_, name), claim = workspace(world)
+    claim["metadata"]["finalizers"] = ["kubernetes.io/pvc-protection"]
+    world.api.remove(("sandboxes", "s1"))
+    world.prompt(5, 1.0)
+    sandbox = world.api.objects["sandboxes", "s1"]
+    assert (condition(sandbox, "TeardownStuck") or {"status": "False"})["status"] == "False"
+    world.prompt(60, 1.0)
+    stuck = condition(sandbox, "TeardownStuck")
+    assert stuck is not None
+    assert stuck["status"] == "True" and name in stuck["message"]
+    assert world.operator.work.store.sandboxes.stuck == 1, "an alert tells of it"
+    world.api.objects.pop(("persistentvolumeclaims", name))
+    world.settle()
+    assert ("sandboxes", "s1") not in world.api.objects
+    assert world.operator.work.store.sandboxes.stuck == 0
+
+
+@pytest.mark.parametrize("metadata", [{}, {"labels": None, "ownerReferences": None}, {"labels": {"a": "b"}}])
+def test_a_claim_of_somebody_else_s_that_has_neither_labels_nor_owners_is_nobodys(
+    world: World, metadata: dict[str, Any]
+) -> None:
+    world.claim("s1")
+    world.settle()
+    (entry,) = world.operator.work.store.sandboxes.values()
+    assert not workspaces.belongs({"metadata": metadata}, entry.record)
+    assert not workspaces.made_with({"metadata": metadata}, "p")

@@ -1,4 +1,7 @@
 {{- /* Generated from operator/sandyard/podspec/bound_table.py by hack/generate. Do not edit. */ -}}
+{{- define "sandyard.boundAsks" -}}
+object.spec.?template.hasValue() || object.spec.?network.hasValue() || object.spec.?allowedEgress.hasValue() || object.spec.?lifetime.?seconds.hasValue() || object.spec.?claimDefaults.?lifetime.?seconds.hasValue() || object.spec.?maxLifetimeSeconds.hasValue() || object.spec.?replicas.hasValue() || object.spec.?maxSandboxes.hasValue() || object.spec.?schedule.hasValue() || object.spec.?autoscale.?maxReplicas.hasValue()
+{{- end }}
 {{- define "sandyard.boundVariables" -}}
 - name: allowRoot
   expression: {{ toJson .allowRoot | quote }}
@@ -50,6 +53,8 @@
   expression: {{ toJson .imagePullSecrets | quote }}
 - name: maxLifetimeSeconds
   expression: {{ toJson .maxLifetimeSeconds | quote }}
+- name: maxGraceSeconds
+  expression: {{ toJson .maxGraceSeconds | quote }}
 - name: maxSandboxes
   expression: {{ toJson .maxSandboxes | quote }}
 - name: beyond_template_user_uid_allowRoot
@@ -81,16 +86,18 @@
     object.spec.?template.?network.?allow.orValue([]).map(v, string(v.cidr)).filter(i,
     !(variables.cidrs.exists(e, e == 'public' ? !["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",
     "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4",
-    "240.0.0.0/4", "2001::/23", "2002::/16"].exists(p, cidr(p).containsCIDR(i) || cidr(i).containsCIDR(p)) &&
-    (cidr(i).ip().family() == 4 || cidr('2000::/3').containsCIDR(i)) : cidr(e).containsCIDR(i)))).map(i,
-    string(i))
+    "240.0.0.0/4", "2001::/23", "2002::/16"].exists(p, (cidr(p).prefixLength() <= cidr(i).prefixLength() &&
+    cidr(p).containsIP(cidr(i).ip())) || (cidr(i).prefixLength() <= cidr(p).prefixLength() &&
+    cidr(i).containsIP(cidr(p).ip()))) && (cidr(i).ip().family() == 4 || (cidr('2000::/3').prefixLength() <=
+    cidr(i).prefixLength() && cidr('2000::/3').containsIP(cidr(i).ip()))) : (cidr(e).prefixLength() <=
+    cidr(i).prefixLength() && cidr(e).containsIP(cidr(i).ip()))))).map(i, string(i))
 - name: beyond_template_network_allow_ports
   expression: >-
     object.spec.?template.?network.?allow.orValue([]).filter(i, !((has(i.ports) ? i.ports.map(p,
     string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')) : ['all']).all(w,
     variables.ports.exists(e, !e.startsWith('!') && (e.endsWith('*') ? w.startsWith(e.substring(0, e.size() -
-    1)) : w == e || w.startsWith(e + '='))) && !variables.ports.exists(e, e.startsWith('!') &&
-    ((e.substring(1).endsWith('*') ? w.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : w
+    1)) : w == e || w.startsWith(e + '='))) && !variables.ports.exists(e, e.startsWith('!') && (w == 'all' ||
+    (e.substring(1).endsWith('*') ? w.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : w
     == e.substring(1) || w.startsWith(e.substring(1) + '=')) || e.startsWith('!' + w + '=')))))).map(i,
     (has(i.ports) ? i.ports.map(p, string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')) :
     ['all']).join(', ') + ' of ' + string(i.cidr))
@@ -108,7 +115,7 @@
     x.key == 'kubernetes.io/metadata.name' && x.operator == 'In')[0].values : ['*']).all(n,
     variables.ingressNamespaces.exists(e, !e.startsWith('!') && (e.endsWith('*') ? n.startsWith(e.substring(0,
     e.size() - 1)) : n == e || n.startsWith(e + '='))) && !variables.ingressNamespaces.exists(e,
-    e.startsWith('!') && ((e.substring(1).endsWith('*') ? n.startsWith(e.substring(1).substring(0,
+    e.startsWith('!') && (n == '*' || (e.substring(1).endsWith('*') ? n.startsWith(e.substring(1).substring(0,
     e.substring(1).size() - 1)) : n == e.substring(1) || n.startsWith(e.substring(1) + '=')) ||
     e.startsWith('!' + n + '=')))))).map(i, (!has(i.namespaceSelector) ? [] :
     has(i.namespaceSelector.matchLabels) && 'kubernetes.io/metadata.name' in i.namespaceSelector.matchLabels ?
@@ -126,16 +133,18 @@
     object.spec.?template.?setup.?network.?allow.orValue([]).map(v, string(v.cidr)).filter(i,
     !(variables.cidrs.exists(e, e == 'public' ? !["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",
     "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4",
-    "240.0.0.0/4", "2001::/23", "2002::/16"].exists(p, cidr(p).containsCIDR(i) || cidr(i).containsCIDR(p)) &&
-    (cidr(i).ip().family() == 4 || cidr('2000::/3').containsCIDR(i)) : cidr(e).containsCIDR(i)))).map(i,
-    string(i))
+    "240.0.0.0/4", "2001::/23", "2002::/16"].exists(p, (cidr(p).prefixLength() <= cidr(i).prefixLength() &&
+    cidr(p).containsIP(cidr(i).ip())) || (cidr(i).prefixLength() <= cidr(p).prefixLength() &&
+    cidr(i).containsIP(cidr(p).ip()))) && (cidr(i).ip().family() == 4 || (cidr('2000::/3').prefixLength() <=
+    cidr(i).prefixLength() && cidr('2000::/3').containsIP(cidr(i).ip()))) : (cidr(e).prefixLength() <=
+    cidr(i).prefixLength() && cidr(e).containsIP(cidr(i).ip()))))).map(i, string(i))
 - name: beyond_template_setup_network_allow_ports
   expression: >-
     object.spec.?template.?setup.?network.?allow.orValue([]).filter(i, !((has(i.ports) ? i.ports.map(p,
     string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')) : ['all']).all(w,
     variables.ports.exists(e, !e.startsWith('!') && (e.endsWith('*') ? w.startsWith(e.substring(0, e.size() -
-    1)) : w == e || w.startsWith(e + '='))) && !variables.ports.exists(e, e.startsWith('!') &&
-    ((e.substring(1).endsWith('*') ? w.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : w
+    1)) : w == e || w.startsWith(e + '='))) && !variables.ports.exists(e, e.startsWith('!') && (w == 'all' ||
+    (e.substring(1).endsWith('*') ? w.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : w
     == e.substring(1) || w.startsWith(e.substring(1) + '=')) || e.startsWith('!' + w + '=')))))).map(i,
     (has(i.ports) ? i.ports.map(p, string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')) :
     ['all']).join(', ') + ' of ' + string(i.cidr))
@@ -153,7 +162,7 @@
     x.key == 'kubernetes.io/metadata.name' && x.operator == 'In')[0].values : ['*']).all(n,
     variables.ingressNamespaces.exists(e, !e.startsWith('!') && (e.endsWith('*') ? n.startsWith(e.substring(0,
     e.size() - 1)) : n == e || n.startsWith(e + '='))) && !variables.ingressNamespaces.exists(e,
-    e.startsWith('!') && ((e.substring(1).endsWith('*') ? n.startsWith(e.substring(1).substring(0,
+    e.startsWith('!') && (n == '*' || (e.substring(1).endsWith('*') ? n.startsWith(e.substring(1).substring(0,
     e.substring(1).size() - 1)) : n == e.substring(1) || n.startsWith(e.substring(1) + '=')) ||
     e.startsWith('!' + n + '=')))))).map(i, (!has(i.namespaceSelector) ? [] :
     has(i.namespaceSelector.matchLabels) && 'kubernetes.io/metadata.name' in i.namespaceSelector.matchLabels ?
@@ -167,9 +176,12 @@
     object.spec.?template.?dns.?nameservers.orValue([]).map(v, string(v) + (ip(v).family() == 4 ? '/32' :
     '/128')).filter(i, !(variables.nameservers.exists(e, e == 'public' ? !["0.0.0.0/8", "10.0.0.0/8",
     "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16",
-    "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2002::/16"].exists(p, cidr(p).containsCIDR(i)
-    || cidr(i).containsCIDR(p)) && (cidr(i).ip().family() == 4 || cidr('2000::/3').containsCIDR(i)) :
-    cidr(e).containsCIDR(i)))).map(i, string(i))
+    "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2002::/16"].exists(p, (cidr(p).prefixLength()
+    <= cidr(i).prefixLength() && cidr(p).containsIP(cidr(i).ip())) || (cidr(i).prefixLength() <=
+    cidr(p).prefixLength() && cidr(i).containsIP(cidr(p).ip()))) && (cidr(i).ip().family() == 4 ||
+    (cidr('2000::/3').prefixLength() <= cidr(i).prefixLength() && cidr('2000::/3').containsIP(cidr(i).ip())))
+    : (cidr(e).prefixLength() <= cidr(i).prefixLength() && cidr(e).containsIP(cidr(i).ip()))))).map(i,
+    string(i))
 - name: beyond_template_resources_cpu_maxCpu
   expression: >-
     object.spec.?template.?resources.?cpu.optMap(v, [string(v)]).orValue([]).filter(i,
@@ -211,12 +223,13 @@
     string(i.memory))
 - name: beyond_template_workspace_persistent_storageClassName_storageClasses
   expression: >-
-    object.spec.?template.?workspace.?persistent.?storageClassName.optMap(v,
-    [string(v)]).orValue([]).filter(i, !(variables.storageClasses.exists(e, !e.startsWith('!') &&
-    (e.endsWith('*') ? i.startsWith(e.substring(0, e.size() - 1)) : i == e || i.startsWith(e + '='))) &&
-    !variables.storageClasses.exists(e, e.startsWith('!') && ((e.substring(1).endsWith('*') ?
-    i.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : i == e.substring(1) ||
-    i.startsWith(e.substring(1) + '=')) || e.startsWith('!' + i + '='))))).map(i, string(i))
+    object.spec.?template.?workspace.?persistent.optMap(v, [has(v.storageClassName) ?
+    string(v.storageClassName) : '_default']).orValue([]).filter(i, !(variables.storageClasses.exists(e,
+    !e.startsWith('!') && (e.endsWith('*') ? i.startsWith(e.substring(0, e.size() - 1)) : i == e ||
+    i.startsWith(e + '='))) && !variables.storageClasses.exists(e, e.startsWith('!') &&
+    ((e.substring(1).endsWith('*') ? i.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : i
+    == e.substring(1) || i.startsWith(e.substring(1) + '=')) || e.startsWith('!' + i + '='))))).map(i,
+    string(i))
 - name: beyond_template_nodeSelector_nodeSelector
   expression: >-
     object.spec.?template.?nodeSelector.optMap(m, m.map(v, string(v) + '=' +
@@ -259,18 +272,21 @@
     object.spec.?network.?allow.orValue([]).map(v, string(v.cidr)).filter(i, !(variables.cidrs.exists(e, e ==
     'public' ? !["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
     "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "2001::/23",
-    "2002::/16"].exists(p, cidr(p).containsCIDR(i) || cidr(i).containsCIDR(p)) && (cidr(i).ip().family() == 4
-    || cidr('2000::/3').containsCIDR(i)) : cidr(e).containsCIDR(i)))).map(i, string(i))
+    "2002::/16"].exists(p, (cidr(p).prefixLength() <= cidr(i).prefixLength() &&
+    cidr(p).containsIP(cidr(i).ip())) || (cidr(i).prefixLength() <= cidr(p).prefixLength() &&
+    cidr(i).containsIP(cidr(p).ip()))) && (cidr(i).ip().family() == 4 || (cidr('2000::/3').prefixLength() <=
+    cidr(i).prefixLength() && cidr('2000::/3').containsIP(cidr(i).ip()))) : (cidr(e).prefixLength() <=
+    cidr(i).prefixLength() && cidr(e).containsIP(cidr(i).ip()))))).map(i, string(i))
 - name: beyond_network_allow_ports
   expression: >-
     object.spec.?network.?allow.orValue([]).filter(i, !((has(i.ports) ? i.ports.map(p, string(p.port) + '/' +
     (has(p.protocol) ? string(p.protocol) : 'TCP')) : ['all']).all(w, variables.ports.exists(e,
     !e.startsWith('!') && (e.endsWith('*') ? w.startsWith(e.substring(0, e.size() - 1)) : w == e ||
-    w.startsWith(e + '='))) && !variables.ports.exists(e, e.startsWith('!') && ((e.substring(1).endsWith('*')
-    ? w.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : w == e.substring(1) ||
-    w.startsWith(e.substring(1) + '=')) || e.startsWith('!' + w + '=')))))).map(i, (has(i.ports) ?
-    i.ports.map(p, string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')) : ['all']).join(',
-    ') + ' of ' + string(i.cidr))
+    w.startsWith(e + '='))) && !variables.ports.exists(e, e.startsWith('!') && (w == 'all' ||
+    (e.substring(1).endsWith('*') ? w.startsWith(e.substring(1).substring(0, e.substring(1).size() - 1)) : w
+    == e.substring(1) || w.startsWith(e.substring(1) + '=')) || e.startsWith('!' + w + '=')))))).map(i,
+    (has(i.ports) ? i.ports.map(p, string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')) :
+    ['all']).join(', ') + ' of ' + string(i.cidr))
 - name: beyond_network_ingressFrom_allowIngress
   expression: >-
     (object.spec.?network.?ingressFrom.orValue([]).size() > 0 ? ['peers'] : []).filter(i,
@@ -285,7 +301,7 @@
     x.key == 'kubernetes.io/metadata.name' && x.operator == 'In')[0].values : ['*']).all(n,
     variables.ingressNamespaces.exists(e, !e.startsWith('!') && (e.endsWith('*') ? n.startsWith(e.substring(0,
     e.size() - 1)) : n == e || n.startsWith(e + '='))) && !variables.ingressNamespaces.exists(e,
-    e.startsWith('!') && ((e.substring(1).endsWith('*') ? n.startsWith(e.substring(1).substring(0,
+    e.startsWith('!') && (n == '*' || (e.substring(1).endsWith('*') ? n.startsWith(e.substring(1).substring(0,
     e.substring(1).size() - 1)) : n == e.substring(1) || n.startsWith(e.substring(1) + '=')) ||
     e.startsWith('!' + n + '=')))))).map(i, (!has(i.namespaceSelector) ? [] :
     has(i.namespaceSelector.matchLabels) && 'kubernetes.io/metadata.name' in i.namespaceSelector.matchLabels ?
@@ -309,6 +325,14 @@
   expression: >-
     object.spec.?maxLifetimeSeconds.optMap(v, [v]).orValue([]).filter(i, !((variables.maxLifetimeSeconds == 0
     || i <= variables.maxLifetimeSeconds))).map(i, string(i))
+- name: beyond_template_setup_timeoutSeconds_maxLifetimeSeconds
+  expression: >-
+    object.spec.?template.?setup.?timeoutSeconds.optMap(v, [v]).orValue([]).filter(i,
+    !((variables.maxLifetimeSeconds == 0 || i <= variables.maxLifetimeSeconds))).map(i, string(i))
+- name: beyond_template_terminationGracePeriodSeconds_maxGraceSeconds
+  expression: >-
+    object.spec.?template.?terminationGracePeriodSeconds.optMap(v, [v]).orValue([]).filter(i,
+    !((variables.maxGraceSeconds == 0 || i <= variables.maxGraceSeconds))).map(i, string(i))
 - name: beyond_replicas_maxSandboxes
   expression: >-
     object.spec.?replicas.optMap(v, [v]).orValue([]).filter(i, !((variables.maxSandboxes == 0 || i <=
@@ -586,6 +610,21 @@
   messageExpression: >-
     'spec.maxLifetimeSeconds: ' + variables.beyond_maxLifetimeSeconds_maxLifetimeSeconds.join(', ') + ' is
     beyond policy.maxLifetimeSeconds of the chart (' + string(variables.maxLifetimeSeconds) + ')'
+- expression: >-
+    variables.templateSettled || variables.beyond_template_setup_timeoutSeconds_maxLifetimeSeconds.size() == 0
+  message: "spec.template.setup.timeoutSeconds is beyond policy.maxLifetimeSeconds of the chart"
+  messageExpression: >-
+    'spec.template.setup.timeoutSeconds: ' +
+    variables.beyond_template_setup_timeoutSeconds_maxLifetimeSeconds.join(', ') + ' is beyond
+    policy.maxLifetimeSeconds of the chart (' + string(variables.maxLifetimeSeconds) + ')'
+- expression: >-
+    variables.templateSettled ||
+    variables.beyond_template_terminationGracePeriodSeconds_maxGraceSeconds.size() == 0
+  message: "spec.template.terminationGracePeriodSeconds is beyond policy.maxGraceSeconds of the chart"
+  messageExpression: >-
+    'spec.template.terminationGracePeriodSeconds: ' +
+    variables.beyond_template_terminationGracePeriodSeconds_maxGraceSeconds.join(', ') + ' is beyond
+    policy.maxGraceSeconds of the chart (' + string(variables.maxGraceSeconds) + ')'
 - expression: >-
     variables.settled || variables.beyond_replicas_maxSandboxes.size() == 0
   message: "spec.replicas is beyond policy.maxSandboxes of the chart"

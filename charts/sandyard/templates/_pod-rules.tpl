@@ -4,13 +4,13 @@
     !variables.operator || (variables.newLabels.all(a, a in ["app.kubernetes.io/managed-by",
     "sandyard.dev/state", "sandyard.dev/egress", "sandyard.dev/allow", "sandyard.dev/ingress",
     "sandyard.dev/template-hash", "sandyard.dev/pool-uid", "sandyard.dev/sandbox-uid"] ||
-    (["variables.labels"]).exists(b, a.startsWith(b))))
+    (variables.labels).exists(b, a.startsWith(b))))
   message: "a sandbox's pod has the operator's labels, and of its template's those whose keys begin as policy.labels of the chart says"
 - expression: >-
     !variables.operator || (variables.newAnnotations.all(a, a in
     ["cluster-autoscaler.kubernetes.io/safe-to-evict", "argocd.argoproj.io/ignore-restart-policy",
     "kubernetes.io/limit-ranger", "openshift.io/scc", "security.openshift.io/validated-scc-subject-type"] ||
-    (["sandyard.dev/", "variables.annotations"]).exists(b, a.startsWith(b))))
+    (["sandyard.dev/"] + variables.annotations).exists(b, a.startsWith(b))))
   message: "a sandbox's pod has the operator's annotations, and of its template's those whose keys begin as policy.annotations of the chart says"
 - expression: >-
     variables.settled || (variables.spec.all(a, a in ["runtimeClassName", "restartPolicy",
@@ -39,23 +39,27 @@
 - expression: >-
     variables.settled || (variables.root ? ('securityContext' in variables.spec &&
     variables.spec['securityContext'].all(a, a in ["runAsNonRoot", "runAsUser", "runAsGroup", "fsGroup",
-    "seccompProfile"]) && 'runAsNonRoot' in variables.spec['securityContext'] && 'runAsUser' in
-    variables.spec['securityContext'] && 'runAsGroup' in variables.spec['securityContext'] && 'fsGroup' in
-    variables.spec['securityContext'] && 'seccompProfile' in variables.spec['securityContext'] &&
+    "seccompProfile", "fsGroupChangePolicy"]) && 'runAsNonRoot' in variables.spec['securityContext'] &&
+    'runAsUser' in variables.spec['securityContext'] && 'runAsGroup' in variables.spec['securityContext'] &&
+    'fsGroup' in variables.spec['securityContext'] && 'seccompProfile' in variables.spec['securityContext'] &&
     variables.spec['securityContext']['runAsNonRoot'] == false &&
     variables.spec['securityContext']['runAsUser'] == 64042 && variables.spec['securityContext']['runAsGroup']
     == 64042 && variables.spec['securityContext']['fsGroup'] >= 0 &&
     variables.spec['securityContext']['fsGroup'] <= 2147483647 &&
-    variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"}) : ('securityContext' in
+    variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"} &&
+    (!('fsGroupChangePolicy' in variables.spec['securityContext']) ||
+    variables.spec['securityContext']['fsGroupChangePolicy'] == "OnRootMismatch")) : ('securityContext' in
     variables.spec && variables.spec['securityContext'].all(a, a in ["runAsNonRoot", "runAsUser",
-    "runAsGroup", "fsGroup", "seccompProfile"]) && 'runAsNonRoot' in variables.spec['securityContext'] &&
-    'runAsUser' in variables.spec['securityContext'] && 'runAsGroup' in variables.spec['securityContext'] &&
-    'fsGroup' in variables.spec['securityContext'] && 'seccompProfile' in variables.spec['securityContext'] &&
-    variables.spec['securityContext']['runAsNonRoot'] == true &&
+    "runAsGroup", "fsGroup", "seccompProfile", "fsGroupChangePolicy"]) && 'runAsNonRoot' in
+    variables.spec['securityContext'] && 'runAsUser' in variables.spec['securityContext'] && 'runAsGroup' in
+    variables.spec['securityContext'] && 'fsGroup' in variables.spec['securityContext'] && 'seccompProfile' in
+    variables.spec['securityContext'] && variables.spec['securityContext']['runAsNonRoot'] == true &&
     variables.spec['securityContext']['runAsUser'] == 64042 && variables.spec['securityContext']['runAsGroup']
     == 64042 && variables.spec['securityContext']['fsGroup'] >= 0 &&
     variables.spec['securityContext']['fsGroup'] <= 2147483647 &&
-    variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"}))
+    variables.spec['securityContext']['seccompProfile'] == {"type": "RuntimeDefault"} &&
+    (!('fsGroupChangePolicy' in variables.spec['securityContext']) ||
+    variables.spec['securityContext']['fsGroupChangePolicy'] == "OnRootMismatch")))
   message: "a sandbox runs as non-root (or as root where policy.allowRoot of the chart is on) with the default seccomp profile, and asks for nothing more of the kernel"
 - expression: >-
     variables.settled || ('volumes' in variables.spec && variables.spec['volumes'].all(a, (a['name'] ==
@@ -63,13 +67,13 @@
     a['emptyDir'].all(b, b in ["sizeLimit", "medium"]) && 'sizeLimit' in a['emptyDir'] && (!('medium' in
     a['emptyDir']) || a['emptyDir']['medium'] in ["", "Memory"])) || (a.all(b, b in ["name",
     "persistentVolumeClaim"]) && 'name' in a && 'persistentVolumeClaim' in a &&
-    a['persistentVolumeClaim'].all(b, b in ["claimName"]) && 'claimName' in a['persistentVolumeClaim']) ||
-    (a.all(b, b in ["name", "ephemeral"]) && 'name' in a && 'ephemeral' in a && a['ephemeral'].all(b, b in
-    ["volumeClaimTemplate"]) && 'volumeClaimTemplate' in a['ephemeral'] &&
-    a['ephemeral']['volumeClaimTemplate'].all(b, b in ["spec", "metadata"]) && 'spec' in
-    a['ephemeral']['volumeClaimTemplate'] && a['ephemeral']['volumeClaimTemplate']['spec'].all(b, b in
-    ["accessModes", "resources", "storageClassName", "volumeMode"]) && 'accessModes' in
-    a['ephemeral']['volumeClaimTemplate']['spec'] && 'resources' in
+    a['persistentVolumeClaim'].all(b, b in ["claimName"]) && 'claimName' in a['persistentVolumeClaim'] &&
+    a['persistentVolumeClaim']['claimName'].matches("^(?:.+-workspace)$")) || (a.all(b, b in ["name",
+    "ephemeral"]) && 'name' in a && 'ephemeral' in a && a['ephemeral'].all(b, b in ["volumeClaimTemplate"]) &&
+    'volumeClaimTemplate' in a['ephemeral'] && a['ephemeral']['volumeClaimTemplate'].all(b, b in ["spec",
+    "metadata"]) && 'spec' in a['ephemeral']['volumeClaimTemplate'] &&
+    a['ephemeral']['volumeClaimTemplate']['spec'].all(b, b in ["accessModes", "resources", "storageClassName",
+    "volumeMode"]) && 'accessModes' in a['ephemeral']['volumeClaimTemplate']['spec'] && 'resources' in
     a['ephemeral']['volumeClaimTemplate']['spec'] &&
     a['ephemeral']['volumeClaimTemplate']['spec']['accessModes'] == ["ReadWriteOnce"] &&
     a['ephemeral']['volumeClaimTemplate']['spec']['resources'].all(b, b in ["requests"]) && 'requests' in

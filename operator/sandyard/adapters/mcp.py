@@ -19,8 +19,9 @@ from pydantic import Field
 
 from sandyard import __version__
 from sandyard.client.code.contexts import CodeContext
-from sandyard.client.errors import ContextEnded, SandboxError
+from sandyard.client.errors import CommandTimeout, ContextEnded, SandboxError
 from sandyard.client.files.listing import FileInfo
+from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
 
 __all__ = ["Tools", "serving"]
@@ -118,7 +119,7 @@ class Tools:
         timeout: Seconds = 60.0,
     ) -> dict[str, Any]:
         """Run a shell command. Returns exit_code, stdout, stderr and whether it was ended by the time-out."""
-        done = await _told(self._of(sandbox).sandbox.commands.run(command, cwd=cwd, timeout=timeout))
+        done = await _told(_as_far(self._of(sandbox).sandbox.commands.run(command, cwd=cwd, timeout=timeout)))
         return {"exit_code": done.exit_code, "stdout": _text(done.stdout_text), "stderr": _text(done.stderr_text),
                 "timed_out": done.timed_out}  # fmt: skip
 
@@ -189,6 +190,14 @@ async def _told(call: Coroutine[Any, Any, T]) -> T:
         return await call
     except SandboxError as error:
         raise ToolError(str(error)) from error
+
+
+async def _as_far(run: Coroutine[Any, Any, CommandResult]) -> CommandResult:
+    """A command's result, also if its time was over: what it had said by then."""
+    try:
+        return await run
+    except CommandTimeout as error:
+        return error.result
 
 
 def _text(text: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import itertools
 import zoneinfo
-from typing import Annotated
+from typing import Annotated, Final
 
 import cronsim
 import pydantic
@@ -13,6 +15,11 @@ from pydantic import Field
 from sandyard.api.model import ApiModel, rules
 
 __all__ = ["Autoscale", "AutoscaleStatus", "ScheduleStatus", "ScheduledSize"]
+
+_START: Final = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
+# The rarest day of the calendar comes after eight years at the latest (29 February, around 2100).
+_RAREST: Final = datetime.timedelta(days=8 * 366)
+_LOOKS: Final = 3
 
 
 class Autoscale(ApiModel):
@@ -35,7 +42,7 @@ class ScheduledSize(ApiModel):
         str,
         Field(
             max_length=100,
-            pattern=r"^[^\s]+([ ]+[^\s]+){4}$",
+            pattern=r"^[-*/,#A-Za-z0-9]+([ ]+[-*/,#A-Za-z0-9]+){4}$",
             description="When it begins: minute, hour, day of the month, month, day of the week, as in cron, such as "
             "0 7 * * 1-5. It holds until another entry begins.",
         ),
@@ -48,10 +55,9 @@ class ScheduledSize(ApiModel):
     @pydantic.field_validator("cron")
     @classmethod
     def _readable(cls, line: str) -> str:
-        try:
-            cronsim.CronSim(line, datetime.datetime.fromtimestamp(0, datetime.UTC))
-        except cronsim.CronSimError as error:
-            raise ValueError(f"{line!r} is no cron line such as '0 7 * * 1-5': {error}") from error
+        trouble = _trouble(line)
+        if trouble:
+            raise ValueError(f"{line!r} is no cron line such as '0 7 * * 1-5': {trouble}")
         return line
 
     @pydantic.field_validator("time_zone")
@@ -62,6 +68,19 @@ class ScheduledSize(ApiModel):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"{name!r} is no time zone such as Europe/Berlin or UTC") from error
         return name
+
+
+@functools.lru_cache(maxsize=4096)
+def _trouble(line: str) -> str:
+    """What is wrong with a cron line; empty if that is nothing."""
+    if len(line.split()) != 5:
+        return "it has five fields with spaces between them"
+    try:
+        found = [_START, *itertools.islice(cronsim.CronSim(line, _START), _LOOKS)]
+    except (cronsim.CronSimError, ValueError, AssertionError) as error:
+        return str(error) or "it cannot be read"
+    often = len(found) > _LOOKS and all(after - before <= _RAREST for before, after in itertools.pairwise(found))
+    return "" if often else "such a day comes never, or hardly ever"
 
 
 class AutoscaleStatus(ApiModel):

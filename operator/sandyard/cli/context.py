@@ -8,8 +8,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -19,7 +19,8 @@ from sandyard.client.session.cluster import explain
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors as kube_errors
 
-__all__ = ["EXIT_OURS", "Context", "Ended", "err", "note", "out", "read_stdin", "stdin_descriptor", "waiting"]
+__all__ = ["EXIT_OURS", "Context", "Ended", "Program", "err", "note", "out", "read_stdin", "stdin_descriptor",
+           "waiting"]  # fmt: skip
 
 T = TypeVar("T")
 # As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
@@ -37,8 +38,41 @@ class Ended(click.ClickException):
         self.exit_code = code  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
-        """Print it."""
-        click.echo(_line(self.message), file=file or sys.stderr)
+        """Print it, if there is something to be said."""
+        if self.message:
+            click.echo(_line(self.message), file=file or sys.stderr)
+
+
+def ended(error: OSError, failure: int = 1) -> Ended:
+    """The end of the program by an error of this machine."""
+    if isinstance(error, BrokenPipeError):
+        # Whoever has read what it prints has had enough: it ends as if by the signal.
+        return Ended("", 128 + signal.SIGPIPE)
+    text = error.strerror or str(error)
+    return Ended(f"{text}: {error.filename}" if error.filename else text, failure)
+
+
+class Program(click.Group):
+    """All commands; none of them ends with a traceback because what it prints cannot be written."""
+
+    def make_context(self, *words: Any, **options: Any) -> click.Context:
+        """Read the line; its version is printed here."""
+        with _printing():
+            return super().make_context(*words, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is asked for."""
+        with _printing():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _drop(sys.stdout)
+        raise ended(error) from error
 
 
 class Context:
@@ -74,8 +108,7 @@ class Context:
             explained = explain(error)
             raise Ended(f"{explained} [{explained.code}]", failure) from error
         except OSError as error:
-            text = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
-            raise Ended(text, failure) from error
+            raise ended(error, failure) from error
 
     def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]], failure: int = 1) -> T:
         """Let *act* use the sandbox *name*."""
@@ -141,23 +174,40 @@ def stdin_descriptor() -> int:
 
 def read_stdin() -> bytes:
     """All of standard input; one that cannot be read ends the program."""
-    with os.fdopen(stdin_descriptor(), "rb", closefd=False) as stream:
-        try:
+    descriptor = stdin_descriptor()
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
             return stream.read()
-        except OSError as error:
-            raise Ended(f"standard input cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise Ended(f"standard input cannot be read: {error.strerror}") from error
 
 
 def out(data: bytes) -> None:
     """Write to standard output, at once."""
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if sys.stdout is None and data:
+        raise Ended("standard output is closed; redirect it to /dev/null", EXIT_OURS)
+    _write(sys.stdout, data)
 
 
 def err(data: bytes) -> None:
-    """Write to standard error, at once."""
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()
+    """Write to standard error, at once; to none, if it is closed."""
+    if sys.stderr is not None:
+        _write(sys.stderr, data)
+
+
+def _write(stream: TextIO, data: bytes) -> None:
+    try:
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    except OSError:
+        _drop(stream)
+        raise
+
+
+def _drop(stream: TextIO) -> None:
+    """What is still in its buffer would be tried, and fail, once more at the program's end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def note(text: str) -> None:

@@ -15,7 +15,7 @@ from sandyard.kube.paths import Resource
 
 __all__ = ["Finding", "examine"]
 
-_OLDEST = (1, 30)
+_OLDEST = (1, 31)
 _WAIT_SECONDS = 60
 _SERVICES = Resource("v1", "services")
 # Documented addresses of clouds' metadata services, and a public one (RFC 1122, vendors' own documents).
@@ -49,7 +49,7 @@ async def examine(cluster: Cluster, pool: str | None, image: str | None) -> Asyn
     """Everything that is looked at, one after the other; what is found first may end it."""
     version = await cluster.client.get("/version")
     number = tuple(int(re.sub(r"\D.*", "", str(version[key])) or 0) for key in ("major", "minor"))
-    yield _finding("kubernetes", number >= _OLDEST, f"{version['gitVersion']}; exec needs 1.30 or newer")
+    yield _finding("kubernetes", number >= _OLDEST, f"{version['gitVersion']}; 1.31 or newer is needed")
     try:
         served = {item["name"] for item in (await cluster.client.get(f"/apis/{names.API_VERSION}"))["resources"]}
     except kube_errors.ApiError as error:

@@ -42,7 +42,15 @@ class _WithWords(click.Command):
             except click.UsageError:
                 ours = False
             ctx.allow_interspersed_args, ctx.ignore_unknown_options = ours, not ours
-        return super().parse_args(ctx, args)
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        command = ctx.params.get("command") or []
+        behind = given[given.index("--") + 1 :] if "--" in given else []
+        if command and command[0].startswith("-") and command != behind:
+            raise click.UsageError(
+                f"{command[0]}: no such option here, and no command; what follows -- is a command", ctx
+            )
+        return rest
 
 
 def _input() -> AsyncIterator[bytes]:

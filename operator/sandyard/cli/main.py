@@ -7,14 +7,14 @@ import click
 from sandyard import __version__
 from sandyard.cli import admin, code, files, mcp, ports, sandboxes
 from sandyard.cli import exec as exec_
-from sandyard.cli.context import Context
+from sandyard.cli.context import Context, Program
 from sandyard.cli.options import anywhere
 from sandyard.cli.pools import pool
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-n", "--namespace", help="Namespace; default: that of the kubeconfig's context.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="List what is in all namespaces.")
 @click.option("--context", "name", help="Context of the kubeconfig; default: the current one.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import click
 
@@ -10,6 +13,9 @@ from sandyard.cli.context import EXIT_OURS, Context, Ended, note
 from sandyard.cli.options import making, wanted
 
 __all__ = ["COMMANDS"]
+
+# What a server gets to answer in to those that still wait.
+_END_SECONDS: Final = 3.0
 
 
 def _address(_context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, int] | None:
@@ -20,6 +26,18 @@ def _address(_context: click.Context, option: click.Parameter, value: str | None
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"{value!r} is not HOST:PORT", param=option)
     return host.strip("[]"), int(port)
+
+
+async def _ended_by_itself(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a server that hears the signals that end this program too: cut short, it would say so with a traceback."""
+    task = asyncio.ensure_future(serving)
+    try:
+        await asyncio.shield(task)
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=_END_SECONDS)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @click.command()
@@ -49,7 +67,7 @@ def mcp(context: Context, /, http: tuple[str, int] | None, **options: Any) -> No
                 await server.run_stdio_async()
             else:
                 note(f"serving http://{http[0]}:{http[1]}/mcp")
-                await server.run_streamable_http_async(host=http[0], port=http[1])
+                await _ended_by_itself(server.run_streamable_http_async(host=http[0], port=http[1]))
 
     context.run(job(), EXIT_OURS)
 

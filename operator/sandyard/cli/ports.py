@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 
 import click
@@ -18,8 +19,9 @@ def _pairs(_context: click.Context, option: click.Parameter, values: Sequence[st
     found = []
     for value in values:
         local, colon, port = value.rpartition(":")
-        if not all(part.isdecimal() and int(part) <= 65535 for part in (local or ("0" if colon else port), port)):
-            raise click.BadParameter(f"{value!r} is not PORT, LOCAL:PORT or :PORT", param=option)
+        parts = (local or ("0" if colon else port), port)
+        if not all(re.fullmatch("[0-9]{1,5}", part) and int(part) <= 65535 for part in parts):
+            raise click.BadParameter(f"{value!r} is not PORT, LOCAL:PORT or :PORT, of TCP", param=option)
         found.append((int(local or (0 if colon else port)), int(port)))
     return found
 

@@ -26,7 +26,9 @@ def _raw(descriptor: int) -> Iterator[None]:
         tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        # One that was closed has no settings any more.
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 async def connect(sandbox: AsyncSandbox, command: Sequence[str], cwd: str, env: Mapping[str, str]) -> int | None:
@@ -38,6 +40,9 @@ async def connect(sandbox: AsyncSandbox, command: Sequence[str], cwd: str, env: 
     variables = {"TERM": os.environ.get("TERM", "xterm-256color"), **env}
     loop = asyncio.get_running_loop()
     typed: asyncio.Queue[bytes] = asyncio.Queue()
+    connecting = asyncio.current_task()
+    assert connecting is not None
+    gone = False
     async with await sandbox.pty(command, columns=size.columns, rows=size.lines, cwd=cwd, env=variables) as inside:
 
         def changed() -> None:
@@ -48,14 +53,31 @@ async def connect(sandbox: AsyncSandbox, command: Sequence[str], cwd: str, env: 
             while True:
                 await inside.write(await typed.get())
 
+        def read() -> None:
+            nonlocal gone
+            data = b""
+            with contextlib.suppress(OSError):
+                data = os.read(descriptor, 65536)
+            if data:
+                typed.put_nowait(data)
+            else:
+                # The terminal was closed, and whoever started this ignores SIGHUP.
+                gone = True
+                loop.remove_reader(descriptor)
+                connecting.cancel()
+
         resizing: list[asyncio.Task[None]] = []
         sending = loop.create_task(send())
         with _raw(descriptor):
-            loop.add_reader(descriptor, lambda: typed.put_nowait(os.read(descriptor, 65536)))
+            loop.add_reader(descriptor, read)
             loop.add_signal_handler(signal.SIGWINCH, changed)
             try:
                 async for data in inside:
                     out(data)
+            except asyncio.CancelledError:
+                if gone:
+                    raise Ended("the terminal was closed", 128 + signal.SIGHUP) from None
+                raise
             finally:
                 loop.remove_reader(descriptor)
                 loop.remove_signal_handler(signal.SIGWINCH)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
@@ -18,14 +19,15 @@ from sandyard.client.errors import (
     SandboxCreateError,
     SandboxError,
     SandboxExists,
+    SandboxExpired,
     SandboxNotFound,
-    SandboxNotReady,
 )
 from sandyard.client.info import SandboxInfo
+from sandyard.client.manifest import check_name
 from sandyard.client.session.cluster import POOLS, SANDBOXES, Cluster
-from sandyard.client.session.session import Session
+from sandyard.client.session.session import NOTICE_SECONDS, Session
 
-__all__ = ["come", "entered", "find", "make", "pool_for", "starting", "wait_until_ready"]
+__all__ = ["come", "entered", "find", "make", "pool_for", "resume", "starting", "wait_until_ready"]
 
 _log: Final = logging.getLogger("sandyard.client")
 # What takes longer is told.
@@ -36,6 +38,8 @@ _NOTICE_SECONDS: Final = 4.5
 _PASSING: Final = ("Unschedulable", "QuotaExceeded", "MaxSandboxesReached")
 _POOL_NOT_FOUND: Final = "PoolNotFound"
 _MOST_NAMED: Final = 20
+# Of keys and values both: what is in it cannot end it.
+_LABEL: Final = re.compile("[A-Za-z0-9./_-]{0,317}")
 
 
 async def make(
@@ -66,9 +70,51 @@ async def come(session: Session, wait_seconds: int | None, *, made: bool) -> Non
         raise
 
 
+async def resume(session: Session) -> None:
+    """Let a Sandbox that is paused or suspended go on, and return when it is Ready.
+
+    Raises
+    ------
+    SandboxExpired
+        It is suspended since its time is over.
+    SandboxCreateError
+        It cannot be started again, or needs somebody's help; it goes on trying.
+    SandboxNotReady
+        Somebody has asked for something else meanwhile.
+    """
+    await session.change({"desiredState": "Running"}, used=True)
+    tried, pool_is_there = False, False
+
+    def stops(info: SandboxInfo) -> bool:
+        nonlocal tried
+        failed = info.rests and info.stalled
+        # A failure that is there already is one of before.
+        tried = tried or not failed
+        helpless = _needs_help(info) and not (pool_is_there and info.reason("Stalled") == _POOL_NOT_FOUND)
+        return info.wanted != "Running" or info.over or (failed and tried) or helpless
+
+    async with _told(session):
+        while not await session.reaches("Ready", None, NOTICE_SECONDS, stops=stops):
+            info = session.info
+            if trouble := info.trouble():
+                raise trouble
+            if info.wanted != "Running":
+                raise info.not_ready(f"was asked to be {info.wanted} meanwhile")
+            if info.over:
+                text = f"Sandbox {session.name!r} cannot resume: {info.message('Ready')} (set_timeout)"
+                raise SandboxExpired(text, sandbox=session.name, reason=info.reason("Ready"))
+            pool_is_there = await _pool_is_there(session)
+            if not pool_is_there:
+                raise SandboxCreateError(await _why(session), sandbox=session.name, reason=info.reason("Stalled"))
+
+
 async def find(cluster: Cluster, namespace: str, labels: Mapping[str, str], pool: str | None) -> list[SandboxInfo]:
     """The Sandboxes with these labels, and of that pool."""
     query: dict[str, str] = {}
+    check_name("pool", pool)
+    for text in (*labels.keys(), *labels.values()):
+        if not _LABEL.fullmatch(text):
+            raise InvalidArgument(f"labels: {text!r} is in no label: letters, digits, '-', '_', '.', and '/' in a key")
     if labels:
         query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
     if pool is not None:
@@ -112,8 +158,7 @@ async def wait_until_ready(
     SandboxError
         The error that says why it is not.
     """
-    telling = asyncio.create_task(_tell(session))
-    try:
+    async with _told(session):
         stops = None if patient else _needs_help
         while not await session.reaches("Ready", timeout, notice, stops=stops):
             if trouble := session.info.trouble():
@@ -126,9 +171,7 @@ async def wait_until_ready(
                 raise SandboxCreateError(
                     await _why(session), sandbox=session.name, reason=session.info.reason("Stalled")
                 )
-            raise _not_ready(session, timeout)
-    finally:
-        telling.cancel()
+            raise session.info.not_ready(f"is not Ready within {timeout} s: {session.info.message('Ready')}")
 
 
 async def pool_for(cluster: Cluster, namespace: str, language: str) -> str:
@@ -169,14 +212,6 @@ def _needs_help(info: SandboxInfo) -> bool:
     return starting(info) and info.stalled and info.reason("Stalled") not in _PASSING
 
 
-def _not_ready(session: Session, timeout: float | None) -> SandboxNotReady:
-    info = session.info
-    return SandboxNotReady(
-        f"Sandbox {session.name!r} is not Ready within {timeout} s: {info.message('Ready')}",
-        phase=info.phase, sandbox=session.name, reason=info.reason("Ready"),
-    )  # fmt: skip
-
-
 async def _pools(session: Session) -> list[str] | None:
     """Names of the namespace's pools; None for whoever may not list them."""
     try:
@@ -200,6 +235,16 @@ async def _why(session: Session) -> str:
         return text
     named = ", ".join(pools[:_MOST_NAMED]) + (" and more" if len(pools) > _MOST_NAMED else "")
     return f"{text}; {f'pools there are: {named}' if pools else 'there is no pool at all'}"
+
+
+@contextlib.asynccontextmanager
+async def _told(session: Session) -> AsyncIterator[None]:
+    """Whoever waits within is told for what."""
+    telling = asyncio.create_task(_tell(session))
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 async def _tell(session: Session) -> None:

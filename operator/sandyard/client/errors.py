@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from sandyard.client.result import CommandResult
@@ -45,7 +45,9 @@ __all__ = [
 ]
 
 # How a shell begins what it says: with its name, and the line of the script.
-_SCRIPTS = re.compile(r"\bsandyard-[a-z]+: (line )?([0-9]+: )?")
+_SCRIPTS: Final = re.compile(r"\bsandyard-[a-z]+: (line )?([0-9]+: )?")
+# Characters of a message: whoever is inside can say any number of them.
+_HALF: Final = 2000
 
 
 class SandboxError(Exception):
@@ -72,9 +74,25 @@ class SandboxError(Exception):
         self.sandbox = sandbox
         self.reason = reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, so that it comes back from another process (a pool of workers) as what it was."""
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[SandboxError], args: tuple[Any, ...], state: dict[str, Any]) -> SandboxError:
+    made = kind.__new__(kind, *args)
+    made.args = args
+    vars(made).update(state)
+    return made
+
 
 def _harmless(message: str) -> str:
-    """*message* without control characters but for the ends of its lines, and without the names of our scripts."""
+    """*message* without control characters but for the ends of its lines, and without the names of our scripts.
+
+    Of one that is very long, the beginning and the end.
+    """
+    if len(message) > 2 * _HALF:
+        message = f"{message[:_HALF]} [...] {message[-_HALF:]}"
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in _SCRIPTS.sub("", message))
 
 

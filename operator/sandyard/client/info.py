@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sandyard.api import rfc3339
+from sandyard.api.reasons import Phase, Reason
 from sandyard.client.errors import (
     PoolExhausted,
     SandboxCreateError,
@@ -13,6 +14,7 @@ from sandyard.client.errors import (
     SandboxEnded,
     SandboxError,
     SandboxExpired,
+    SandboxNotReady,
 )
 
 __all__ = ["SandboxInfo"]
@@ -68,6 +70,21 @@ class SandboxInfo(dict[str, Any]):
         """Whether the Sandbox needs somebody's help to become what its spec says."""
         return self._condition("Stalled").get("status") == "True"
 
+    @property
+    def wanted(self) -> str:
+        """``spec.desiredState``."""
+        return str(self.get("spec", {}).get("desiredState", "Running"))
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is paused or suspended."""
+        return self.phase in (Phase.PAUSED, Phase.SUSPENDED)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is suspended since its time is over: then it resumes when it gets more, and not when asked to."""
+        return self.phase == Phase.SUSPENDED and self.reason("Ready") == Reason.EXPIRED
+
     def __repr__(self) -> str:
         """The most used parts; ``dict(info)`` shows all of it."""
         parts = {"name": self.name, "namespace": self.namespace, "phase": self.phase, "reason": self.reason("Ready"),
@@ -103,6 +120,11 @@ class SandboxInfo(dict[str, Any]):
             ended = SandboxDeleted if reason == "PodLost" else SandboxEnded
             return ended(text, sandbox=self.name, reason=reason)
         return None
+
+    def not_ready(self, why: str) -> SandboxNotReady:
+        """The error for what it is not to be used for now."""
+        reason = self.reason("Stalled") if self.stalled else self.reason("Ready")
+        return SandboxNotReady(f"Sandbox {self.name!r} {why}", phase=self.phase, sandbox=self.name, reason=reason)
 
     def _told(self, kind: str) -> Mapping[str, Any]:
         return self._condition(kind) or (self._condition("Reconciling") if kind == "Ready" else {})

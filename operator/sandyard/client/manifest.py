@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from sandyard.api import names, rfc3339
 from sandyard.client.errors import InvalidArgument
 
-__all__ = ["check_seconds", "sandbox"]
+__all__ = ["check_name", "check_seconds", "sandbox"]
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 # Ten years, as the schema has it.
 _LONGEST_SECONDS = 315_360_000
 _ON_EXPIRY = {"delete": "Delete", "stop": "Stop", "suspend": "Suspend"}
@@ -25,6 +27,8 @@ def sandbox(
 
     Its time counts from its creation, so that it ends whatever becomes of it and of whoever has made it.
     """
+    check_name("pool", pool)
+    check_name("name", name)
     if on_timeout is not None and on_timeout not in _ON_EXPIRY:
         raise InvalidArgument(f"on_timeout: {on_timeout!r} is none of {', '.join(_ON_EXPIRY)}")
     if on_timeout is not None and timeout is None and idle_timeout is None:
@@ -71,5 +75,14 @@ def _quantity(value: Any) -> Any:
 
 def check_seconds(what: str, seconds: int | None) -> None:
     """Raise `InvalidArgument` unless *seconds* is a time that a Sandbox may live."""
-    if seconds is not None and not 1 <= seconds <= _LONGEST_SECONDS:
+    if seconds is None:
+        return
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 1 <= seconds <= _LONGEST_SECONDS:
         raise InvalidArgument(f"{what}: {seconds!r} is not from 1 to {_LONGEST_SECONDS} seconds; None is for no limit")
+
+
+def check_name(what: str, name: str | None) -> None:
+    """Raise `InvalidArgument` unless *name* may be that of an object: another would lead elsewhere (``../``, ``?``)."""
+    if name is not None and not _NAME.fullmatch(name):
+        raise InvalidArgument(f"{what}: {name!r} is no name: lower-case letters, digits, '-' and '.', 253 at most")

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from sandyard.api import rfc3339
+from sandyard.api.reasons import Phase
 from sandyard.client import manifest, measuring
 from sandyard.client.code.code import CodeResult, Program, run_code
 from sandyard.client.code.contexts import Contexts, HasId, as_cell
@@ -17,7 +18,7 @@ from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
-from sandyard.client.creating import come, entered, find, make, pool_for, starting, wait_until_ready
+from sandyard.client.creating import come, entered, find, make, pool_for, resume, starting, wait_until_ready
 from sandyard.client.errors import (
     InvalidArgument,
     SandboxClosed,
@@ -174,10 +175,11 @@ class AsyncSandbox:
         async with entered(cluster, namespace) as (opened, own):
             found = await opened.get(SANDBOXES, namespace or opened.namespace, name)
             sandbox = cls(opened, found, own_cluster=own, ends=False)
-            if resume and found.get("spec", {}).get("desiredState", "Running") != "Running":
-                await sandbox._session.change({"desiredState": "Running"})
-                if wait:
-                    await sandbox.wait_until_ready()
+            info = sandbox._session.info
+            if resume and not wait:
+                await sandbox._session.change({"desiredState": "Running"}, used=True)
+            elif resume and (info.rests or info.wanted != "Running"):
+                await sandbox.resume()
             elif wait and starting(sandbox._session.info):
                 await wait_until_ready(sandbox._session, patient=False)
             return sandbox
@@ -187,7 +189,15 @@ class AsyncSandbox:
         cls, *, labels: Mapping[str, str] | None = None, pool: str | None = None, phase: str | None = None,
         namespace: str | None = None, cluster: Cluster | None = None,
     ) -> list[SandboxInfo]:  # fmt: skip
-        """List the Sandboxes of a namespace, by labels, by pool and by phase (``"Ready"``)."""
+        """List the Sandboxes of a namespace, by labels, by pool and by phase (``"Ready"``).
+
+        Raises
+        ------
+        InvalidArgument
+            There is no such phase.
+        """
+        if phase is not None and phase not in list(Phase):
+            raise InvalidArgument(f"phase: {phase!r} is none of {', '.join(Phase)}")
         opened = cluster or Cluster(namespace=namespace)
         async with contextlib.AsyncExitStack() as stack:
             if cluster is None:
@@ -315,7 +325,7 @@ class AsyncSandbox:
         manifest.check_seconds("seconds", seconds)
         deadline = rfc3339.timestamp(time.time() + seconds) if seconds is not None else None
         await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
-        await self._session.reaches(None, None)
+        await self._session.seen()
 
     async def update_network(self, network: Mapping[str, Any]) -> None:
         """Let the sandbox talk to what *network* says, as in ``spec.network``, and to nothing else from now on.
@@ -338,9 +348,18 @@ class AsyncSandbox:
         await self._session.enter("Suspended")
 
     async def resume(self) -> None:
-        """Resume after `pause` or `suspend`; returns when the Sandbox is Ready."""
-        await self._session.change({"desiredState": "Running"})
-        await self.wait_until_ready()
+        """Resume after `pause`, `suspend` or an idle time; returns when the Sandbox is Ready.
+
+        Raises
+        ------
+        SandboxExpired
+            It is suspended since its time is over: `set_timeout` gives it more, and resumes it.
+        SandboxCreateError
+            It cannot be started again, or needs somebody's help (its pool is gone, an image); it goes on trying.
+        SandboxNotReady
+            Somebody has asked for something else meanwhile.
+        """
+        await resume(self._session)
 
     async def restart(self) -> None:
         """Continue in a new pod with the same persistent workspace."""
@@ -374,7 +393,8 @@ class AsyncSandbox:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self._ends:
+            # Whoever has closed it wants it to stay, or has deleted it.
+            if self._ends and not self._session.closed:
                 await asyncio.shield(self._session.delete())
         finally:
             await self.close()

@@ -8,20 +8,23 @@ command runs on without anybody who knows of it.  A process that was forked has 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import functools
 import os
 import signal
+import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from sandyard.client.errors import InvalidArgument
 from sandyard.client.sandbox import AsyncSandbox
 from sandyard.client.session.cluster import Cluster
 from sandyard.client.session.session import Session
 
-__all__ = ["Source", "forgotten", "iterate", "make", "plain", "run", "terminable", "wait"]
+__all__ = ["Source", "awaited", "forgotten", "iterate", "make", "plain", "run", "terminable", "wait"]
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -30,6 +33,20 @@ P = ParamSpec("P")
 
 # How long an interrupted call may take to end what it has begun; a second interrupt ends the wait.
 _FAREWELL_SECONDS = 15.0
+_WITHIN = (
+    "a function that the client calls (on_stdout and the like) cannot wait for the client: let another thread do it, "
+    "or use AsyncSandbox and await it"
+)
+
+
+class _EventLoop(asyncio.SelectorEventLoop):
+    """One that finds addresses while the interpreter ends, too (``atexit``), when no thread can be asked any more."""
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: int) -> Any:
+        try:
+            return await super().getaddrinfo(host, port, **options)
+        except RuntimeError:
+            return socket.getaddrinfo(host, port, **options)
 
 
 class _Loop:
@@ -47,7 +64,27 @@ class _Loop:
 
         Whatever interrupts the wait cancels it, and is raised once it has ended what it had begun.
         """
-        loop = self._started()
+        if self.is_here():
+            coroutine.close()
+            raise InvalidArgument(_WITHIN)
+        future, ended = self._begun(coroutine, session)
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                ended.wait(_FAREWELL_SECONDS)
+            raise
+
+    async def awaited(self, coroutine: Coroutine[Any, Any, T], session: Session) -> T:
+        """The same for a caller who has an event loop of its own; cancelling it cancels *coroutine*."""
+        future, _ = self._begun(coroutine, session)
+        return await asyncio.wrap_future(future)
+
+    def _begun(
+        self, coroutine: Coroutine[Any, Any, T], session: Session | None
+    ) -> tuple[concurrent.futures.Future[T], threading.Event]:
+        """What *coroutine* will give, and what tells its end, which may come after that of who waits for it."""
         ended = threading.Event()
 
         async def job() -> T:
@@ -59,19 +96,16 @@ class _Loop:
                 coroutine.close()
                 ended.set()
 
-        future = asyncio.run_coroutine_threadsafe(job(), loop)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                future.cancel()
-                ended.wait(_FAREWELL_SECONDS)
-            raise
+        return asyncio.run_coroutine_threadsafe(job(), self._started()), ended
+
+    def is_here(self) -> bool:
+        """Whether this is the thread of the loop: what waits for it here would wait for ever."""
+        return self._loop is not None and threading.current_thread() is self._thread
 
     def end(self, work: Coroutine[Any, Any, None]) -> None:
         """Run *work* as well as time allows."""
         ending = asyncio.run_coroutine_threadsafe(work, self._started())
-        if threading.current_thread() is not self._thread:
+        if not self.is_here():
             with contextlib.suppress(Exception):
                 ending.result(1)
 
@@ -85,7 +119,7 @@ class _Loop:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = _EventLoop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="sandyard", daemon=True)
                 self._thread.start()
             return self._loop
@@ -94,13 +128,17 @@ class _Loop:
 _loop = _Loop()
 os.register_at_fork(after_in_child=_loop.forget)
 run = _loop.run
+awaited = _loop.awaited
 
 
 async def _adopt(session: Session) -> None:
-    """Let a session of the process that this one was forked from have connections of its own."""
+    """Let a session of the process that this one was forked from have connections of its own.
+
+    So does one that a function of ``atexit`` still uses, when the interpreter has already closed what nobody had.
+    """
+    if session.cluster.process != os.getpid() or session.cluster.forgotten:
+        await session.cluster.reopen()
     if session.process != os.getpid():
-        if session.cluster.process != os.getpid():
-            await session.cluster.reopen()
         session.begin()
 
 
@@ -157,7 +195,11 @@ def iterate(
                 except StopAsyncIteration:
                     return
         finally:
-            _loop.run(results.aclose(), self._behind._session)
+            # An iterator that nobody holds any more may be collected in any thread.
+            if _loop.is_here():
+                _loop.end(results.aclose())
+            else:
+                _loop.run(results.aclose(), self._behind._session)
 
     return call
 
@@ -192,6 +234,7 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 def forgotten(cluster: Cluster) -> None:
     """Close the connection of one that nobody has closed."""
     if cluster.process == os.getpid():
+        cluster.forgotten = True
         _loop.end(cluster.__aexit__())
     else:
         cluster.client.abandon()

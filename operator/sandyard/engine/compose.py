@@ -150,7 +150,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     views = Views(store, claims, settings, clock)
     sandboxes = Sandboxes(store, queues, timers, views, execute, claims, acquire)
 
-    intake = Intake(store, isolation, claims, routing, sandboxes, pool_writer, queues.sandboxes, clock)
+    intake = Intake(store, isolation, starts, claims, routing, sandboxes, pool_writer, queues.sandboxes, clock)
     listing = Listing(store, objects, intake, settings.namespaces, clock)
     caches = Caches(outside.client, settings.namespaces, intake, policies, listing)
     sweep = Sweep(listing, store, objects, pods, workspaces, policies, settings, metrics, clock)

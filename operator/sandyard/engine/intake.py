@@ -8,6 +8,7 @@ from typing import Any
 from sandyard.api.objects import NetworkPolicy, Pod
 from sandyard.engine.claims.claims import Claims
 from sandyard.engine.cluster.isolation import Isolation
+from sandyard.engine.cluster.starts import Starts
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
 from sandyard.engine.pools.status import PoolWriter
@@ -30,13 +31,14 @@ class Intake:
     """
 
     def __init__(
-        self, store: Store, isolation: Isolation, claims: Claims, routing: Routing, sandboxes: Sandboxes,
-        pools: PoolWriter, queue: Queue, clock: Clock,
+        self, store: Store, isolation: Isolation, starts: Starts, claims: Claims, routing: Routing,
+        sandboxes: Sandboxes, pools: PoolWriter, queue: Queue, clock: Clock,
     ) -> None:  # fmt: skip
         self.departed = Departed()
         self._clock = clock
         self._store = store
         self._isolation = isolation
+        self._starts = starts
         self._claims = claims
         self._routing = routing
         self._sandboxes = sandboxes
@@ -116,6 +118,7 @@ class Intake:
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Follow the informer of pods."""
         before, after = self._store.pod_seen(before, after)
+        self._starts.pod_changed(before, after)
         self._claims.pod_changed(before, after)
         self._routing.pod_changed(before, after)
 

@@ -14,8 +14,8 @@ __all__ = ["Pace", "longest_seconds", "pause_seconds"]
 # One of its own: whoever has given Python's common one a seed finds it as it was.
 _RANDOM: Final = random.Random()
 _FIRST_SECONDS: Final = 0.05
-# Half as long again by chance: a server that was away is found within three seconds of its return.
-_LONGEST_SECONDS: Final = 1.5
+# Half as long again by chance: a server that was away is found within a second of its return.
+_LONGEST_SECONDS: Final = 0.5
 _LONGEST_BUSY_SECONDS: Final = 5.0
 _SAME_NEWS: Final = 20
 # Streams: one that breaks at once each time must not be asked for at once each time.

@@ -22,6 +22,7 @@ import orjson
 
 from sandyard.kube import errors
 from sandyard.kube.config import ClusterConfig
+from sandyard.kube.credentials import Credentials
 from sandyard.kube.once import send_once
 from sandyard.kube.paths import kind_of
 
@@ -84,6 +85,7 @@ class Client:
         context = self.config.ssl_context()
         tls: Any = context if context is not None else True
         factory = functools.partial(_socket, self._silence) if self._silence is not None else None
+        credentials = Credentials(self.config)
         # TLS handshakes are the slowest part of a short request: keep connections for long.
         self._writes = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -91,13 +93,14 @@ class Client:
             ),
             timeout=self._timeout,
             headers=self._headers,
+            middlewares=(credentials,),
         )
         self._watches = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=factory),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             headers={**self._headers, "Accept-Encoding": "identity"},
             read_bufsize=2**20,
-            middlewares=(send_once,),
+            middlewares=(credentials, send_once),
         )
         return self
 
@@ -203,7 +206,6 @@ class Client:
             async with self._watches.get(
                 self.config.server + path,
                 params=query,
-                headers=self._authorization(),
                 timeout=timeout,
                 proxy=self.config.proxy,
             ) as response:
@@ -239,7 +241,7 @@ class Client:
                 protocols=(protocol,),
                 proxy=self.config.proxy,
                 # A stream is no JSON: the API server answers 406 to whoever asks for that.
-                headers={**self._authorization(), "Accept": "*/*"},
+                headers={"Accept": "*/*"},
                 max_msg_size=0,
                 autoping=True,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
@@ -281,7 +283,7 @@ class Client:
             No complete reply; a write may or may not have taken effect.
         """
         assert self._writes is not None, "use the client as a context manager"
-        headers = self._authorization()
+        headers = dict[str, str]()
         if content_type is not None:
             headers["Content-Type"] = content_type
         if brief:
@@ -318,10 +320,6 @@ class Client:
     ) -> dict[str, Any]:
         reply = await self.request(method, path, params=params, body=body, content_type=content_type, brief=brief)
         return _object(reply, f"{method} {path}")
-
-    def _authorization(self) -> dict[str, str]:
-        value = self.config.authorization()
-        return {"Authorization": value} if value else {}
 
 
 class _ListMetadata(msgspec.Struct):

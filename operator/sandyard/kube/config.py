@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import pathlib
@@ -11,7 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +23,11 @@ __all__ = ["ClusterConfig", "load"]
 _ACCOUNT = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 # The kubelet renews a projected token well before it expires; a minute is always in time.
 _TOKEN_TTL_SECONDS = 60.0
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # To ask the generated client each time takes a tenth of all that a claim takes of the processor.
 _ASK_SECONDS = 1.0
+# Whoever is refused does not read it more often.
+_RENEW_SECONDS = 5.0
 
 
 @dataclass
@@ -44,6 +48,8 @@ class ClusterConfig:
         URL of an HTTP proxy on the way to the server; None: there is none.
     source
         A `kubernetes.client.Configuration` that knows how to renew a token (exec plugins).
+    reload
+        Reads the kubeconfig anew, and runs its plugin.
     """
 
     server: str
@@ -53,13 +59,33 @@ class ClusterConfig:
     verify: bool = True
     token_file: pathlib.Path | None = None
     source: Any = None
+    reload: Callable[[], ClusterConfig] | None = field(default=None, repr=False)
     namespace: str = "default"
     proxy: str | None = None
     _token: str | None = field(default=None, repr=False)
     _token_read_at: float = field(default=float("-inf"), repr=False)
     _value: str | None = field(default=None, repr=False)
     _asked_at: float = field(default=float("-inf"), repr=False)
+    _renewed_at: float = field(default=float("-inf"), repr=False)
     _contexts: weakref.WeakSet[ssl.SSLContext] = field(default_factory=weakref.WeakSet, repr=False)
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `authorization` runs nothing."""
+        return self.source is None or time.monotonic() - self._asked_at <= _ASK_SECONDS
+
+    def renewed(self, used: str | None) -> str | None:
+        """Another value than *used*, which the server has refused; None: there is no other."""
+        if self.reload is None:
+            return None
+        if time.monotonic() - self._renewed_at > _RENEW_SECONDS:
+            self._renewed_at = time.monotonic()
+            with contextlib.suppress(errors.ConfigError, OSError):
+                found = self.reload()
+                if found.server == self.server:
+                    self.source, self._asked_at = found.source, float("-inf")
+        value = self.authorization()
+        return value if value != used else None
 
     def authorization(self) -> str | None:
         """Value of the Authorization header, fresh enough to be valid; None with certificates alone.
@@ -102,15 +128,24 @@ class ClusterConfig:
                 context.load_verify_locations(cafile=self.ca_file)
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """TLS settings; None for plain HTTP."""
+        """TLS settings; None for plain HTTP.
+
+        Raises
+        ------
+        ConfigError
+            A certificate cannot be read.
+        """
         if not self.server.startswith("https:"):
             return None
-        context = ssl.create_default_context(cafile=self.ca_file)
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.certificate_file:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+        except OSError as error:
+            raise errors.ConfigError(f"a certificate of {self.server} cannot be read: {error}") from error
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        if self.certificate_file:
-            context.load_cert_chain(self.certificate_file, self.key_file)
         if self.ca_file:
             self._contexts.add(context)
         return context
@@ -150,12 +185,17 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> ClusterCo
         file = kubeconfig or os.environ.get("KUBECONFIG")
         kubernetes_config.load_kube_config(file, context=context, client_configuration=source)
         contexts, current = kubernetes_config.list_kube_config_contexts(file)
-    except kubernetes_config.ConfigException as error:
+        server = str(source.host).rstrip("/")
+        if not server.startswith(("http://", "https://")):
+            raise ValueError(f"its server is {server!r}, and no http:// or https:// address")
+    except Exception as error:
+        # Of a file that is no kubeconfig the library says so in many ways (YAMLError, TypeError, UnicodeDecodeError).
+        why = " ".join(str(error).split())
         raise errors.ConfigError(
-            f"no service account and no usable kubeconfig ({error}); set KUBECONFIG to a kubeconfig file"
+            f"no service account and no usable kubeconfig ({why}); set KUBECONFIG to a kubeconfig file"
         ) from error
     return ClusterConfig(
-        str(source.host).rstrip("/"),
+        server,
         ca_file=source.ssl_ca_cert,
         certificate_file=source.cert_file,
         key_file=source.key_file,
@@ -163,6 +203,7 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> ClusterCo
         source=source,
         namespace=_named(contexts, context, current)["context"].get("namespace") or "default",
         proxy=_proxy(str(source.host), source),
+        reload=functools.partial(load, file, context),
     )
 
 
@@ -173,19 +214,50 @@ def _named(contexts: Sequence[dict[str, Any]], name: str | None, current: dict[s
 def _proxy(server: str, source: Any) -> str | None:
     """The proxy on the way: the kubeconfig's ``proxy-url``, else that of the environment, as kubectl has it."""
     parts = urllib.parse.urlsplit(server)
-    host = parts.hostname or ""
     environment = urllib.request.getproxies_environment()
-    found = source.proxy if source.proxy not in environment.values() else None
-    if found is None and not (host == "localhost" or _is_loopback(host)):
-        bypassed = urllib.request.proxy_bypass_environment(parts.netloc, environment)  # type: ignore[attr-defined]
-        found = None if bypassed else environment.get(parts.scheme)
+    found: str | None = source.proxy if source.proxy not in environment.values() else None
+    if found is None and not _bypassed(parts, environment.get("no", "")):
+        found = environment.get(parts.scheme)
+    if found is not None and "://" not in found:
+        found = f"http://{found}"
     if found is not None and not found.startswith(("http://", "https://")):
         raise errors.ConfigError(f"proxy {found}: only http:// and https:// proxies can be used")
     return found
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+def _bypassed(server: urllib.parse.SplitResult, exceptions: str) -> bool:
+    """Whether the environment's proxy is not for *server*: it is this machine, or NO_PROXY names it.
+
+    As Go has it (golang.org/x/net/http/httpproxy): names, which stand for what is below them too, addresses, networks
+    (``10.0.0.0/8``) and ``*``, each but a network with or without a port.
+    """
+    host = (server.hostname or "").rstrip(".")
+    port = str(server.port or (443 if server.scheme == "https" else 80))
+    address = _address(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
+    return any(_matches(one, host, port, address) for one in exceptions.lower().replace(",", " ").split())
+
+
+def _matches(exception: str, host: str, port: str, address: _Address | None) -> bool:
+    if exception == "*":
+        return True
+    if "/" in exception:
+        with contextlib.suppress(ValueError):
+            return address is not None and address in ipaddress.ip_network(exception, strict=False)
         return False
+    name, colon, its_port = exception.rpartition(":")
+    if not colon or _address(exception) is not None:
+        name, its_port = exception, port
+    name = name.strip("[]")
+    if address is not None:
+        return its_port == port and _address(name) == address
+    below = f".{name.removeprefix('*').removeprefix('.')}"
+    return its_port == port and (host.endswith(below) or (host == name and not name.startswith((".", "*"))))
+
+
+def _address(text: str) -> _Address | None:
+    try:
+        return ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return None

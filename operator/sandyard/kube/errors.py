@@ -67,6 +67,11 @@ class ApiError(Exception):
         return self.status in (400, 403, 413, 422)
 
     @property
+    def too_large(self) -> bool:
+        """The object would be larger than what etcd takes, or the API server's client of it sends."""
+        return "request is too large" in self.message or "message larger than max" in self.message
+
+    @property
     def unsure(self) -> bool:
         """A server that fails may have done what was asked before it did."""
         return self.status >= 500 or self.status == 408

@@ -21,6 +21,8 @@ from sandyard.kube.paths import Resource
 __all__ = ["Lease"]
 
 _log = logging.getLogger(__name__)
+# Share of the usual time between two attempts.
+_SOON = 0.1
 _LEASES = Resource("coordination.k8s.io/v1", "leases")
 
 
@@ -68,16 +70,20 @@ class Lease:
             await asyncio.sleep(self.retry_seconds * random.uniform(0.8, 1.2))
 
     async def keep(self) -> None:
-        """Renew until the lease is lost; then return."""
+        """Renew until the lease is lost; then return.
+
+        After an attempt that failed the next one comes soon: an API server that is back is found in time.
+        """
+        pause = self.retry_seconds
         while True:
-            await asyncio.sleep(self.retry_seconds)
+            await asyncio.sleep(pause)
             if not self.valid:
                 # Stopped, starved or cut off for too long: another may hold it by now.
                 break
-            if not await self._attempt() and not self.valid:
+            renewed = await self._attempt()
+            if not self.held or not (renewed or self.valid):
                 break
-            if not self.held:
-                break
+            pause = self.retry_seconds if renewed else self.retry_seconds * _SOON
         self.held = False
 
     async def release(self) -> None:

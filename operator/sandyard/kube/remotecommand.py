@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -88,8 +88,9 @@ class Completed:
 class Exec:
     """A process under way; iterate over it for its output."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, *, tty: bool = False) -> None:
         self._socket = socket
+        self._tty = tty
         # Where it cannot be closed, whoever writes to it must tell its length.
         self._stdin_open = socket.protocol == V5
         self._size = (80, 24)
@@ -100,6 +101,8 @@ class Exec:
         view = memoryview(data)
         for start in range(0, len(view), _FRAME_BYTES):
             await self._send(bytes((STDIN,)) + view[start : start + _FRAME_BYTES])
+            # That the connection is lost is told to its owner by the event loop alone.
+            await asyncio.sleep(0)
 
     async def close_stdin(self) -> None:
         """End of file on standard input; standard output stays open. Nothing happens on v4."""
@@ -113,8 +116,15 @@ class Exec:
         await self._send(bytes((_RESIZE,)) + orjson.dumps({"Width": columns, "Height": rows}))
 
     async def keep_alive(self) -> None:
-        """Say something that changes nothing: it keeps every idle timer on the way from firing; pings do not."""
-        await self.resize(*self._size)
+        """Say something that changes nothing: it keeps every idle timer on the way from firing.
+
+        To a terminal its size, which goes all the way. Of any other process the API server takes one size, and from
+        the second on reads nothing more of the stream: neither input nor its end would arrive.
+        """
+        if self._tty:
+            await self.resize(*self._size)
+        else:
+            await self._sent(self._socket.ping())
 
     async def __aiter__(self) -> AsyncIterator[tuple[int, bytes]]:
         """Output as (channel, data), until the process has ended.
@@ -141,10 +151,13 @@ class Exec:
                 raise errors.TransportError(f"exec: {self._socket.exception()!r}")
 
     async def _send(self, frame: bytes) -> None:
+        await self._sent(self._socket.send_bytes(frame))
+
+    async def _sent(self, sending: Awaitable[None]) -> None:
         try:
-            await self._socket.send_bytes(frame)
+            await sending
         except (aiohttp.ClientError, ConnectionError, RuntimeError) as error:
-            raise errors.TransportError(f"exec: {error!r}") from error
+            raise errors.TransportError(f"exec: the stream has ended ({error})") from error
 
 
 @asynccontextmanager
@@ -167,7 +180,7 @@ async def open_exec(
     query += [("container", container), ("stdout", "true"), ("stderr", str(not tty).lower())]
     query += [("stdin", str(stdin).lower()), ("tty", str(tty).lower())]
     async with client.websocket(f"{path}/exec", query, protocol) as socket:
-        process = Exec(socket)
+        process = Exec(socket, tty=tty)
         keeper = asyncio.create_task(_keep_alive(process))
         try:
             yield process

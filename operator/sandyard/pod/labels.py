@@ -52,9 +52,8 @@ def free_networks(template: Template) -> frozenset[tuple[str | None, ...]]:
     """What `network_of` may be for a pod of *template* that is nobody's: closed, open, or as its setup needs."""
     own = network.labels(Reach(template.network, template.dns))
     closed = {**own, names.LABEL_EGRESS: names.EGRESS_NONE}
-    opened = containers.opened_for_setup(template)
-    setup = {**own, **network.labels(opened)} if opened is not None else closed
-    return frozenset(tuple(labels.get(key) for key in NETWORK) for labels in (own, closed, setup))
+    at_first = containers.labels_at_first(template)
+    return frozenset(tuple(labels.get(key) for key in NETWORK) for labels in (own, closed, at_first))
 
 
 def _wanted(pod: Pod, before: Pod | None) -> dict[str, str | None]:

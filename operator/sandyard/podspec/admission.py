@@ -44,14 +44,17 @@ def pod_rules() -> str:
 
 
 def bound_rules() -> str:
-    """Two Helm templates: ``sandyard.boundVariables`` and ``sandyard.boundRules``.
+    """Three Helm templates: ``sandyard.boundAsks``, ``sandyard.boundVariables`` and ``sandyard.boundRules``.
 
-    The first makes a variable of each bound of the object that it is called with, and one of what
-    is beyond it in each field; the second is a list of validations, a row of the table each. What
+    The first is an expression: whether the object has any field that a bound is about. The second
+    makes a variable of each bound of the object that it is called with, and one of what is beyond
+    it in each field; the third is a list of validations, a row of the table each. What
     a change leaves alone is not looked at anew: bounds that were narrowed keep nobody from pausing
     a pool.
     """
-    lines = ['{{- define "sandyard.boundVariables" -}}']
+    asks = " || ".join(bound_table.cel(path) + ".hasValue()" for path in bound_table.ASKED)
+    lines = ['{{- define "sandyard.boundAsks" -}}', asks, "{{- end }}"]
+    lines += ['{{- define "sandyard.boundVariables" -}}']
     for key in VALUES:
         lines += [f"- name: {key}", f"  expression: {{{{ toJson .{key} | quote }}}}"]
     for row in bound_table.ROWS:

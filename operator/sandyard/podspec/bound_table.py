@@ -27,9 +27,11 @@ from sandyard.podspec.limit import (
     Words,
 )
 
-__all__ = ["ROWS", "Row", "beyond", "network_beyond"]
+__all__ = ["ASKED", "ROWS", "Row", "beyond", "cel", "network_beyond"]
 
 _Spec = Mapping[str, Any]
+# No class can be called this.
+_DEFAULT_CLASS: Final = "_default"
 
 
 @dataclass(frozen=True)
@@ -109,20 +111,30 @@ def _at(spec: _Spec, path: str) -> Any:
     return found
 
 
-def _cel(path: str) -> str:
+def cel(path: str) -> str:
+    """The value at *path* of a spec, as an optional."""
     return "object.spec" + "".join(f".?{part}" for part in path.split("."))
 
 
 def _one(path: str) -> Items:
     """The value at *path*, if there is one."""
-    return Items(lambda spec: _listed(_at(spec, path)), f"{_cel(path)}.optMap(v, [v]).orValue([])")
+    return Items(lambda spec: _listed(_at(spec, path)), f"{cel(path)}.optMap(v, [v]).orValue([])")
 
 
 def _text(path: str) -> Items:
     """The same as text: a quantity may be written as a number."""
     found = _one(path)
     return Items(lambda spec: [str(value) for value in found.of(spec)],
-                 f"{_cel(path)}.optMap(v, [string(v)]).orValue([])")  # fmt: skip
+                 f"{cel(path)}.optMap(v, [string(v)]).orValue([])")  # fmt: skip
+
+
+def _storage_class(path: str) -> Items:
+    """The class of a volume, if there is one; who names none gets the cluster's own."""
+    return Items(
+        lambda spec: [found.get("storageClassName") or _DEFAULT_CLASS for found in _listed(_at(spec, path))],
+        f"{cel(path)}.optMap(v, [has(v.storageClassName) ? string(v.storageClassName) : '{_DEFAULT_CLASS}'])"
+        ".orValue([])",
+    )
 
 
 def _listed(value: Any) -> list[Any]:
@@ -131,18 +143,18 @@ def _listed(value: Any) -> list[Any]:
 
 def _each(path: str) -> Items:
     """The items of a list, the keys of a map."""
-    return Items(lambda spec: list(_at(spec, path) or ()), f"{_cel(path)}.orValue([])")
+    return Items(lambda spec: list(_at(spec, path) or ()), f"{cel(path)}.orValue([])")
 
 
 def _keys(path: str) -> Items:
-    return Items(lambda spec: list(_at(spec, path) or ()), f"{_cel(path)}.orValue({{}}).map(v, string(v))")
+    return Items(lambda spec: list(_at(spec, path) or ()), f"{cel(path)}.orValue({{}}).map(v, string(v))")
 
 
 def _pairs(path: str) -> Items:
     """The entries of a map, as ``key=value``."""
     return Items(
         lambda spec: [f"{key}={value}" for key, value in (_at(spec, path) or {}).items()],
-        f"{_cel(path)}.optMap(m, m.map(v, string(v) + '=' + string(m[v]))).orValue([])",
+        f"{cel(path)}.optMap(m, m.map(v, string(v) + '=' + string(m[v]))).orValue([])",
     )
 
 
@@ -151,7 +163,7 @@ def _taints(path: str) -> Items:
     return Items(
         lambda spec: [item["key"] if item.get("operator") == "Exists" else f"{item['key']}={item.get('value', '')}"
                       for item in _at(spec, path) or ()],
-        f"{_cel(path)}.orValue([]).map(v, has(v.operator) && v.operator == 'Exists' ? string(v.key) : "
+        f"{cel(path)}.orValue([]).map(v, has(v.operator) && v.operator == 'Exists' ? string(v.key) : "
         "string(v.key) + '=' + (has(v.value) ? string(v.value) : ''))",
     )  # fmt: skip
 
@@ -159,7 +171,7 @@ def _taints(path: str) -> Items:
 def _names(path: str) -> Items:
     return Items(
         lambda spec: [item["name"] for item in _at(spec, path) or ()],
-        f"{_cel(path)}.orValue([]).map(v, string(v.name))",
+        f"{cel(path)}.orValue([]).map(v, string(v.name))",
     )
 
 
@@ -167,7 +179,7 @@ def _sizes(path: str) -> Items:
     """``replicas`` of each entry of a list."""
     return Items(
         lambda spec: [item["replicas"] for item in _at(spec, path) or ()],
-        f"{_cel(path)}.orValue([]).map(v, v.replicas)",
+        f"{cel(path)}.orValue([]).map(v, v.replicas)",
     )
 
 
@@ -179,7 +191,7 @@ def _root(path: str) -> Items:
 
 def _any_peer(path: str) -> Items:
     return Items(
-        lambda spec: ["peers"] if _at(spec, path) else [], f"({_cel(path)}.orValue([]).size() > 0 ? ['peers'] : [])"
+        lambda spec: ["peers"] if _at(spec, path) else [], f"({cel(path)}.orValue([]).size() > 0 ? ['peers'] : [])"
     )
 
 
@@ -187,14 +199,14 @@ def _hosts(path: str) -> Items:
     """Addresses, as ranges of one."""
     return Items(
         lambda spec: [f"{address}/{128 if ':' in address else 32}" for address in _at(spec, path) or ()],
-        f"{_cel(path)}.orValue([]).map(v, string(v) + (ip(v).family() == 4 ? '/32' : '/128'))",
+        f"{cel(path)}.orValue([]).map(v, string(v) + (ip(v).family() == 4 ? '/32' : '/128'))",
     )
 
 
 def _blocks(path: str) -> Items:
     return Items(
         lambda spec: [rule["cidr"] for rule in _at(spec, path) or ()],
-        f"{_cel(path)}.orValue([]).map(v, string(v.cidr))",
+        f"{cel(path)}.orValue([]).map(v, string(v.cidr))",
     )
 
 
@@ -233,7 +245,7 @@ ROWS: Final = [
     Row("minCpuRequestPercent", f"{_RESOURCES}.requests.cpu", _one(_RESOURCES), Share("cpu", Fraction(1, 10))),
     Row("minMemoryRequestPercent", f"{_RESOURCES}.requests.memory", _one(_RESOURCES), Share("memory", Fraction(1))),
     Row("storageClasses", "template.workspace.persistent.storageClassName",
-        _text("template.workspace.persistent.storageClassName"), Words()),
+        _storage_class("template.workspace.persistent"), Words()),
     Row("nodeSelector", "template.nodeSelector", _pairs("template.nodeSelector"), Words()),
     Row("tolerations", "template.tolerations", _taints("template.tolerations"), Words()),
     Row("priorityClasses", "template.priorityClassName", _text("template.priorityClassName"), Words()),
@@ -243,8 +255,17 @@ ROWS: Final = [
     Row("maxLifetimeSeconds", "lifetime.seconds", _one("lifetime.seconds"), Most()),
     Row("maxLifetimeSeconds", "claimDefaults.lifetime.seconds", _one("claimDefaults.lifetime.seconds"), Most()),
     Row("maxLifetimeSeconds", "maxLifetimeSeconds", _one("maxLifetimeSeconds"), Most()),
+    Row("maxLifetimeSeconds", "template.setup.timeoutSeconds", _one("template.setup.timeoutSeconds"), Most()),
+    Row("maxGraceSeconds", "template.terminationGracePeriodSeconds", _one("template.terminationGracePeriodSeconds"),
+        Most()),
     Row("maxSandboxes", "replicas", _one("replicas"), Most()),
     Row("maxSandboxes", "maxSandboxes", _one("maxSandboxes"), Most()),
     Row("maxSandboxes", "schedule", _sizes("schedule"), Most()),
     Row("maxSandboxes", "autoscale.maxReplicas", _one("autoscale.maxReplicas"), Most()),
 ]  # fmt: skip
+# All that a row looks at lies at or below one of these: who has none of them asks for nothing that has a bound, as most
+# Sandboxes of a pool do. Admission looks no further then; half of what the POST of a claim cost was that.
+ASKED: Final = (
+    "template", "network", "allowedEgress", "lifetime.seconds", "claimDefaults.lifetime.seconds", "maxLifetimeSeconds",
+    "replicas", "maxSandboxes", "schedule", "autoscale.maxReplicas",
+)  # fmt: skip

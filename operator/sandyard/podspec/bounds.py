@@ -61,6 +61,7 @@ class Bounds:
     priority_classes: tuple[str, ...] = ("*", "!system-*")
     image_pull_secrets: tuple[str, ...] = ("*",)
     max_lifetime_seconds: int = 0
+    max_grace_seconds: int = 0
     max_sandboxes: int = 0
 
     def value(self, key: str) -> Any:

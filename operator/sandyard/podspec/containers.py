@@ -16,8 +16,9 @@ from sandyard.api.template import EnvVar, Resources, Template
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 
-__all__ = ["KEEPER", "NODE_ADDRESS", "RESTART_COMMAND", "RESTART_EXIT_CODE", "Probe", "cleaning", "closing", "main",
-           "opened_for_setup", "probing", "reaches", "resources", "restarting", "setting_up"]  # fmt: skip
+__all__ = ["KEEPER", "NODE_ADDRESS", "RESTART_COMMAND", "RESTART_EXIT_CODE", "Probe", "cleaning", "closing",
+           "labels_at_first", "main", "opened_for_setup", "probing", "reaches", "resources", "restarting",
+           "setting_up"]  # fmt: skip
 
 # An idle process that ends at once on TERM: it is not process 1 (the pause container is), so
 # the default action of the signal holds. Images whose own command would exit work with it.
@@ -76,6 +77,20 @@ def opened_for_setup(template: Template) -> Reach | None:
     return None if same and wanted.egress == template.network.egress else Reach(wanted, template.dns)
 
 
+def labels_at_first(template: Template) -> dict[str, str]:
+    """Labels that choose the network of a new pod of *template*.
+
+    Closed; or, as the API server is out of reach under every profile, what the setup needs.
+    """
+    own = network.labels(Reach(template.network, template.dns))
+    opened = opened_for_setup(template)
+    if opened is None:
+        return {**own, names.LABEL_EGRESS: names.EGRESS_NONE}
+    # An allowance of the template's own would keep the cluster's DNS from a setup that may use it.
+    own.pop(names.LABEL_ALLOW, None)
+    return {**own, **network.labels(opened)}
+
+
 def main(template: Template, env: Sequence[EnvVar], health: WarmProbe | None) -> dict[str, Any]:
     """The sandbox itself."""
     container: dict[str, Any] = {
@@ -124,7 +139,7 @@ def probing(template: Template, probe: Probe) -> dict[str, Any]:
 
 def closing(template: Template, probe: Probe, setup: Network) -> dict[str, Any]:
     """The proof that what *setup* had opened is closed again, before the main process starts."""
-    known = {f"--closed-again={destination}" for destination in _examples(setup)}
+    known = {f"--closed-again={destination}" for destination in _examples(Reach(setup, template.dns))}
     return _probe_container(names.CLOSED_CONTAINER, template, probe, further=["--after-setup", *sorted(known)])
 
 
@@ -175,12 +190,15 @@ def setting_up(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
     return container
 
 
-def _examples(opened: Network) -> list[str]:
-    """Destinations that *opened* lets through: they must be refused again."""
-    if opened.egress != names.EGRESS_ALLOW_LIST:
-        return ["dns"]
-    found = []
-    for rule in opened.allow or ():
+def _examples(opened: Reach) -> list[str]:
+    """Destinations that *opened* lets through, which must be refused again; ``datagrams``: flows of these."""
+    if opened.network.egress != names.EGRESS_ALLOW_LIST:
+        return ["datagrams", "dns"]
+    found = ["dns"] if opened.dns is not None else []
+    rules = opened.network.allow or ()
+    if found or any(rule.ports is None or any(port.protocol != "TCP" for port in rule.ports) for rule in rules):
+        found.append("datagrams")
+    for rule in rules:
         block = ipaddress.ip_network(rule.cidr)
         address = block.network_address if block.num_addresses == 1 else block.network_address + 1
         host = f"[{address}]" if address.version == 6 else str(address)

@@ -20,6 +20,8 @@ _NAMED: Final = 3
 _EXCLUDE: Final = f"matchExpressions: [{{key: {names.LABEL_STATE}, operator: DoesNotExist}}]"
 # Labels that every pod of ours has, whatever their values.
 _ALWAYS: Final = (names.LABEL_STATE, names.LABEL_MANAGED_BY)
+# From Kubernetes 1.35 on the API server gives a pod its node's zone and region as labels when it is bound (KEP-4742).
+_OF_NODES: Final = "topology.kubernetes.io/"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def opens_sandboxes(policy: NetworkPolicy, template_labels: Sequence[str]) -> bo
         may have these, with any value.
     """
     spec = policy.spec
-    return bool(spec.egress or spec.ingress) and _may_select(spec.pod_selector, (names.PREFIX, *template_labels))
+    return bool(spec.egress or spec.ingress) and _may_select(
+        spec.pod_selector, (names.PREFIX, _OF_NODES, *template_labels)
+    )
 
 
 def _may_select(selector: LabelSelector, own: Sequence[str]) -> bool:

@@ -109,17 +109,26 @@ class Words(_Plain):
 
     An entry is a word, its beginning with ``*`` after it, or a key without its value (``a`` for ``a=b``).
     What an entry after ``!`` covers, or has a part in, is refused whatever else is listed.
+
+    Attributes
+    ----------
+    whole
+        An item that stands for every word, so each entry after ``!`` has a part in it.
     """
+
+    whole: str = ""
 
     def keeps(self, item: Any, bound: Any) -> bool:
         refused = [entry[1:] for entry in bound if entry.startswith("!")]
-        if any(_covers(entry, item) or entry.startswith(f"{item}=") for entry in refused):
+        if any(item == self.whole or _covers(entry, item) or entry.startswith(f"{item}=") for entry in refused):
             return False
         return any(_covers(entry, item) for entry in bound if not entry.startswith("!"))
 
     def cel(self, item: str, bound: str) -> str:
         lets = f"{bound}.exists(e, !e.startsWith('!') && {_covers_cel('e', item)})"
         refuses = f"{_covers_cel('e.substring(1)', item)} || e.startsWith('!' + {item} + '=')"
+        if self.whole:
+            refuses = f"{item} == '{self.whole}' || {refuses}"
         return f"{lets} && !{bound}.exists(e, e.startsWith('!') && ({refuses}))"
 
 
@@ -132,6 +141,10 @@ def _covers(entry: str, word: str) -> bool:
 def _covers_cel(entry: str, word: str) -> str:
     begins = f"{word}.startsWith({entry}.substring(0, {entry}.size() - 1))"
     return f"({entry}.endsWith('*') ? {begins} : {word} == {entry} || {word}.startsWith({entry} + '='))"
+
+
+_PORTS: Final = Words("all")
+_PEERS: Final = Words("*")
 
 
 @dataclass(frozen=True)
@@ -210,10 +223,16 @@ class Ranges(_Plain):
                    for entry in bound)  # fmt: skip
 
     def cel(self, item: str, bound: str) -> str:
-        private = f"{json.dumps(_PRIVATE)}.exists(p, cidr(p).containsCIDR({item}) || cidr({item}).containsCIDR(p))"
+        private = f"{json.dumps(_PRIVATE)}.exists(p, {_contains('p', item)} || {_contains(item, 'p')})"
         ipv4 = f"cidr({item}).ip().family() == 4"
-        public = f"!{private} && ({ipv4} || cidr('{_GLOBAL_UNICAST}').containsCIDR({item}))"
-        return f"{bound}.exists(e, e == '{PUBLIC}' ? {public} : cidr(e).containsCIDR({item}))"
+        public = f"!{private} && ({ipv4} || {_contains(repr(_GLOBAL_UNICAST), item)})"
+        return f"{bound}.exists(e, e == '{PUBLIC}' ? {public} : {_contains('e', item)})"
+
+
+def _contains(wide: str, narrow: str) -> str:
+    """Whether one range holds another that has no host bits; to containsCIDR of some API servers none does."""
+    longer = f"cidr({wide}).prefixLength() <= cidr({narrow}).prefixLength()"
+    return f"({longer} && cidr({wide}).containsIP(cidr({narrow}).ip()))"
 
 
 def _plain(network: _Network) -> _Network:
@@ -240,10 +259,10 @@ class Ports:
     """A rule of an allow list whose ports (``443/TCP``; ``all`` without any) the bound's entries let through."""
 
     def keeps(self, item: Any, bound: Any) -> bool:
-        return all(Words().keeps(word, bound) for word in _port_words(item))
+        return all(_PORTS.keeps(word, bound) for word in _port_words(item))
 
     def cel(self, item: str, bound: str) -> str:
-        return f"{self._words(item)}.all(w, {Words().cel('w', bound)})"
+        return f"{self._words(item)}.all(w, {_PORTS.cel('w', bound)})"
 
     def shown(self, item: Any) -> str:
         return f"{', '.join(_port_words(item))} of {item['cidr']}"
@@ -253,12 +272,12 @@ class Ports:
 
     def _words(self, item: str) -> str:
         word = "string(p.port) + '/' + (has(p.protocol) ? string(p.protocol) : 'TCP')"
-        return f"(has({item}.ports) ? {item}.ports.map(p, {word}) : ['all'])"
+        return f"(has({item}.ports) ? {item}.ports.map(p, {word}) : ['{_PORTS.whole}'])"
 
 
 def _port_words(rule: Mapping[str, Any]) -> list[str]:
     ports = rule.get("ports")
-    return ["all"] if ports is None else [f"{port['port']}/{port.get('protocol', 'TCP')}" for port in ports]
+    return [_PORTS.whole] if ports is None else [f"{port['port']}/{port.get('protocol', 'TCP')}" for port in ports]
 
 
 @dataclass(frozen=True)
@@ -266,10 +285,10 @@ class Peers:
     """A peer of the sandbox's own namespace, or of namespaces that the bound's entries let through by their names."""
 
     def keeps(self, item: Any, bound: Any) -> bool:
-        return all(Words().keeps(name, bound) for name in _namespaces(item))
+        return all(_PEERS.keeps(name, bound) for name in _namespaces(item))
 
     def cel(self, item: str, bound: str) -> str:
-        return f"{self._names(item)}.all(n, {Words().cel('n', bound)})"
+        return f"{self._names(item)}.all(n, {_PEERS.cel('n', bound)})"
 
     def shown(self, item: Any) -> str:
         return ", ".join("any namespace" if name == "*" else name for name in _namespaces(item))

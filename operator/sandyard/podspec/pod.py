@@ -15,7 +15,7 @@ from typing import Any, Final
 from sandyard.api import names
 from sandyard.api.pool import WarmProbe
 from sandyard.api.template import EnvVar, Template
-from sandyard.podspec import containers, network
+from sandyard.podspec import containers
 from sandyard.podspec.containers import Probe
 
 __all__ = ["Owner", "Probe", "build", "cold_pod_name", "pod_name", "template_hash"]
@@ -124,8 +124,7 @@ def build(
         **(template.labels or {}),
         names.LABEL_MANAGED_BY: names.MANAGED_BY,
         names.LABEL_STATE: names.STATE_COLD if sandbox else names.STATE_WARM,
-        **network.labels(network.Reach(template.network, template.dns)),
-        **_open_at_first(template),
+        **containers.labels_at_first(template),
         names.LABEL_TEMPLATE_HASH: template_hash(template, probe, health, restart=restart),
     }
     annotations = {
@@ -194,12 +193,6 @@ def _spec(
     return spec
 
 
-def _open_at_first(template: Template) -> dict[str, str]:
-    """Closed; or, as the API server is out of reach under every profile, what the setup needs."""
-    opened = containers.opened_for_setup(template)
-    return {names.LABEL_EGRESS: names.EGRESS_NONE} if opened is None else network.labels(opened)
-
-
 def _before(template: Template, probe: Probe, env: Sequence[EnvVar], *, restart: bool) -> list[dict[str, Any]]:
     found = [containers.probing(template, probe)]
     if restart:
@@ -232,6 +225,8 @@ def _workspace(template: Template, labels: Mapping[str, str], kept: str) -> dict
 
 
 def _pod_security(template: Template) -> dict[str, Any]:
+    # Else the kubelet opens every file of the workspace to the group anew for each pod, a key of mode 0600 too.
+    lasting = {"fsGroupChangePolicy": "OnRootMismatch"} if template.workspace.persistent is not None else {}
     return {
         "runAsNonRoot": template.user.uid != 0,
         # Of the pause container too, which lives as long as the pod: its limits and priorities are
@@ -239,6 +234,7 @@ def _pod_security(template: Template) -> dict[str, Any]:
         "runAsUser": names.GUARD_UID,
         "runAsGroup": names.GUARD_UID,
         "fsGroup": template.user.gid,
+        **lasting,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 

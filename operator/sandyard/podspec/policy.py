@@ -32,10 +32,13 @@ EXCLUDED: Final = (
     "198.51.100.0/24", "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )  # fmt: skip
 # Cloud metadata and the link-local range that most of it lives in; nobody may list these.
-# Alibaba's, Azure's and Oracle's lie elsewhere; of IPv6, Amazon's and Google's (security notes of
-# these clouds).
-METADATA: Final = ("100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32", "fd00:ec2::/32",
-                   "fd20:ce::254/128", "fe80::/10")  # fmt: skip
+# Alibaba's, Azure's and Oracle's lie elsewhere; of IPv6, Scaleway's, Oracle's, Alibaba's, Akamai's,
+# Amazon's and Google's (documents and SDKs of these clouds, cloud-init's data sources).
+METADATA: Final = (
+    "100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32", "fd00:42::42/128",
+    "fd00:c1::a9fe:a9fe/128", "fd00:100::100:200/128", "fd00:a9fe:a9fe::1/128", "fd00:ec2::/32", "fd20:ce::254/128",
+    "fe80::/10",
+)  # fmt: skip
 # IPv6 networks in which an IPv4 address follows the prefix, and where it begins: a translator
 # on the way turns it into that address (RFC 6052, 3056). Mapped ones never leave a machine.
 _EMBEDDING: Final = (("64:ff9b::", 96), ("2002::", 16))
@@ -56,30 +59,47 @@ def closed(namespace: str) -> dict[str, Any]:
 
 
 def dns(namespace: str) -> dict[str, Any]:
-    """Out to the cluster's DNS, for pods with egress DNS."""
+    """Out to the cluster's DNS, for pods with egress DNS or Internet that have no name servers of their own."""
+    profiles = [names.EGRESS_DNS, names.EGRESS_INTERNET]
+    # Of these profiles, none but name servers of its own makes an allowance.
+    chosen = [
+        {"key": names.LABEL_EGRESS, "operator": "In", "values": profiles},
+        {"key": names.LABEL_ALLOW, "operator": "DoesNotExist"},
+    ]
     spec = {
-        "podSelector": {"matchLabels": {names.LABEL_EGRESS: names.EGRESS_DNS}},
+        "podSelector": {"matchExpressions": chosen},
         "policyTypes": ["Egress"],
         "egress": [{"to": [_CLUSTER_DNS], "ports": _DNS_PORTS}],
     }
     return _policy(COMMON[1], namespace, spec)
 
 
-def allow(namespace: str, allowed: Allowance, excluded: Iterable[str]) -> dict[str, Any]:
-    """Out to what *allowed* lists, but never to *excluded* (the API server) or cloud metadata."""
+def allow(
+    namespace: str, allowed: Allowance, excluded: Iterable[str], cluster_dns: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Out to what *allowed* lists, but never to *excluded* (the API server) or cloud metadata.
+
+    Parameters
+    ----------
+    cluster_dns
+        Addresses of the cluster's DNS as pods know it. Behind them stand pods, and most network plugins see a packet
+        when it is on its way to one of these: a policy that names the address alone opens nothing.
+    """
     closed_ = _in_all_forms([*METADATA, *excluded])
     egress = [rule for item in allowed.rules if (rule := _allow_rule(item, closed_)) is not None]
     servers = [ipaddress.ip_network(server) for server in allowed.nameservers]
     blocks = [{"ipBlock": {"cidr": str(server)}} for server in servers if not _within(server, closed_)]
     if blocks:
         egress.append({"to": blocks, "ports": _DNS_PORTS})
+    if {server.network_address for server in servers} & {ipaddress.ip_address(address) for address in cluster_dns}:
+        egress.append({"to": [_CLUSTER_DNS], "ports": _DNS_PORTS})
     selected = {names.LABEL_EGRESS: allowed.egress, names.LABEL_ALLOW: allowed.digest}
     spec = {"podSelector": {"matchLabels": selected}, "policyTypes": ["Egress"], "egress": egress}
     return _policy(f"sandyard-allow-{allowed.digest}", namespace, spec)
 
 
 def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
-    """Out to the internet and the cluster's DNS, for pods with egress Internet.
+    """Out to the internet, for pods with egress Internet.
 
     Parameters
     ----------
@@ -91,7 +111,7 @@ def internet(namespace: str, excluded: Iterable[str]) -> dict[str, Any]:
     spec = {
         "podSelector": {"matchLabels": {names.LABEL_EGRESS: names.EGRESS_INTERNET}},
         "policyTypes": ["Egress"],
-        "egress": [{"to": blocks}, {"to": [_CLUSTER_DNS], "ports": _DNS_PORTS}],
+        "egress": [{"to": blocks}],
     }
     return _policy(COMMON[2], namespace, spec)
 
@@ -107,24 +127,28 @@ def ingress(namespace: str, peers: Sequence[IngressPeer]) -> dict[str, Any]:
     return _policy(f"sandyard-ingress-{digest}", namespace, spec)
 
 
-def private(namespace: str, reach: Reach, excluded: Iterable[str]) -> dict[str, dict[str, Any]]:
+def private(
+    namespace: str, reach: Reach, excluded: Iterable[str], cluster_dns: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Policies that *reach* needs for itself, by name."""
     made = []
     own = allowance(reach)
     if own is not None:
-        made.append(allow(namespace, own, excluded))
+        made.append(allow(namespace, own, excluded, cluster_dns))
     if reach.network.ingress_from:
         made.append(ingress(namespace, reach.network.ingress_from))
     return {policy["metadata"]["name"]: policy for policy in made}
 
 
-def policies(namespace: str, excluded: Iterable[str], reaches: Iterable[Reach]) -> dict[str, dict[str, Any]]:
+def policies(
+    namespace: str, excluded: Iterable[str], reaches: Iterable[Reach], cluster_dns: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
     """All policies that *namespace* needs, by name."""
-    excluded = list(excluded)
+    excluded, cluster_dns = list(excluded), list(cluster_dns)
     common = [closed(namespace), dns(namespace), internet(namespace, excluded)]
     wanted = {policy["metadata"]["name"]: policy for policy in common}
     for reach in reaches:
-        wanted.update(private(namespace, reach, excluded))
+        wanted.update(private(namespace, reach, excluded, cluster_dns))
     return wanted
 
 

@@ -122,7 +122,7 @@ class StartsWith:
 class Keys:
     """A map with these keys, and others that begin with one of *prefixes*.
 
-    One of *prefixes* may be an expression that Helm fills in with a list.
+    One of *prefixes* may stand for a list: a variable of the policy, or an expression that Helm fills in.
     """
 
     known: Sequence[str]
@@ -135,9 +135,9 @@ class Keys:
 
     def cel(self, value: str) -> str:
         key = _variable(value)
-        literal = [prefix for prefix in self.prefixes if not prefix.startswith("{{")]
-        lists = [json.dumps(literal)] if literal else []
-        lists += [prefix for prefix in self.prefixes if prefix.startswith("{{")]
+        listed = [prefix for prefix in self.prefixes if prefix.startswith(("{{", "variables."))]
+        literal = [prefix for prefix in self.prefixes if prefix not in listed]
+        lists = [*([json.dumps(literal)] if literal else []), *listed]
         begins = f"({' + '.join(lists) or '[]'}).exists(b, {key}.startsWith(b))"
         return f"{value}.all({key}, {key} in {json.dumps(list(self.known))} || {begins})"
 

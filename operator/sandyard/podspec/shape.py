@@ -141,10 +141,12 @@ _CLAIM: Final = Fields(
     {"accessModes": Is(["ReadWriteOnce"]), "resources": Fields({"requests": Fields({"storage": ANYTHING})})},
     {"storageClassName": ANYTHING, "volumeMode": Is("Filesystem")},
 )
+# As Kubernetes calls the volume that it has made with a pod.
+_WORKSPACE_NAME: Final = schema.Matches(f".+-{names.WORKSPACE_VOLUME}")
 _VOLUMES: Final = Named({
     names.WORKSPACE_VOLUME: AnyOf([
         Fields({"name": ANYTHING, "emptyDir": _DIRECTORY}),
-        Fields({"name": ANYTHING, "persistentVolumeClaim": Fields({"claimName": ANYTHING})}),
+        Fields({"name": ANYTHING, "persistentVolumeClaim": Fields({"claimName": _WORKSPACE_NAME})}),
         Fields({
             "name": ANYTHING,
             "ephemeral": Fields({"volumeClaimTemplate": Fields({"spec": _CLAIM}, {"metadata": _CLAIM_METADATA})}),
@@ -273,7 +275,7 @@ def _pod_context(root: bool) -> Fields:
         "runAsGroup": Is(names.GUARD_UID),
         "fsGroup": Range(0),
         "seccompProfile": Is({"type": "RuntimeDefault"}),
-    })  # fmt: skip
+    }, {"fsGroupChangePolicy": Is("OnRootMismatch")})  # fmt: skip
 
 
 def _secured(context: Fields, *, ours: bool) -> Fields:

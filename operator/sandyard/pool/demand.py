@@ -67,7 +67,8 @@ class Demand:
         """The same, seen at *now*: what lies back counts for less."""
         passed = max(0.0, now - self.at)
         recent = self.recent * math.exp(-passed / _RISE_SECONDS)
-        peak = max(recent, self.peak * math.exp(-passed / _FALL_SECONDS))
+        # It falls more slowly, so it is never less.
+        peak = self.peak * math.exp(-passed / _FALL_SECONDS)
         return Demand(max(now, self.at), recent, peak, self.warm_up_seconds)
 
     def mean(self, now: float) -> float:
@@ -86,8 +87,6 @@ class Demand:
 
 def poisson_quantile(mean: float, quantile: float = QUANTILE) -> int:
     """The smallest n with P(X <= n) >= *quantile*, for X Poisson with *mean*."""
-    if mean <= 0:
-        return 0
     if mean > 400:
         # The normal approximation; its error is below one sandbox here.
         return math.ceil(mean + 3.0902 * math.sqrt(mean) + 1)

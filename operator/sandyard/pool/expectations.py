@@ -64,10 +64,6 @@ class Expectations:
         """Whether a delete of *uid* is under way and not yet seen."""
         return self._deletes.get(uid, float("-inf")) > now
 
-    def deletes(self, now: float) -> frozenset[str]:
-        """All UIDs whose delete is under way and not yet seen."""
-        return frozenset(uid for uid, deadline in self._deletes.items() if deadline > now)
-
     def next_deadline(self) -> float | None:
         """When the earliest expectation runs out."""
         first = [next(iter(table.values())) for table in (self._creates, self._deletes) if table]

@@ -82,7 +82,7 @@ def _claim(view: SandboxView, pool: PoolFacts) -> Step:
 
 
 def _claim_refused(view: SandboxView, refused: Refusal, patience: int) -> Step:
-    left = patience - view.waited_seconds
+    left = patience - _waited(view, view.waited_seconds)
     if left <= 0:
         return follow.give_up(view, refused.reason, f"no sandbox within {patience} s (waitSeconds): {refused.message}")
     if refused.retry_after_seconds is not None:
@@ -104,7 +104,7 @@ def _start_from_pool(view: SandboxView, pool: PoolFacts, template: Template) -> 
 
 def _start(view: SandboxView, template: Template, pool: PoolFacts | None) -> Step:
     """Start a pod for this Sandbox alone."""
-    waited, patience = view.waited_seconds, view.start_patience_seconds
+    waited, patience = _with_pool(view, view.waited_seconds), view.start_patience_seconds
     if not view.answers.start_tried:
         if waited >= patience:
             reason, why = view.last_refusal or (Reason.START_TIMEOUT, "no pod could be made")
@@ -165,7 +165,7 @@ def _wait_for_pool(view: SandboxView, reason: Reason, message: str, patience: in
     """Wait until the pool appears, is continued or put right, or give up when its time is over."""
     if view.claim.open:
         return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
-    waited = view.waited_seconds
+    waited = _waited(view, view.waited_seconds)
     if patience is not None and waited >= patience:
         return follow.give_up(view, reason, f"no sandbox within {patience} s (waitSeconds): {message}")
     return Step(
@@ -179,7 +179,7 @@ def _wait(
     view: SandboxView, pool: PoolFacts, reason: Reason, message: str, waited: float, *, stalled: bool = False
 ) -> Step:
     """Say why it waits, or give up when its time is over."""
-    patience = _patience(view, pool)
+    patience, waited = _patience(view, pool), _waited(view, waited)
     if waited >= patience:
         ended = reason if stalled else Reason.POOL_EXHAUSTED
         return follow.give_up(view, ended, f"no sandbox within {patience} s (waitSeconds): {message}")
@@ -196,6 +196,16 @@ def _reject(view: SandboxView, message: str) -> Step:
 
 def _patience(view: SandboxView, pool: PoolFacts) -> int:
     return view.spec.wait_seconds or pool.spec.when_empty.wait_seconds
+
+
+def _waited(view: SandboxView, seconds: float) -> float:
+    """How much of its patience is used up after *seconds*: that of a pool begins with the pool."""
+    return seconds if view.spec.wait_seconds else _with_pool(view, seconds)
+
+
+def _with_pool(view: SandboxView, seconds: float) -> float:
+    """How much of *seconds* its pool was there; all of it for one that needs none."""
+    return seconds if view.pool is None else min(seconds, view.now - view.pool.created_at)
 
 
 def _with_network(template: Template, own: Network | None) -> Template:

@@ -128,8 +128,6 @@ def expired(view: SandboxView) -> Step | None:
 
 def suspended(view: SandboxView) -> Step | None:
     """It rests without a pod and keeps its workspace, or (rested) resumes."""
-    if view.status.ended:
-        return None
     wanted = _wants_rest(view)
     if wanted is not None:
         return _suspend(view, *wanted)

@@ -22,7 +22,7 @@ from sandyard.sandbox.view import SandboxView
 __all__ = ["RULES", "decide", "give_up", "kept", "workspace_to_adopt"]
 
 _FREEZE_RETRY_SECONDS = 5.0
-_SWITCH_RETRY_SECONDS = 20.0
+_REFUSED_RETRY_SECONDS = 20.0
 _RESTARTED = "the containers of its pod were restarted, and not by Sandyard: its processes and files are gone"
 
 
@@ -30,7 +30,12 @@ def decide(view: SandboxView, pod: Pod, surplus: Sequence[Pod]) -> Step:
     """The next step for the Sandbox of *pod*; should it have two (a claim cut off and repeated), one is kept."""
     step = next(step for step in (rule(view, pod) for rule in RULES) if step is not None)
     deletes = tuple(steps.DeletePod(other) for other in surplus)
-    return dataclasses.replace(step, actions=(*deletes, *step.actions))
+    step = dataclasses.replace(step, actions=(*deletes, *step.actions))
+    unsettled = view.answers.switch_refused is not None or (view.answers.put_right and view.astray)
+    if unsettled and step.requeue_after is None:
+        # What its pod was refused is asked for again, and perhaps nothing else brings it back.
+        return dataclasses.replace(step, requeue_after=_REFUSED_RETRY_SECONDS)
+    return step
 
 
 # The rules
@@ -57,8 +62,7 @@ def labels_changed(view: SandboxView, pod: Pod) -> Step | None:
     """Others have changed whose pod it is, by its labels."""
     if not view.astray or view.answers.put_right or pod.metadata.deletion_timestamp is not None:
         return None
-    event = (Event.LABELS_PUT_RIGHT, f"pod {pod.metadata.name}: {', '.join(sorted(view.astray))}")
-    return Step("labels changed", event=event, actions=(steps.PutLabelsRight(pod, view.astray),), again=True)
+    return Step("labels changed", actions=(steps.PutLabelsRight(pod, view.astray),), again=True)
 
 
 def taken_and_replaced(view: SandboxView, pod: Pod) -> Step | None:
@@ -97,11 +101,11 @@ def still_starting(view: SandboxView, pod: Pod) -> Step | None:
     age = view.now - model.seconds(pod.metadata.creation_timestamp)
     trouble = observe.trouble(pod)
     if trouble is not None and pod.status.phase == "Failed":
-        return give_up(view, trouble.reason, trouble.message)
+        return give_up(view, trouble.reason, trouble.message, pod)
     if age >= patience:
         reason = trouble.reason if trouble else Reason.START_TIMEOUT
         why = f": {trouble.message}" if trouble else ""
-        return give_up(view, reason, f"not ready within {patience} s{why}")
+        return give_up(view, reason, f"not ready within {patience} s{why}", pod)
     reason = trouble.reason if trouble else Reason.STARTING
     message = trouble.message if trouble else f"starting pod {pod.metadata.name}"
     status = phase.starting(view.facts(), pod, reason, message, stalled=trouble is not None)
@@ -116,7 +120,7 @@ def withheld(view: SandboxView, pod: Pod) -> Step | None:
         return None
     patience, waited = view.start_patience_seconds, view.waited_seconds
     if waited >= patience:
-        return give_up(view, Reason.FOREIGN_POLICY, f"not handed out within {patience} s: {view.withheld}")
+        return give_up(view, Reason.FOREIGN_POLICY, f"not handed out within {patience} s: {view.withheld}", pod)
     status = phase.starting(view.facts(), pod, Reason.FOREIGN_POLICY, view.withheld, stalled=True)
     return Step("withheld", status=status, requeue_after=patience - waited)
 
@@ -207,15 +211,12 @@ def ready(view: SandboxView, pod: Pod) -> Step:
         status = phase.refused_state(status, *refused)
     if not before.ready_at:
         kind = (before.start or start).value
-        # A pod that was claimed warm tells nothing about how long starts take.
-        took = None if view.answers.start is not None else max(0.0, view.now - born_at)
         return Step(
             "ready", status=status, event=(Event.READY, f"{kind} start: pod {pod.metadata.name}"),
-            counts=(Count("claims", ("ready", kind)),), actions=(steps.ObserveStart(kind, took),),
+            counts=(Count("claims", ("ready", kind)),), actions=(steps.ObserveStart(kind),),
         )  # fmt: skip
     if before.claimed_at:
-        again = _SWITCH_RETRY_SECONDS if view.answers.switch_refused is not None else None
-        return Step("ready", status=status, requeue_after=again)
+        return Step("ready", status=status)
     kept_ = "with its workspace" if before.workspace_claim else "without anything of the one before"
     return Step("ready", status=status, event=(Event.RESUMED, f"in a new pod, {pod.metadata.name}, {kept_}"))
 
@@ -248,14 +249,14 @@ def kept(view: SandboxView) -> Step:
     return Step("kept", status=msgspec.structs.replace(view.status, observed_generation=view.generation))
 
 
-def give_up(view: SandboxView, reason: Reason, message: str) -> Step:
-    """It could not be started: it ends as Failed; one that has a workspace to lose is suspended."""
+def give_up(view: SandboxView, reason: Reason, message: str, pod: Pod | None = None) -> Step:
+    """It could not be started, by *pod*: it ends as Failed; one that has a workspace to lose is suspended."""
     full = f"{reason.value}: {message}"
     if view.status.workspace_claim:
         status = phase.suspended(view.facts(), reason, message, stalled=True)
         return Step("given up", status=status, event=(Event.RESUME_FAILED, full), requeue_after=0.01)
     return Step(
-        "given up", status=phase.failed(view.facts(), reason, message), event=(Event.FAILED, full),
+        "given up", status=phase.failed(view.facts(), reason, message, pod), event=(Event.FAILED, full),
         counts=(Count("claims", (reason.value, "none")),), requeue_after=0.01,
     )  # fmt: skip
 
@@ -291,9 +292,9 @@ def _not_opened(view: SandboxView, pod: Pod) -> Step | None:
         return None
     left = view.start_patience_seconds - (view.now - model.seconds(pod.metadata.creation_timestamp))
     if left <= 0:
-        return give_up(view, refusal.reason, refusal.message)
+        return give_up(view, refusal.reason, refusal.message, pod)
     status = phase.starting(view.facts(), pod, refusal.reason, refusal.message, stalled=True)
-    return Step("network refused", status=status, requeue_after=min(left, _SWITCH_RETRY_SECONDS))
+    return Step("network refused", status=status, requeue_after=min(left, _REFUSED_RETRY_SECONDS))
 
 
 def _wanted_reach(view: SandboxView, pod: Pod) -> Reach | None:
@@ -342,7 +343,7 @@ def _setting_up(view: SandboxView, pod: Pod) -> Step | float | None:
     left = observe.setup_seconds_left(pod, template.setup.timeout_seconds, view.now)
     if left is None or left > 0:
         return left
-    return give_up(view, Reason.SETUP_FAILED, observe.setup_overdue(template.setup.timeout_seconds))
+    return give_up(view, Reason.SETUP_FAILED, observe.setup_overdue(template.setup.timeout_seconds), pod)
 
 
 def _useless(view: SandboxView) -> bool:

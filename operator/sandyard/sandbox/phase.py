@@ -257,9 +257,9 @@ def finished(facts: Facts, pod: Pod, termination: Mapping[str, Any]) -> Status:
     )
 
 
-def failed(facts: Facts, reason: Reason, message: str) -> Status:
-    """It could not be started in time, or its pod is lost. It does not come back."""
-    fields: dict[str, Any] = {}
+def failed(facts: Facts, reason: Reason, message: str, pod: Pod | None = None) -> Status:
+    """It could not be started in time, by *pod*, or its pod is lost. It does not come back."""
+    fields: dict[str, Any] = _pod_fields(pod) if pod is not None else {}
     if reason in (Reason.POD_LOST, Reason.EVICTED, Reason.OOM_KILLED):
         fields["last_termination"] = {
             "reason": reason.value,

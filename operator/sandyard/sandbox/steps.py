@@ -178,16 +178,9 @@ class RestartClock:
 
 @dataclass(frozen=True)
 class ObserveStart:
-    """It is Ready for the first time: count it, and measure how long it took.
-
-    Attributes
-    ----------
-    pod_seconds
-        How long its pod took to start; None when it was warm before.
-    """
+    """It is Ready for the first time: count it, and measure how long it took."""
 
     kind: str
-    pod_seconds: float | None
 
 
 Action = (

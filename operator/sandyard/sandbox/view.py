@@ -117,6 +117,8 @@ class PoolFacts:
         Why its starts fail or hang, if they do.
     beyond
         What it asks for beyond the bounds of its namespace; empty if that is nothing.
+    created_at
+        When, in seconds since the epoch: nobody has waited for it before.
     """
 
     name: str
@@ -126,6 +128,7 @@ class PoolFacts:
     at_maximum: bool = False
     failure: tuple[Reason, str] | None = None
     beyond: str = ""
+    created_at: float = float("-inf")
 
 
 @dataclass(frozen=True)

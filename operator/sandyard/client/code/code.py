@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -30,15 +32,16 @@ from sandyard.client.errors import (
     SandboxFileNotFound,
 )
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Input, Output, Sinks
+from sandyard.client.exec.command import Command, Input, Output, Sinks, encoded, hand_over
 from sandyard.client.files import archive
 from sandyard.client.files.tools import Tools
 from sandyard.client.result import CommandResult, Said
 from sandyard.client.session.cluster import POOLS
 from sandyard.client.session.session import Session
+from sandyard.kube import errors
 
 __all__ = ["ARTIFACT_KINDS", "Artifact", "CodeResult", "Limit", "Outcome", "Program", "artifacts", "collect",
-           "is_closed", "run_code", "sandbox_ended"]  # fmt: skip
+           "is_closed", "passing", "run_code", "sandbox_ended"]  # fmt: skip
 
 Outcome = Literal[
     "success",
@@ -58,6 +61,7 @@ _SIGSYS: Final = 31
 _ITS_OWN_ENDS: Final = ("Error", "Completed")
 _NOT_MADE: Final = (
     CommandFailed,
+    CommandTimeout,
     InvalidArgument,
     NoSpace,
     PermissionDenied,
@@ -67,6 +71,7 @@ _NOT_MADE: Final = (
 )
 # How long a node may take to tell why a sandbox has ended.
 _REASON_SECONDS: Final = 20
+_FAREWELL_SECONDS: Final = 5.0
 _COLLECT_SECONDS: Final = 120
 # What a cell has shown, as collect.sh takes it, and a few small files.
 _SHOWN_BYTES: Final = 17 * 1024 * 1024
@@ -175,20 +180,39 @@ async def run_code(
         raise InvalidArgument(languages.unknown(program.language))
     folder = f"{_FOLDER}/{script.new_id()}"
     made = languages.files(known, program.code, called=program.args is not None)
-    made["args.json"] = json.dumps(program.args if program.args is not None else [])
-    written = archive.plain({"artifacts/": b"", **{name: content.encode() for name, content in made.items()}})
-    try:
-        await Tools(session).run(script.text("unpack"), folder, "plain", stdin=written)
-    except _NOT_MADE as error:
-        # Whatever ran here before may have locked or filled the place.
-        text = f"{folder} cannot be made: {error}".encode()
-        return CodeResult("program_runner_error", None, None, b"", text, 0.0)
+    made["args.json"] = _arguments(program.args)
+    written = archive.plain({"artifacts/": b"", **{name: encoded(content, "code") for name, content in made.items()}})
     variables = {"SANDYARD_ARGS": f"{folder}/args.json", "SANDYARD_RESULT": f"{folder}/result.json",
                  "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **program.env}  # fmt: skip
     command = Command(
         ["/bin/sh", "-c", script.text("code"), "sandyard-code", folder], env=variables, stdin=program.stdin,
         timeout=program.timeout, output_limit=program.output_limit,
     )  # fmt: skip
+    await runner.check(session, command)
+    async with passing(session, folder):
+        try:
+            await Tools(session).run(script.text("unpack"), folder, "plain", stdin=written)
+        except _NOT_MADE as error:
+            # Whatever ran here before may have locked or filled the place.
+            return await _told("program_runner_error", None, f"{folder} cannot be made: {error}", on_stderr)
+        return await _run(session, program, command, folder, on_stdout, on_stderr)
+
+
+@contextlib.asynccontextmanager
+async def passing(session: Session, folder: str) -> AsyncIterator[None]:
+    """If whoever waits within gives up, the folder goes."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        with contextlib.suppress(errors.ApiError, errors.TransportError):
+            await asyncio.shield(session.run_own(["rm", "-rf", "--", folder], _FAREWELL_SECONDS))
+        raise
+
+
+async def _run(
+    session: Session, program: Program, command: Command, folder: str, on_stdout: Output | None,
+    on_stderr: Output | None,
+) -> CodeResult:  # fmt: skip
     limit: Limit | None = None
     try:
         done = await runner.run(session, command, Sinks(on_stdout, on_stderr, program.output_limit))
@@ -197,13 +221,20 @@ async def run_code(
     except OutputLimitExceeded as error:
         done, limit = error.result, "output"
     except SandboxEnded as error:
-        return await sandbox_ended(session, error)
+        return await sandbox_ended(session, error, on_stderr)
     left = await collect(session, folder, program.max_artifacts, program.max_artifact_bytes)
     closed = done.exit_code not in (None, 0) and await is_closed(session)
     return _judge(done, limit, left, program, closed=closed)
 
 
-async def sandbox_ended(session: Session, error: SandboxEnded) -> CodeResult:
+def _arguments(args: Mapping[str, Any] | Sequence[Any] | None) -> str:
+    try:
+        return json.dumps(args if args is not None else [], allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"args: {error}; they go to the program as JSON") from None
+
+
+async def sandbox_ended(session: Session, error: SandboxEnded, on_stderr: Output | None) -> CodeResult:
     """The outcome of a program with which its sandbox has ended.
 
     Memory is the sandbox's, so the sandbox goes with it; that it was memory is what its status says.
@@ -212,10 +243,16 @@ async def sandbox_ended(session: Session, error: SandboxEnded) -> CodeResult:
         await session.reaches("Failed", _REASON_SECONDS)
     reason = error.reason or session.info.reason("Ready")
     if reason in _ITS_OWN_ENDS:
-        return CodeResult("runtime_error", None, None, b"", str(error).encode(), 0.0)
+        return await _told("runtime_error", None, str(error), on_stderr)
     if reason != "OOMKilled":
         raise error
-    return CodeResult("resource_limit_exceeded", "memory", None, b"", str(error).encode(), 0.0)
+    return await _told("resource_limit_exceeded", "memory", str(error), on_stderr)
+
+
+async def _told(outcome: Outcome, limit: Limit | None, why: str, on_stderr: Output | None) -> CodeResult:
+    """The outcome of a program that left none, with *why* in place of its standard error."""
+    await hand_over(why.encode(), on_stderr)
+    return CodeResult(outcome, limit, None, b"", why.encode(), 0.0)
 
 
 async def collect(session: Session, folder: str, max_files: int, max_bytes: int) -> dict[str, bytes]:
@@ -236,7 +273,7 @@ def _judge(
 ) -> CodeResult:
     language = languages.of(program.language)
     assert language is not None
-    refused = denied(languages.name_of(language), done.stderr, closed=closed)
+    refused = denied(languages.name_of(language), done.stderr, closed=closed, program=encoded(program.code, "code"))
     value, outcome = None, _outcome(done, limit, left, refused=refused)
     taken, skipped = artifacts(left, program.max_artifacts, program.max_artifact_bytes)
     if "result.json" in left:

@@ -24,6 +24,7 @@ from sandyard.client.code.code import (
     artifacts,
     collect,
     is_closed,
+    passing,
     sandbox_ended,
 )
 from sandyard.client.code.denied import denied
@@ -41,7 +42,7 @@ from sandyard.client.errors import (
     SandboxFileNotFound,
 )
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Output, Sinks
+from sandyard.client.exec.command import Command, Output, Sinks, encoded
 from sandyard.client.files import archive
 from sandyard.client.files.tools import Tools
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
@@ -153,23 +154,25 @@ class CodeContext:
         """
         place = f"{_CELLS}/{script.new_id()}"
         words = ["/bin/sh", "-c", _CELL, "sandyard-cell", f"{_FOLDER}/{self.id}", place]
-        asked = Command(words, stdin=code.encode(errors="surrogateescape"), timeout=timeout, output_limit=output_limit)
+        asked = Command(words, stdin=encoded(code, "code"), timeout=timeout, output_limit=output_limit)
+        await runner.check(self._session, asked)
         limit: Limit | None = None
-        try:
-            done = await runner.run(self._session, asked, Sinks(on_stdout, on_stderr, output_limit))
-        except CommandTimeout as error:
-            done, limit = error.result, "time"
-        except OutputLimitExceeded as error:
-            done, limit = error.result, "output"
-        except SandboxEnded as error:
-            return await sandbox_ended(self._session, error)
-        left = await collect(self._session, place, max_artifacts, max_artifact_bytes)
+        async with passing(self._session, place):
+            try:
+                done = await runner.run(self._session, asked, Sinks(on_stdout, on_stderr, output_limit))
+            except CommandTimeout as error:
+                done, limit = error.result, "time"
+            except OutputLimitExceeded as error:
+                done, limit = error.result, "output"
+            except SandboxEnded as error:
+                return await sandbox_ended(self._session, error, on_stderr)
+            left = await collect(self._session, place, max_artifacts, max_artifact_bytes)
         if "lost" in left:
             raise self._ended(_exit_code(left["lost"]))
         if done.exit_code == _NONE and "skipped" in left and left["skipped"].startswith(b"all:"):
             raise ContextNotFound(f"no context {self.id!r}", sandbox=self._session.name)
         closed = done.exit_code not in (None, 0) and await is_closed(self._session)
-        made = _result(self.language, done, limit, left, closed=closed)
+        made = _result(self.language, done, limit, left, closed=closed, program=encoded(code, "code"))
         taken, skipped = artifacts(left, max_artifacts, max_artifact_bytes)
         return dataclasses.replace(made, artifacts=taken, skipped=[*skipped, *made.skipped])
 
@@ -312,7 +315,7 @@ def _info(id_: bytes, language: bytes, started: bytes, code: bytes, cwd: bytes) 
 
 def _files(language: str) -> dict[str, bytes]:
     """What an interpreter needs in the folder of its context."""
-    scripts = {"cell.sh": ("functions", "interrupt", "cell"), "kernel.sh": ("kernel",), "line.sh": ("line",)}
+    scripts = {"cell.sh": ("functions", "interrupt", "cell"), "kernel.sh": ("quiet", "kernel"), "line.sh": ("line",)}
     made = {name: script.text(*parts).encode() + b"\n" for name, parts in scripts.items()}
     if language in _KERNELS:
         kernel = _KERNELS[language]
@@ -321,7 +324,7 @@ def _files(language: str) -> dict[str, bytes]:
 
 
 def _result(
-    language: str, done: CommandResult, limit: Limit | None, left: Mapping[str, bytes], *, closed: bool
+    language: str, done: CommandResult, limit: Limit | None, left: Mapping[str, bytes], *, closed: bool, program: bytes
 ) -> CodeResult:  # fmt: skip
     """The outcome of a cell that has run."""
     told = Shown()
@@ -330,7 +333,7 @@ def _result(
             told = shown(left["results.json"])
         except BadAnswer as error:
             told = Shown(skipped=[str(error)])
-    code, failure, outcome = done.exit_code, told.error, _outcome(language, done, limit, told, closed=closed)
+    code, failure, outcome = done.exit_code, told.error, _outcome(language, done, limit, told, closed, program)
     if "ended" in left:
         code = _exit_code(left["ended"])
         outcome = outcome if limit is not None else "runtime_error"
@@ -342,14 +345,14 @@ def _result(
 
 
 def _outcome(
-    language: str, done: CommandResult, limit: Limit | None, told: Shown, *, closed: bool
+    language: str, done: CommandResult, limit: Limit | None, told: Shown, closed: bool, program: bytes
 ) -> Outcome:  # fmt: skip
     if limit is not None:
         return "resource_limit_exceeded"
     if done.exit_code == 0 and told.error is None:
         return "success"
     said = told.error.traceback.encode() if told.error is not None else done.stderr
-    return "unauthorized_access" if denied(language, said, closed=closed) else "program_error"
+    return "unauthorized_access" if denied(language, said, closed=closed, program=program) else "program_error"
 
 
 def _exit_code(told: bytes) -> int:

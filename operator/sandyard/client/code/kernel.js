@@ -10,6 +10,14 @@ const inspector = require('inspector');
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 
 const MOST = 8 * 1024 * 1024;
+const MOST_RESULTS = 500;
+const MOST_SKIPPED = 500;
+const KIND = /^[a-z]{1,30}\/[A-Za-z0-9.+_-]{1,80}$/;
+// What node says of an import in what it evaluates.
+const NO_IMPORT = /^(Cannot use import statement|Invalid host defined options|A dynamic import callback)/;
+const BYTES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'application/pdf'];
+// A cell may put another in its place.
+const { stringify } = JSON;
 
 // Not as a file: a thread that waits in a read would keep the process from its exit.
 function lines(fifo, take) {
@@ -55,7 +63,11 @@ function main(folder) {
     if (stop && (asked === 'any' || asked === current)) stop();
   });
   // Nothing that a cell has left behind ends the context.
-  for (const kind of ['uncaughtException', 'unhandledRejection']) process.on(kind, (error) => console.error(error));
+  for (const kind of ['uncaughtException', 'unhandledRejection']) {
+    process.on(kind, (error) => {
+      try { console.error(error); } catch (failure) { /* its text cannot be made */ }
+    });
+  }
 
   [process.stdout, process.stderr].forEach((stream, at) => {
     stream.write = (data, encoding, done) => {
@@ -69,26 +81,44 @@ function main(folder) {
     };
   });
   // What a cell starts with streams "of its own" gets those of the cell.
-  const { ChildProcess } = require('child_process');
-  const spawn = ChildProcess.prototype.spawn;
-  ChildProcess.prototype.spawn = function (options) {
-    const all = typeof options.stdio === 'string' ? [options.stdio, options.stdio, options.stdio] : options.stdio;
-    if (Array.isArray(all)) {
-      options.stdio = all.map((one, at) => {
-        const to = one === process.stdout || one === 1 ? 1 : one === process.stderr || one === 2 ? 2 : one === 'inherit' ? at : 0;
-        return to === 1 || to === 2 ? (streams[to - 1] >= 0 ? streams[to - 1] : 'ignore') : one;
-      });
-    }
+  function led(stdio) {
+    const all = typeof stdio === 'string' ? [stdio, stdio, stdio] : stdio;
+    if (!Array.isArray(all)) return stdio;
+    return all.map((one, at) => {
+      const to = one === process.stdout || one === 1 ? 1 : one === process.stderr || one === 2 ? 2 : one === 'inherit' ? at : 0;
+      return to === 1 || to === 2 ? (streams[to - 1] >= 0 ? streams[to - 1] : 'ignore') : one;
+    });
+  }
+  const children = require('child_process');
+  const spawn = children.ChildProcess.prototype.spawn;
+  children.ChildProcess.prototype.spawn = function (options) {
+    options.stdio = led(options.stdio);
     return spawn.call(this, options);
   };
+  for (const name of ['spawnSync', 'execFileSync', 'execSync']) {
+    const own = children[name];
+    children[name] = (...words) => own(...words.map((one) => (one?.stdio ? { ...one, stdio: led(one.stdio) } : one)));
+  }
 
+  function written(kind, value) {
+    if (!KIND.test(kind)) return undefined;
+    if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+    if (BYTES.includes(kind)) return typeof value === 'string' ? Buffer.from(value, 'base64').toString('base64') : undefined;
+    return typeof value === 'string' ? value : stringify(value);
+  }
+  function skip(why) {
+    if (skipped.length < MOST_SKIPPED) skipped.push(why);
+  }
   function add(data, isMain) {
     const kept = {};
-    for (const [kind, value] of Object.entries(data)) {
-      const text = value instanceof Uint8Array ? Buffer.from(value).toString('base64')
-        : typeof value === 'string' ? value : JSON.stringify(value) ?? '';
-      if (shown.length >= 500 || text.length > room) skipped.push(`${kind} of ${text.length} characters: too much to show`);
-      else { room -= text.length; kept[kind] = text; }
+    for (const kind of Object.keys(data)) {
+      let text;
+      try { text = written(kind, data[kind]); } catch (error) { /* of the cell's own */ }
+      if (text === undefined) { skip(`${kind.slice(0, 80)}: not of a form that can be shown`); continue; }
+      // As it takes place in the answer.
+      const size = text.length > room ? text.length : Buffer.byteLength(stringify(text));
+      if (shown.length >= MOST_RESULTS || size > room) skip(`${kind} of ${text.length} characters: too much to show`);
+      else { room -= size; kept[kind] = text; }
     }
     if (Object.keys(kept).length) shown.push({ data: kept, main: isMain });
   }
@@ -125,14 +155,16 @@ function main(folder) {
     return taken;
   }
   function told(error) {
-    const isError = util.types.isNativeError(error) || error instanceof Error;
     const own = (line) => !/^\s+at /.test(line) || !(line.includes('node:') || line.includes(__filename) || line.includes('new Promise (<anonymous>)'));
-    let text;
-    try { text = isError ? String(error.stack) : util.inspect(error); } catch (failure) { text = 'its text cannot be made'; }
+    const attempt = (make, otherwise) => { try { return String(make()); } catch (failure) { return otherwise; } };
+    let isError = util.types.isNativeError(error);
+    try { isError = isError || error instanceof Error; } catch (failure) { /* of the cell's own */ }
+    const none = 'its text cannot be made';
+    const value = attempt(() => (isError ? error.message : util.inspect(error)), none).slice(0, 60000);
     return {
-      name: isError ? String(error.name) : typeof error,
-      value: String(isError ? error.message : util.inspect(error)).slice(0, 60000),
-      traceback: text.split('\n').filter(own).join('\n').slice(0, 60000),
+      name: isError ? attempt(() => error.name, 'Error') : typeof error,
+      value: NO_IMPORT.test(value) ? `${value}: a cell has no import; use require('...')` : value,
+      traceback: attempt(() => util.inspect(error), none).split('\n').filter(own).join('\n').slice(0, 60000),
     };
   }
   async function run(code) {
@@ -162,6 +194,10 @@ function main(folder) {
     current = path.basename(place);
     let code;
     let end;
+    // Where a cell has closed one of the first three files, what is opened next would be the output of all that it starts.
+    let spare;
+    do spare = fs.openSync('/dev/null', 'r+'); while (spare < 3);
+    fs.closeSync(spare);
     try {
       fs.writeFileSync(`${place}/begun`, '');
       if (fs.existsSync(`${place}/cancelled`)) return;
@@ -174,13 +210,14 @@ function main(folder) {
     [shown, skipped, room] = [[], [], MOST];
     count += 1;
     const before = process.cpuUsage();
-    const error = await run(code);
+    let error;
+    try { error = await run(code); } catch (failure) { error = told(failure); }
     const used = process.cpuUsage(before);
     streams.forEach((stream) => { try { fs.closeSync(stream); } catch (failure) { /* the cell has closed it */ } });
     streams = [-1, -1];
     const answer = { results: shown, error, skipped, cpu: (used.user + used.system) / 1e6 };
     try {
-      fs.writeFileSync(`${place}/results.json`, JSON.stringify(answer));
+      fs.writeFileSync(`${place}/results.json`, stringify(answer));
     } catch (failure) { /* nobody waits any more */ }
     try {
       fs.writeSync(end, error ? '1\n' : '0\n');

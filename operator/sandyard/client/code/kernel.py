@@ -7,10 +7,12 @@ gets 0, or 1 after an error.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import asyncio
 import base64
+import binascii
 import builtins
 import contextlib
 import inspect
@@ -18,17 +20,32 @@ import io
 import json
 import linecache
 import os
+import re
 import signal
 import sys
+import tokenize
 import traceback
 import types
+from collections.abc import Callable
 from typing import Any
 
 # Of everything that a cell shows; what is beyond it is named in "skipped".
 MOST_BYTES = 8 * 1024 * 1024
 MOST_RESULTS = 500
+MOST_SKIPPED = 500
 MOST_TRACEBACK = 60_000
 _AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0)
+# What "from __future__ import ..." of a cell changes for those that follow.
+_FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+_NO_WORDS = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+_MAGIC = "; %, ! and ? are IPython's, and a cell is plain Python: subprocess.run runs a program"
+# A cell may put another in its place.
+_open = open
+# What says that an object has a method of any name (a mock), as IPython finds it out.
+_NO_METHOD = "_ipython_canary_method_should_not_exist_"
+_KIND = re.compile(r"[a-z]{1,30}/[A-Za-z0-9.+_-]{1,80}")
+# Forms that are bytes, or bytes in base64.
+_BYTES = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
 # By these methods objects say how they look, as IPython has it.
 _METHODS = {
     "_repr_html_": "text/html",
@@ -56,6 +73,7 @@ class Kernel:
         self.skipped: list[str] = []
         self.room = MOST_BYTES
         self.loop: Any = None
+        self.flags = _AWAIT
         # It is __main__ for whatever looks a cell's functions and classes up there (pickle, processes).
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update(__builtins__=builtins, display=self.display)
@@ -69,16 +87,21 @@ class Kernel:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(line_buffering=True, write_through=False)
-        signal.signal(signal.SIGINT, self.interrupted)
-        with open(f"{self.folder}/queue") as queue:
-            for line in queue:
-                pid, _, folder = line.strip().partition(" ")
-                self.take(pid, folder)
+        queue = f"{self.folder}/queue"
+        while os.path.exists(queue):
+            # A cell may close all files of its process, or put others in their place: then it is opened again.
+            with contextlib.suppress(OSError), _open(queue, errors="replace") as lines:
+                known = os.fstat(lines.fileno())
+                for line in lines:
+                    pid, _, folder = line.strip().partition(" ")
+                    self.take(pid, folder)
+                if os.path.samestat(os.fstat(lines.fileno()), known):
+                    return
 
     def interrupted(self, *_: object) -> None:
         """SIGINT: the file ``interrupt`` names the cell that is meant; one that is over is not."""
         asked = ""
-        with contextlib.suppress(OSError), open(f"{self.folder}/interrupt") as file:
+        with contextlib.suppress(OSError), _open(f"{self.folder}/interrupt") as file:
             asked = file.read().strip()
         if self.running and asked in ("any", self.cell):
             raise KeyboardInterrupt
@@ -87,18 +110,23 @@ class Kernel:
         """Run the cell in *folder*, unless it was given up meanwhile."""
         self.cell = os.path.basename(folder)
         try:
-            open(f"{folder}/begun", "w").close()
+            _open(f"{folder}/begun", "w").close()
             if os.path.exists(f"{folder}/cancelled"):
                 return
-            with open(f"{folder}/cell", encoding="utf-8", errors="surrogateescape") as file:
+            with _open(f"{folder}/cell", encoding="utf-8", errors="surrogateescape") as file:
                 code = file.read()
             # The cell may take its folder away.
             end = os.open(f"{folder}/end", os.O_WRONLY | os.O_NONBLOCK)
+            known = os.fstat(end)
             for stream in (1, 2):
                 self.lead(stream, f"/proc/{pid}/fd/{stream + 7}")
         except OSError:
             # Whoever sent it is gone.
             return
+        # One that some cell has set is for that cell.
+        signal.signal(signal.SIGINT, self.interrupted)
+        self.main.__dict__.setdefault("__name__", "__main__")
+        self.main.__dict__.setdefault("display", self.display)
         os.environ["SANDYARD_ARTIFACTS"] = f"{folder}/artifacts"
         before = sum(os.times()[:4])
         error = self.run(code)
@@ -108,11 +136,15 @@ class Kernel:
             os._exit(0)
         answer = {"results": self.results, "error": error, "skipped": self.skipped,
                   "cpu": round(sum(os.times()[:4]) - before, 3)}  # fmt: skip
-        for stream in (1, 2):
-            self.lead(stream, os.devnull)
-        with contextlib.suppress(OSError, ValueError), open(f"{folder}/results.json", "w") as file:
-            json.dump(answer, file)
         with contextlib.suppress(OSError):
+            for stream in (1, 2):
+                self.lead(stream, os.devnull)
+        with contextlib.suppress(OSError, ValueError), _open(f"{folder}/results.json", "w", encoding="utf-8") as file:
+            json.dump(answer, file, ensure_ascii=False)
+        with contextlib.suppress(OSError):
+            # The cell may have closed that file as well, or put another in its place.
+            if not attempt(lambda: os.path.samestat(os.fstat(end), known), False):
+                end = os.open(f"{folder}/end", os.O_WRONLY | os.O_NONBLOCK)
             os.write(end, b"1\n" if error else b"0\n")
             os.close(end)
 
@@ -123,14 +155,29 @@ class Kernel:
             os.dup2(opened, stream, inheritable=True)
             os.close(opened)
         name = {1: "stdout", 2: "stderr"}[stream]
-        if getattr(getattr(sys, name), "closed", False):
-            setattr(sys, name, open(stream, "w", buffering=1, closefd=False))  # noqa: SIM115 - it stays
+        # A cell may have closed it, or taken it away.
+        if attempt(lambda: getattr(sys, name).closed is True, not hasattr(sys, name)):
+            setattr(sys, name, _open(stream, "w", buffering=1, closefd=False))
 
     def flush(self) -> None:
         """Hand over what is still in buffers."""
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
+        for name in ("stdout", "stderr"):
+            attempt(lambda name=name: getattr(sys, name).flush(), None)  # type: ignore[misc]
+
+    def child(self, error: BaseException) -> None:
+        """End a child that the cell has forked as it would end without us; elsewhere nothing happens."""
+        if os.getpid() == self.pid:
+            return
+        code: Any = 1
+        if isinstance(error, SystemExit):
+            code = 0 if error.code is None else error.code
+            if not isinstance(code, int):
+                attempt(lambda: print(error.code, file=sys.stderr), None)
+                code = 1
+        else:
+            attempt(lambda: print(self.lines(error), end="", file=sys.stderr), None)
+        self.flush()
+        os._exit(code & 0xFF)
 
     def run(self, code: str) -> dict[str, str] | None:
         """Run a cell; what went wrong, if something did."""
@@ -141,23 +188,37 @@ class Kernel:
         linecache.cache[name] = (len(code), None, code.splitlines(True), name)
         try:
             self.running = True
-            tree = ast.parse(code, name)
-            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-            self.execute(compile(tree, name, "exec", _AWAIT, dont_inherit=True))
+            tree = self.parsed(code, name)
+            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) and not is_quiet(code) else None
+            self.execute(self.compiled(tree, name, "exec"))
             if isinstance(last, ast.Expr):
-                value = self.execute(compile(ast.Expression(last.value), name, "eval", _AWAIT, dont_inherit=True))
+                value = self.execute(self.compiled(ast.Expression(last.value), name, "eval"))
                 if value is not None:
                     self.main.__dict__["_"] = value
                     self.show(value, main=True)
             self.figures()
-        except SystemExit as error:
-            return None if error.code in (None, 0) else self.told(error)
         except BaseException as error:  # noqa: BLE001 - whatever a cell raises is an answer
             self.running = False
-            return self.told(error)
+            self.child(error)
+            return None if is_exit(error) else self.told(error)
         finally:
             self.running = False
         return None
+
+    def parsed(self, code: str, name: str) -> Any:
+        """The cell's tree; of what only IPython knows the error says so."""
+        try:
+            return compile(code, name, "exec", self.flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        except SyntaxError as error:
+            if error.text and error.offset and error.text[error.offset - 1 : error.offset] in ("%", "!", "?"):
+                error.msg += _MAGIC
+            raise
+
+    def compiled(self, tree: Any, name: str, mode: str) -> types.CodeType:
+        """Its code, by what the cells before have imported from ``__future__`` too."""
+        code: types.CodeType = compile(tree, name, mode, self.flags, dont_inherit=True)
+        self.flags |= code.co_flags & _FUTURE
+        return code
 
     def execute(self, code: types.CodeType) -> Any:
         """Run it, to the end of what it awaits."""
@@ -176,29 +237,27 @@ class Kernel:
                 self.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
 
     def told(self, error: BaseException) -> dict[str, str]:
-        """Its name, its value, and where in the cells it came from."""
-        kind = type(error)
-        try:
-            value = str(error)
-        except Exception:  # noqa: BLE001 - of the cell's own
-            value = "<its text cannot be made>"
-        try:
-            whole = traceback.TracebackException(kind, error, error.__traceback__)
-            self.clear(whole)
-            lines = "".join(whole.format())
-        except Exception:  # noqa: BLE001 - as above
-            lines = kind.__name__
+        """Its name, its value, and where in the cells it came from; each as far as the cell's own classes let it."""
+        name = attempt(lambda: plain(type(error).__name__), "Error")
+        value = attempt(lambda: plain(str(error))[:MOST_TRACEBACK], "<its text cannot be made>")
+        lines = attempt(lambda: plain(self.lines(error)), name)
         if len(lines) > MOST_TRACEBACK:
             half = MOST_TRACEBACK // 2
             lines = f"{lines[:half]}\n...\n{lines[-half:]}"
-        return {"name": kind.__name__, "value": plain(value[:MOST_TRACEBACK]), "traceback": plain(lines)}
+        return {"name": name, "value": value, "traceback": lines}
+
+    def lines(self, error: BaseException) -> str:
+        """Its traceback, as Python prints it."""
+        whole = traceback.TracebackException(type(error), error, error.__traceback__)
+        self.clear(whole)
+        return "".join(whole.format())
 
     def clear(self, whole: Any) -> None:
         """Take out what is the kernel's own, and what leads from it to the cell."""
         frames = [frame for frame in whole.stack if frame.filename != __file__]
         first = next((at for at, frame in enumerate(frames) if frame.filename.startswith("<cell ")), None)
         whole.stack = traceback.StackSummary.from_list(frames[first:] if first is not None else [])
-        for other in (whole.__cause__, whole.__context__):
+        for other in (whole.__cause__, whole.__context__, *(getattr(whole, "exceptions", None) or ())):
             if other is not None:
                 self.clear(other)
 
@@ -211,16 +270,7 @@ class Kernel:
 
     def show(self, value: Any, *, main: bool) -> None:
         """Add *value*, in each way in which it can show itself."""
-        found: dict[str, Any] = {}
-        if not isinstance(value, type):
-            with contextlib.suppress(Exception):
-                bundle: Any = getattr(value, "_repr_mimebundle_", lambda **_: {})(include=None, exclude=None)
-                found.update(bundle[0] if isinstance(bundle, tuple) else bundle)
-            for method, kind in _METHODS.items():
-                with contextlib.suppress(Exception):
-                    shown = getattr(value, method)() if kind not in found else None
-                    if shown is not None:
-                        found[kind] = shown[0] if isinstance(shown, tuple) else shown
+        found = {} if isinstance(value, type) or attempt(lambda: hasattr(value, _NO_METHOD), True) else forms(value)
         if "text/plain" not in found:
             found["text/plain"] = repr(value)
         self.add(found, main=main)
@@ -229,14 +279,24 @@ class Kernel:
         """Keep a result, as far as there is room."""
         data = {}
         for kind, shown in found.items():
-            text = written(shown)
-            if len(self.results) >= MOST_RESULTS or len(text) > self.room:
-                self.skipped.append(f"{kind} of {len(text)} characters: too much to show")
+            text = attempt(lambda kind=kind, shown=shown: written(kind, shown), None)  # type: ignore[misc]
+            if text is None:
+                self.skip(f"{plain(str(kind))[:80]}: not of a form that can be shown")
                 continue
-            self.room -= len(text)
+            # As it takes place in the answer.
+            size = len(text) if len(text) > self.room else len(json.dumps(text, ensure_ascii=False).encode())
+            if len(self.results) >= MOST_RESULTS or size > self.room:
+                self.skip(f"{kind} of {len(text)} characters: too much to show")
+                continue
+            self.room -= size
             data[kind] = text
         if data:
             self.results.append({"data": data, "main": main})
+
+    def skip(self, why: str) -> None:
+        """Say what is not shown."""
+        if len(self.skipped) < MOST_SKIPPED:
+            self.skipped.append(why)
 
     def figures(self) -> None:
         """Show the figures of matplotlib that are open, and close them."""
@@ -250,16 +310,57 @@ class Kernel:
         pyplot.close("all")
 
 
-def written(shown: Any) -> str:
-    """A way in which something shows itself, as a text: bytes in base64, what is no text as JSON."""
-    if isinstance(shown, bytes):
-        return base64.b64encode(shown).decode()
-    return plain(shown if isinstance(shown, str) else json.dumps(shown))
+def attempt(make: Callable[[], Any], otherwise: Any) -> Any:
+    """What *make* gives; *otherwise* where what a cell has defined or changed fails in any way."""
+    try:
+        return make()
+    except BaseException:  # noqa: BLE001 - a cell's own method may raise anything
+        return otherwise
+
+
+def is_quiet(code: str) -> bool:
+    """Whether the cell ends with a semicolon: then its last value is not shown."""
+
+    def last() -> str:
+        words = tokenize.generate_tokens(io.StringIO(code).readline)
+        return [word.string for word in words if word.type not in _NO_WORDS][-1]
+
+    return ";" in code and bool(attempt(last, "") == ";")
+
+
+def is_exit(error: BaseException) -> bool:
+    """Whether it is an exit without a complaint."""
+    return isinstance(error, SystemExit) and bool(attempt(lambda: error.code in (None, 0), False))
+
+
+def forms(value: Any) -> dict[str, Any]:
+    """The ways in which *value* can show itself, by media type."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(Exception):
+        bundle: Any = getattr(value, "_repr_mimebundle_", lambda **_: {})(include=None, exclude=None)
+        found.update(bundle[0] if isinstance(bundle, tuple) else bundle)
+    for method, kind in _METHODS.items():
+        with contextlib.suppress(Exception):
+            shown = getattr(value, method)() if kind not in found else None
+            if shown is not None:
+                found[kind] = shown[0] if isinstance(shown, tuple) else shown
+    return found
+
+
+def written(kind: Any, shown: Any) -> str | None:
+    """A form as a text: bytes in base64, what is no text as JSON; None: nobody could read it."""
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        return None
+    if kind not in _BYTES:
+        return plain(shown if isinstance(shown, str) else json.dumps(shown))
+    if isinstance(shown, str):
+        shown = binascii.a2b_base64(shown)
+    return base64.b64encode(shown).decode()
 
 
 def plain(text: str) -> str:
-    """*text* without what UTF-8 does not have."""
-    return text.encode("utf-8", "replace").decode()
+    """*text* without what UTF-8 does not have; of a text's own class nothing is called."""
+    return str.encode(text, "utf-8", "replace").decode()
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class Language:
 _PYTHON_RUNNER: Final = """
 import asyncio, inspect, json, os, sys, types
 path = os.path.abspath("main.py")
+def told(kind, error, trace):
+    import traceback
+    while trace and trace.tb_frame.f_code.co_filename != path: trace = trace.tb_next
+    traceback.print_exception(kind, error, trace)
+sys.excepthook = told
 main = sys.modules["__main__"] = types.ModuleType("__main__")
 main.__file__ = path
 with open(path, "rb") as file:
@@ -83,17 +88,21 @@ LANGUAGES: Final[Mapping[str, Language]] = {
 }  # fmt: skip
 _NAMES: Final = {"py": "python", "python3": "python", "js": "javascript", "node": "javascript", "ts": "typescript",
                  "golang": "go", "rs": "rust", "sh": "bash", "shell": "bash", "rb": "ruby"}  # fmt: skip
-_IMPORT: Final = re.compile(r"^\s*(import\s[^(]|import[{*]|export\s)", re.MULTILINE)
-# Texts and comments of JavaScript, in which nothing is a statement.
-_TEXTS: Final = re.compile(
-    r"""`(?:\\.|[^`\\])*`|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|/\*.*?\*/|//[^\n]*""", re.DOTALL
+_IMPORT: Final = re.compile(r"^[^\S\n]*(import\s[^(]|import[{*]|export\s)", re.MULTILINE)
+# What is text or comment in JavaScript, or a regular expression where one may stand; and what begins or ends a part.
+# Each has an end, if need be that of the line or of all: a program without ends costs no more time than another.
+_PARTS: Final = re.compile(
+    r"""'(?:\\.|[^'\\\n])*'?|"(?:\\.|[^"\\\n])*"?|/\*.*?(?:\*/|\Z)|//[^\n]*"""
+    r"""|(?:[(,=:\[!&|?;]|\breturn)\s*/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]?|[^/\\\[\n])*/?|[`{}]""",
+    re.DOTALL,
 )
+_TEMPLATE: Final = re.compile(r"\\.|`|\$\{", re.DOTALL)
 
 
 def of(name: str) -> Language | None:
     """The language of that name, or of a usual short one."""
-    name = name.lower()
-    return LANGUAGES.get(_NAMES.get(name, name))
+    known = name.lower() if isinstance(name, str) else ""
+    return LANGUAGES.get(_NAMES.get(known, known))
 
 
 def name_of(language: Language) -> str:
@@ -115,7 +124,7 @@ def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
         else:
             program = code + language.call
     # Modules of the newer kind are known by the name of their file.
-    if file == "main.js" and _IMPORT.search(_TEXTS.sub('""', code)):
+    if file == "main.js" and _IMPORT.search(_statements(code)):
         file = "main.mjs"
     run = "call.py" if "call.py" in made else file
     lines = [
@@ -124,3 +133,26 @@ def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
     ]
     missing = f": >no-runner; echo 'this image has none of: {', '.join(language.runners)}' >&2; exit 127"
     return {file: program, **made, "runner.sh": "\n".join([*lines, missing, ""])}
+
+
+def _statements(code: str) -> str:
+    """JavaScript without its texts and comments, in which nothing is a statement."""
+    left, place = list[str](), 0
+    # What is open: templates, and braces. How many of the former there are.
+    opened, templates = list[str](), 0
+    while True:
+        within = opened[-1:] == ["`"]
+        found = (_TEMPLATE if within else _PARTS).search(code, place)
+        if not templates:
+            left.append(code[place : found.start() if found is not None else None])
+        if found is None:
+            return "".join(left)
+        part, place = found[0], found.end()
+        if not templates and part != "`":
+            left.append(part if part in "{}" else '""')
+        if part == "}" or (within and part == "`"):
+            templates -= within
+            del opened[-1:]
+        elif part in ("`", "{", "${"):
+            templates += part == "`"
+            opened.append(part[-1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -137,6 +138,8 @@ class BackgroundCommand:
         CommandNotFound
             The sandbox has no such command, or the command was removed.
         """
+        if not 0 <= wait < math.inf:
+            raise InvalidArgument(f"wait: {wait!r} is not a number of seconds from 0 on")
         words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]
         words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
         look = Command(words, timeout=wait + _STDIN_SECONDS)
@@ -193,7 +196,7 @@ class BackgroundCommand:
             )
         return checked(result, self._session.name) if check else result
 
-    async def kill(self, signal: str = "TERM", grace: int = 2) -> bool:
+    async def kill(self, signal: str = "TERM", grace: float = 2) -> bool:
         """Send *signal* to the command and all that it has started, and KILL after *grace* seconds.
 
         Returns False if the command had ended before.
@@ -251,9 +254,10 @@ async def start(session: Session, command: Command, *, stdin: bool, keep: int) -
     ExecTransportError
         The sandbox could not start the command; the message says why.
     """
+    await runner.check(session, command)
     made = script.new_id()
     limit = str(max(1, round(command.timeout))) if command.timeout is not None else "0"
-    code = script.text("functions", "raw", "background")
+    code = script.text("functions", "raw", "program", "background")
     words = script.by_bash(code, "sandyard-background", made, limit, str(keep), "1" if stdin else "0", ".",
                            *script.variables(command.env), "--", *command.words)  # fmt: skip
     done = await runner.run(session, Command(words, command.cwd, timeout=_STDIN_SECONDS))
@@ -268,7 +272,7 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
 
     A caller that is cancelled ends the command.
     """
-    runner.check(session, command)
+    await runner.check(session, command)
     if not isinstance(command.stdin, bytes) or command.output_limit is not None:
         raise InvalidArgument("keep_output goes with stdin of bytes, and without output_limit")
     started = time.monotonic()

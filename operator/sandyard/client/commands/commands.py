@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from sandyard.client.commands import background
 from sandyard.client.commands.background import BackgroundCommand, BackgroundInfo
-from sandyard.client.commands.processes import SIGNALS, ProcessInfo, parse_processes
+from sandyard.client.commands.processes import ProcessInfo, parse_processes
 from sandyard.client.errors import CommandNotFound, InvalidArgument, PermissionDenied, checked
 from sandyard.client.exec import runner, script
 from sandyard.client.exec.command import Command, Input, Output, Sinks
-from sandyard.client.exec.termination import GRACE_SECONDS, terminate
+from sandyard.client.exec.termination import GRACE_SECONDS, signal_name, terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.session.session import Session
 
@@ -144,9 +144,7 @@ class Commands:
         PermissionDenied
             The process belongs to another user.
         """
-        name = signal.upper().removeprefix("SIG")
-        if name not in SIGNALS:
-            raise InvalidArgument(f"unknown signal {signal!r}; use one of {', '.join(sorted(SIGNALS))}")
+        name = signal_name(signal)
         if isinstance(pid, bool) or not isinstance(pid, int) or pid < 1:
             raise InvalidArgument(f"pid: {pid!r} is not a process; use a number above 0")
         words = ["/bin/sh", "-c", 'LC_ALL=C; kill -s "$1" "$2"', "sandyard-kill", name, str(pid)]
@@ -155,7 +153,7 @@ class Commands:
             kind = PermissionDenied if "not permitted" in done.stderr_text else CommandNotFound
             raise kind(f"pid {pid}: {done.stderr_text.strip()}", sandbox=self._session.name)
 
-    async def end(self, exec_id: str, signal: str = "TERM", grace: int = GRACE_SECONDS) -> None:
+    async def end(self, exec_id: str, signal: str = "TERM", grace: float = GRACE_SECONDS) -> None:
         """End every process that a command has started: *signal*, and KILL after *grace* seconds."""
         if not script.is_id(exec_id):
             raise InvalidArgument(f"exec_id: {exec_id!r} is none; a result's exec_id is, or a background command's id")

@@ -70,6 +70,7 @@ class Forward:
         SandboxError
             Why it no longer can.
         """
+        await self._session.check_usable()
         async with self._session.end_watch.held() as losing:
             raise (await asyncio.shield(losing)).with_traceback(None)
 
@@ -83,7 +84,7 @@ class Forward:
 
     async def __aenter__(self) -> Self:
         if self._server is None:
-            self._session.check_usable()
+            await self._session.check_usable()
             try:
                 self._server = await asyncio.start_server(self._accept, self.address, self.local_port)
             except OSError as error:
@@ -116,7 +117,7 @@ class Forward:
             writer.close()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._session.check_usable()
+        await self._session.check_usable()
         turn = await self._session.exec_limit.turn()
         turn.settle()
         said = b""

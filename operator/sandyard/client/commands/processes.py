@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from sandyard.client import answers
 from sandyard.client.errors import BadAnswer
 
-__all__ = ["SIGNALS", "ProcessInfo", "parse_processes"]
+__all__ = ["ProcessInfo", "parse_processes"]
 
-# What POSIX knows by name (signal.h), and what any shell's ``kill -s`` takes.
-_NAMES = """HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM CHLD CONT STOP TSTP TTIN TTOU URG
-XCPU XFSZ VTALRM PROF WINCH SYS"""
 # The name that each script of ours is called by, behind its text.
 _OURS = re.compile(
     r"^(/bin/sh|\S*bash --posix) "
@@ -26,7 +23,6 @@ _HELPER = re.compile(
     r"(\S*/)?(cat -|sleep 0[0-9.]+|head -c [0-9]+|dd bs=[0-9]+ count=[0-9]+|wc -c|tr .*|date \+%s|rm -r?f .*)",
     re.DOTALL,
 )
-SIGNALS = frozenset(_NAMES.split())
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from sandyard.client.errors import (
     ShellClosed,
     checked,
 )
-from sandyard.client.exec import script
-from sandyard.client.exec.command import Output, hand_over
+from sandyard.client.exec import leash, script
+from sandyard.client.exec.command import Output, check_timeout, encoded, hand_over
 from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
@@ -36,8 +36,18 @@ _GRACE_SECONDS = 2
 _CHILD = "-child"
 # As of shell.sh.
 _NO_FOLDER = 125
+# Whether it is bash, which reads what is no file byte by byte: under gVisor a megabyte takes it a minute.
+_SLOW_READER = 'command printf %s "${BASH_VERSION:+$_sandyard_dd}"'
+_LONG_BYTES = 4096
+# So many of the bytes that follow are the text, with a point at its end that the shell does not take for an empty line.
+_READ = (
+    '_sandyard_text=$(SANDYARD_EXEC=- "$_sandyard_dd" bs={size} count=1 iflag=fullblock 2>/dev/null || '
+    'SANDYARD_EXEC=- "$_sandyard_dd" bs=1 count={size} 2>/dev/null) || exit\n'
+)
 # After its children are gone, how long the shell has to say so.
 _ANSWER_SECONDS = 3.0
+# What is begun gets so long to end when nobody waits for it any more.
+_FAREWELL_SECONDS = 10.0
 
 
 class Shell:
@@ -53,10 +63,12 @@ class Shell:
         self._env = dict(env)
         self._turn = asyncio.Lock()
         self._reading: asyncio.Task[remotecommand.Exit] | None = None
+        self._leash: asyncio.Task[None] | None = None
         self._process: remotecommand.Exec | None = None
         self._tails: dict[int, tuple[Tail, Output | None]] | None = None
         self._ended = asyncio.Event()
         self._id = ""
+        self._by_dd = False
 
     @property
     def closed(self) -> bool:
@@ -87,20 +99,22 @@ class Shell:
         """
         if "\0" in command:
             raise InvalidArgument("a command holds no NUL bytes")
+        check_timeout(timeout)
+        exec_id = script.new_id()
+        text = _lines(command, exec_id, by_dd=self._by_dd)
         async with self._turn:
             if self.closed:
                 raise ShellClosed("the shell has ended; reset() starts a new one", sandbox=self._session.name)
-            exec_id = script.new_id()
-            text = _lines(command, exec_id)
+            await self._session.check_usable()
             tails = (Tail(exec_id, max_output), on_stdout), (Tail(exec_id, max_output), on_stderr)
             self._tails = dict(zip((remotecommand.STDOUT, remotecommand.STDERR), tails, strict=True))
             self._ended.clear()
             started = time.monotonic()
             try:
-                timed_out, lost = await self._follow(text.encode(errors="surrogateescape"), timeout)
+                timed_out, lost = await self._follow(text, timeout)
             except asyncio.CancelledError:
                 with contextlib.suppress(Exception):
-                    await asyncio.shield(asyncio.wait_for(self._end_children(), 10))
+                    await asyncio.shield(asyncio.wait_for(self._end_children(), _FAREWELL_SECONDS))
                 raise
             finally:
                 out, err = tails[0][0], tails[1][0]
@@ -136,7 +150,10 @@ class Shell:
         if reading is None:
             return
         reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        held = [self._leash] if self._leash is not None else []
+        for task in held:
+            task.cancel()
+        await asyncio.gather(reading, *held, return_exceptions=True)
         with contextlib.suppress(errors.ApiError, errors.TransportError):
             await terminate(self._session, self._id, "HUP", _GRACE_SECONDS)
 
@@ -151,33 +168,41 @@ class Shell:
         await self.close()
 
     async def _open(self) -> None:
-        self._session.check_usable()
+        await self._session.check_usable()
         self._id = script.new_id()
-        words = ["/bin/sh", "-c", script.text("raw", "shell"), "sandyard-shell", self._id, script.place(self._cwd),
-                 *script.variables(self._env)]  # fmt: skip
+        words = script.session("shell", self._id, self._cwd, self._env)
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         turn = await self._session.exec_limit.turn()
         self._reading = asyncio.create_task(self._read(words, turn, opened))
         self._session.keep(self._reading)
         try:
-            waiting: set[asyncio.Future[Any]] = {opened, self._reading}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await self._begin(self._reading, opened)
         except asyncio.CancelledError:
-            self._reading.cancel()
+            # Nobody gets it, so nobody would close it.
+            with contextlib.suppress(Exception):
+                await asyncio.shield(asyncio.wait_for(self.close(), _FAREWELL_SECONDS))
             raise
+
+    async def _begin(self, reading: asyncio.Task[remotecommand.Exit], opened: asyncio.Future[None]) -> None:
+        waiting: set[asyncio.Future[Any]] = {opened, reading}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():
-            failure = self._reading.exception()
+            failure = reading.exception()
             raise (
                 self._session.explain_exec(failure)
                 if isinstance(failure, (errors.ApiError, errors.TransportError))
                 else ShellClosed("the shell did not start", sandbox=self._session.name)
             )
+        self._leash = asyncio.create_task(leash.hold(self._session, self._id, "HUP"))
+        self._session.keep(self._leash)
+        reading.add_done_callback(self._let_go)
         # What it starts carries more than its id: the end of that is not the shell's.
-        begin = f"{script.text('shell_begin')}\nexport SANDYARD_EXEC={self._id}{_CHILD}\n"
+        begin = f"{script.text('quiet', 'shell_begin')}\nexport SANDYARD_EXEC={self._id}{_CHILD}\n"
         assert self._process is not None
         await self._process.write(begin.encode())
         if not self._turn.locked():
-            begun = await self.run("true", timeout=self._session.cluster.request_timeout)
+            begun = await self.run(_SLOW_READER, timeout=self._session.cluster.request_timeout)
+            self._by_dd = begun.ok and bool(begun.stdout)
             if self.closed and begun.exit_code == _NO_FOLDER:
                 text = f"cwd: the sandbox has no folder {self._cwd!r}, or its user may not enter it"
                 raise SandboxFileNotFound(text, sandbox=self._session.name)
@@ -225,21 +250,31 @@ class Shell:
             finally:
                 ended.cancel()
 
+    def _let_go(self, _: asyncio.Task[remotecommand.Exit]) -> None:
+        if self._leash is not None:
+            self._leash.cancel()
+
     async def _end_children(self) -> None:
         with contextlib.suppress(errors.ApiError, errors.TransportError):
             await terminate(self._session, self._id + _CHILD, "TERM", _GRACE_SECONDS)
 
 
-def _lines(command: str, exec_id: str) -> str:
+def _lines(command: str, exec_id: str, *, by_dd: bool) -> bytes:
     """What the shell reads for *command*, which as a value of a variable can end none of these lines.
 
     ``command`` takes from ``eval`` what makes it special: an error in what it runs would end the shell.
     The last line is one that bash may misread: a text that ends in a backslash leaves its parser in the
     middle of a command.  In a function, as the text of a shell that is not bash and says ``return``,
-    which would end it elsewhere, ``set --`` is forgotten.
+    which would end it elsewhere, ``set --`` is forgotten.  Behind ``&&`` what the last command ended with ends
+    no shell with ``set -e``; and what ``set -x`` says of these lines goes nowhere.
     """
     closed = "</dev/null 8>&- 9>&-"
-    run = f'_sandyard_last; "$_sandyard_builtin" eval "$_sandyard_text" {closed}'
+    run = f'_sandyard_last && :; "$_sandyard_builtin" eval "$_sandyard_loud$_sandyard_text" {closed}'
     if "return" in command:
-        run = f'case ${{BASH_VERSION-}} in "") _sandyard_last; _sandyard_call {closed} ;; *) {run} ;; esac'
-    return f"_sandyard_text={shlex.quote(command)}\n{run}; _sandyard_end {exec_id}\n\n"
+        run = f'case ${{BASH_VERSION-}} in "") _sandyard_last && :; _sandyard_call {closed} ;; *) {run} ;; esac'
+    given = encoded(command, "command")
+    if by_dd and len(given) > _LONG_BYTES:
+        given = _READ.format(size=len(given) + 1).encode() + given + b".\n_sandyard_text=${_sandyard_text%.}\n"
+    else:
+        given = b"_sandyard_text=" + shlex.quote(command).encode(errors="surrogateescape") + b"\n"
+    return given + f"{run}; {{ _sandyard_end {exec_id}; }} 2>/dev/null\n\n".encode()

@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from sandyard.client.errors import ExecTransportError, SandboxError
-from sandyard.client.exec import script
-from sandyard.client.exec.call import LOST_REASON_SECONDS
+from sandyard.client.exec import leash, script
+from sandyard.client.exec.call import LOST_REASON_SECONDS, REASON_SECONDS
 from sandyard.client.exec.termination import terminate
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
 
 __all__ = ["Terminal"]
+
+# By KILL: as its pod ends it, or somebody within.
+_KILLED: Final = 137
+_FAREWELL_SECONDS: Final = 10.0
 
 
 class Terminal:
@@ -32,17 +36,17 @@ class Terminal:
         self._session = session
         self._size = size
         self._id = script.new_id()
-        self._words = ["/bin/sh", "-c", script.text("raw", "terminal"), "sandyard-terminal", self._id,
-                       script.place(cwd), *script.variables(env), "--", *command]  # fmt: skip
+        self._words = script.session("terminal", self._id, cwd, env, "--", *command)
         self._stack = contextlib.AsyncExitStack()
         self._process: remotecommand.Exec | None = None
         self._output: AsyncGenerator[bytes, None] | None = None
+        self._leash: asyncio.Task[None] | None = None
         self.exit_code: int | None = None
 
     async def __aenter__(self) -> Self:
         if self._process is not None:
             return self
-        self._session.check_usable()
+        await self._session.check_usable()
         turn = await self._session.exec_limit.turn()
         turn.settle()
         try:
@@ -50,12 +54,22 @@ class Terminal:
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:
             raise self._session.explain_exec(error) from error
+        except asyncio.CancelledError:
+            # Nobody gets it, so nobody would close it.
+            with contextlib.suppress(Exception):
+                await asyncio.shield(asyncio.wait_for(self.__aexit__(None, None, None), _FAREWELL_SECONDS))
+            raise
+        self._leash = asyncio.create_task(leash.hold(self._session, self._id, "HUP"))
+        self._session.keep(self._leash)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        if self._leash is not None:
+            self._leash.cancel()
+            await asyncio.gather(self._leash, return_exceptions=True)
         if self._output is not None:
             # Another task may be reading: it is told of the end by what it reads.
             with contextlib.suppress(RuntimeError):
@@ -105,30 +119,37 @@ class Terminal:
                 await shown.put(data)
 
         reading = asyncio.create_task(read(self._process))
+        getting: asyncio.Task[bytes] | None = None
         try:
             async with self._session.end_watch.held() as losing:
                 while not (reading.done() and shown.empty()):
                     getting = asyncio.create_task(shown.get())
                     await asyncio.wait({getting, losing, reading}, return_when=asyncio.FIRST_COMPLETED)
-                    if not getting.done() and losing.done():
-                        getting.cancel()
+                    if getting.done():
+                        yield getting.result()
+                    elif losing.done():
                         raise losing.result().with_traceback(None)
-                    if not getting.done():
+                    else:
                         getting.cancel()
-                        continue
-                    yield getting.result()
                 await self._finish(reading, losing)
         finally:
             reading.cancel()
+            if getting is not None:
+                getting.cancel()
 
     async def _finish(self, reading: asyncio.Task[None], losing: asyncio.Task[SandboxError]) -> None:
         failure = reading.exception()
         process = self._process
         assert process is not None
-        if failure is None and process.exit is not None and process.exit.code is not None:
-            self.exit_code = process.exit.code
+        code = process.exit.code if failure is None and process.exit is not None else None
+        if code is not None and code != _KILLED:
+            self.exit_code = code
             return
         with contextlib.suppress(TimeoutError):
-            raise (await asyncio.wait_for(asyncio.shield(losing), LOST_REASON_SECONDS)).with_traceback(None)
+            seconds = LOST_REASON_SECONDS if code is None else REASON_SECONDS
+            raise (await asyncio.wait_for(asyncio.shield(losing), seconds)).with_traceback(None)
+        if code is not None:
+            self.exit_code = code
+            return
         text = str(failure) if failure is not None else process.exit.message if process.exit is not None else ""
         raise ExecTransportError(text, started=True, sandbox=self._session.name)

@@ -7,6 +7,7 @@ import contextlib
 from typing import Final
 
 from sandyard.client.errors import ExecTransportError, SandboxEnded, SandboxError
+from sandyard.client.exec import leash
 from sandyard.client.exec.command import Command, Sinks, hand_over
 from sandyard.client.exec.script import Request
 from sandyard.client.exec.stream import Tail
@@ -15,10 +16,10 @@ from sandyard.client.session.exec_limit import Turn
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
 
-__all__ = ["LOST_REASON_SECONDS", "Call"]
+__all__ = ["LOST_REASON_SECONDS", "REASON_SECONDS", "Call"]
 
 # How long the reason of a broken stream is waited for.
-_REASON_SECONDS: Final = 3.5
+REASON_SECONDS: Final = 3.5
 # The same when the connection is lost: then the watch most often hears nothing either.
 LOST_REASON_SECONDS: Final = 1.0
 # How long a sandbox that lives may take for a command that does nothing.
@@ -27,6 +28,8 @@ _ANSWER_SECONDS: Final = 1.0
 _LINGER_SECONDS: Final = 5.0
 # A command that has run for so long is worth a watch of its time inside the sandbox.
 _SHORT_SECONDS: Final = 1.0
+# What a command gets to end in when nobody waits for it any more.
+_END_SECONDS: Final = 10.0
 # Exit codes above it are signals.
 _SIGNALS: Final = 128
 # What containerd says of an exec that it could not even make.
@@ -50,6 +53,8 @@ class Call:
         Whether it took longer than its command may.
     overflowed
         Whether it said more on one stream than its command may.
+    elsewhere
+        Whether nothing has run, as the Sandbox has another pod by now.
     """
 
     def __init__(self, session: Session, exec_id: str, request: Request, command: Command, sinks: Sinks) -> None:
@@ -60,7 +65,9 @@ class Call:
         self.error: SandboxError | None = None
         self.timed_out = False
         self.overflowed = False
+        self.elsewhere = False
         self._session = session
+        self._pod = ""
         self._request = request
         self._command = command
         self._streams = {
@@ -87,6 +94,13 @@ class Call:
         )
 
     @property
+    def silent(self) -> bool:
+        """Whether its shell has ended well without a word of the script: it has run nothing at all."""
+        begun = self.stdout.begun or self.stderr.begun
+        refused = self.stdout.refused or self.stderr.refused
+        return not begun and not refused and self.exit is not None and self.exit.code == 0
+
+    @property
     def torn_off(self) -> bool:
         """Whether the runtime gave up a command that had begun: its exit code is then none of the command's.
 
@@ -98,6 +112,7 @@ class Call:
 
     async def run(self) -> None:
         """Follow the command to its end; its time counts from when it has begun."""
+        self._pod = self._session.pod_name
         async with self._session.end_watch.held() as losing:
             reading = asyncio.create_task(self._read(await self._session.exec_limit.turn()))
             self._session.keep(reading)
@@ -112,11 +127,10 @@ class Call:
             except asyncio.CancelledError:
                 # Nobody waits for it any more: it must not run on. The watch inside is the second line.
                 if self._connected:
-                    with contextlib.suppress(Exception):
-                        await asyncio.shield(asyncio.wait_for(self._end(reading), 10))
+                    await asyncio.shield(self._end_in_time(reading))
                 raise
             finally:
-                if not self._ended.is_set():
+                if self.overflowed or not self._ended.is_set():
                     reading.cancel()
                     await asyncio.gather(reading, return_exceptions=True)
 
@@ -140,8 +154,25 @@ class Call:
             await self._end(reading)
         elif reading.done():
             await self._finish(reading, losing)
-        elif not self._ended.is_set():
+        elif not self._ended.is_set() and not await self._never_came(reading):
             self.error = losing.result()
+
+    async def _never_came(self, reading: asyncio.Task[None]) -> bool:
+        """Whether it was sent to a pod of before, and is to go to that of now."""
+        if not self._connected:
+            await asyncio.wait({reading}, timeout=LOST_REASON_SECONDS)
+        if not self._connected and reading.done():
+            self._failure = reading.exception()
+            return await self._is_elsewhere()
+        return False
+
+    async def _is_elsewhere(self) -> bool:
+        self.elsewhere = self.refused and await self._session.has_left(self._pod, self._failure)
+        return self.elsewhere
+
+    async def _end_in_time(self, reading: asyncio.Task[None]) -> None:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._end(reading), _END_SECONDS)
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         """End what runs, and take in its last words."""
@@ -159,10 +190,12 @@ class Call:
             raise failure
         if failure is None and (self.never_started or self.stdout.ended or self.stderr.ended):
             return
+        if await self._is_elsewhere():
+            return
         # Without its mark the script was ended from outside: by a KILL, or with its pod.
         lost = isinstance(failure, errors.TransportError)
         with contextlib.suppress(TimeoutError):
-            seconds = LOST_REASON_SECONDS if lost else _REASON_SECONDS
+            seconds = LOST_REASON_SECONDS if lost else REASON_SECONDS
             self.error = await asyncio.wait_for(asyncio.shield(losing), seconds)
             return
         if self.torn_off and not await self._answers():
@@ -189,9 +222,10 @@ class Call:
             async with self._session.open_exec(self._request.words) as process:
                 self._connected = True
                 async with asyncio.TaskGroup() as tasks:
-                    feeding = tasks.create_task(self._feed(process))
+                    beside = tasks.create_task(self._feed(process)), tasks.create_task(self._hold())
                     await self._collect(process, turn)
-                    feeding.cancel()
+                    for task in beside:
+                        task.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
@@ -209,8 +243,10 @@ class Call:
                 turn.settle(begun=True)
             await hand_over(certain, output)
             if self._command.output_limit is not None and tail.seen > self._command.output_limit:
+                # What it still says is read, and dropped: what must write it could not be ended in good order.
                 self.overflowed = True
-                return
+                self._ended.set()
+                continue
             if self.stdout.ended and self.stderr.ended:
                 self._ended.set()
                 reading = asyncio.current_task()
@@ -237,3 +273,9 @@ class Call:
             async for piece in self._command.stdin:
                 await process.write(piece)
             await process.close_stdin()
+
+    async def _hold(self) -> None:
+        """Where the end of the stream is not this client's, another tells it."""
+        if not isinstance(self._command.stdin, bytes):
+            await self._begun.wait()
+            await leash.hold(self._session, self.exec_id)

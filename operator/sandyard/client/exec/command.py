@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sandyard.client.errors import InvalidArgument
 from sandyard.client.result import DEFAULT_KEEP
 
-__all__ = ["Command", "Input", "Output", "Sinks", "hand_over"]
+__all__ = ["Command", "Input", "Output", "Sinks", "check_timeout", "encoded", "hand_over"]
 
 # Called with each piece of output; where it is asynchronous, the next piece waits for it.
 Output = Callable[[bytes], Awaitable[None] | None]
@@ -63,3 +65,26 @@ async def hand_over(data: bytes, output: Output | None) -> None:
     """Call *output* with *data*, if there is any, and wait for it where it is asynchronous."""
     if output is not None and data and (waiting := output(data)) is not None:
         await waiting
+
+
+def check_timeout(seconds: float | None) -> None:
+    """Raise `InvalidArgument` unless *seconds* is a time that a command may take."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InvalidArgument(f"timeout: {seconds!r} is not above zero and finite; None is for no limit")
+
+
+def encoded(text: str, what: str) -> bytes:
+    """*text* in UTF-8; names of files may hold other bytes, as `os.fsdecode` has them.
+
+    Raises
+    ------
+    InvalidArgument
+        It holds half a character, as broken JSON does; *what* names it in the error.
+    """
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise InvalidArgument(
+            f"{what}: {half!r} at {error.start} is half a character, which UTF-8 does not have"
+        ) from None

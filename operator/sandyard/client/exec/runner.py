@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import time
+from collections.abc import AsyncIterable
 from typing import Final
 
 from sandyard.client.errors import (
@@ -19,7 +20,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.exec import script
 from sandyard.client.exec.call import Call
-from sandyard.client.exec.command import Command, Input, Sinks
+from sandyard.client.exec.command import Command, Input, Sinks, check_timeout
 from sandyard.client.exec.lines import finish
 from sandyard.client.result import CommandResult
 from sandyard.client.session.session import Session
@@ -43,11 +44,12 @@ _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 
 
-def check(session: Session, command: Command) -> None:
+async def check(session: Session, command: Command) -> None:
     """Raise if *command* cannot be run, or the sandbox cannot be used."""
-    session.check_usable()
-    if command.timeout is not None and command.timeout <= 0:
-        raise InvalidArgument(f"timeout: {command.timeout!r} is not above zero; None is for no limit")
+    await session.check_usable()
+    check_timeout(command.timeout)
+    if not isinstance(command.stdin, bytes | AsyncIterable):
+        raise InvalidArgument(f"stdin: a {type(command.stdin).__name__} is neither bytes nor an asynchronous iterator")
 
 
 async def run(session: Session, command: Command, sinks: Sinks | None = None) -> CommandResult:
@@ -64,7 +66,7 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
     SandboxFileNotFound, PermissionDenied, InvalidArgument
         The folder to run in is not there, may not be entered, or is none.
     """
-    check(session, command)
+    await check(session, command)
     sinks = sinks or Sinks()
     exec_id = script.new_id()
     watch = math.ceil(command.timeout) + _WATCH_SLACK_SECONDS if command.timeout is not None else 0
@@ -76,7 +78,7 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
         )  # fmt: skip
         call = Call(session, exec_id, request, command, sinks)
         await call.run()
-        if call.refused and await session.cluster.falls_back():
+        if call.elsewhere or (call.refused and await session.cluster.falls_back()):
             continue
         if not call.never_started or time.monotonic() - started > _TRY_SECONDS:
             break
@@ -94,7 +96,7 @@ def _outcome(session: Session, command: Command, call: Call, seconds: float) -> 
     out.close()
     err.close()
     code = out.exit_code if out.exit_code is not None else err.exit_code
-    if code is None and call.exit is not None and not call.torn_off:
+    if code is None and call.exit is not None and not call.torn_off and not call.silent:
         code = call.exit.code
     omitted = out.omitted + err.omitted
     result = CommandResult(code, out.value(), err.value(), call.timed_out, seconds, omitted, call.exec_id)
@@ -115,7 +117,13 @@ def _outcome(session: Session, command: Command, call: Call, seconds: float) -> 
         if call.torn_off:
             # What is said last is the runtime's own.
             text = f"the node lost the command: {result.stderr_text.strip()[-300:] or text}"
-        raise ExecTransportError(text, started=not call.never_started, sandbox=name, result=result)
+        if call.silent:
+            text = (
+                f"the image's shell has not run the command (it needs dd or head): {result.stderr_text.strip()[-300:]}"
+            )
+        raise ExecTransportError(
+            text, started=not call.never_started and not call.silent, sandbox=name, result=result
+        )  # fmt: skip
     return result
 
 

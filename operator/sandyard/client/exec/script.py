@@ -24,22 +24,33 @@ import importlib.resources
 import re
 import secrets
 import shlex
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sandyard.client.errors import InvalidArgument
+from sandyard.client.exec.command import encoded
 
-__all__ = ["Request", "by_bash", "is_id", "kill", "new_id", "place", "run", "text", "variables", "words_of"]
+__all__ = ["Request", "by_bash", "is_id", "kill", "leash", "new_id", "place", "run", "session", "text", "variables",
+           "words_of"]  # fmt: skip
 
-# Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.
-_LONGEST_ARGUMENTS: Final = 5200
+# Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.  Our script
+# takes 7.6 KB of that; what goes ahead of the input instead costs two more processes.
+_LONGEST_ARGUMENTS: Final = 5400
 # Linux takes no single argument from this length on (MAX_ARG_STRLEN).
 _LONGEST_WORD: Final = 128 * 1024 - 1
+# Nor of all of them together, with a pointer to each (a quarter of the usual stack, see execve(2)).
+_LONGEST_WORDS: Final = 2 * 1024 * 1024
+_POINTER: Final = 8
+# Bytes of a command's text that a shell reads as a script, where it is too long for an argument.
+_LONGEST_TEXT: Final = 16 * 1024 * 1024
+_QUOTED: Final = 80
+_LONG_NAME: Final = re.compile(r"(?<!\w)sandyard_\w+")
 _NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 # Reads just so many bytes of its input, which the rest of it must not lose any of: byte by byte where dd would
-# otherwise take a short read for all of it.
-_BOOT: Final = 'eval "$(dd bs=$1 count=1 iflag=fullblock 2>/dev/null || dd bs=1 count=$1 2>/dev/null)"'
+# otherwise take a short read for all of it; by head where there is no dd.
+_BOOT: Final = 'eval "$(dd bs=$1 count=1 iflag=fullblock 2>/dev/null || dd bs=1 count=$1 2>/dev/null || head -c $1)"'
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,16 @@ def text(*parts: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
+@functools.cache
+def _short(*parts: str) -> str:
+    """The same with short names of its own, so that all of it goes into the URL of its request."""
+    code = text(*parts)
+    names = sorted(set(_LONG_NAME.findall(code)))
+    # The letters of those that are short already are small.
+    short = {name: f"_sy_{letter}" for name, letter in zip(names, string.ascii_uppercase + string.digits, strict=False)}
+    return _LONG_NAME.sub(lambda found: short[found[0]], code)
+
+
 def words_of(command: str | Sequence[str]) -> list[str]:
     """The words of a command; a text is run by ``/bin/sh -c``."""
     return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
@@ -70,7 +91,16 @@ def by_bash(code: str, *words: str) -> list[str]:
 
 
 def variables(env: Mapping[str, str]) -> list[str]:
-    """``NAME=VALUE`` words, as the scripts take them."""
+    """``NAME=VALUE`` words, as the scripts take them.
+
+    Raises
+    ------
+    InvalidArgument
+        A name is none that a shell can set: it would be lost.
+    """
+    for name in env:
+        if not _NAME.fullmatch(name):
+            raise InvalidArgument(f"env: {name!r} is no name of a variable that a shell can set: letters, digits and _")
     return [f"{name}={value}" for name, value in env.items()]
 
 
@@ -103,29 +133,59 @@ def run(
     InvalidArgument
         A word is longer than Linux takes, or a variable's name is none.
     """
-    words, assigned = words_of(command), variables(env)
-    for name in env:
-        if not _NAME.fullmatch(name):
-            raise InvalidArgument(f"env: {name!r} is no name of a variable that a shell can set: letters, digits and _")
+    words, assigned, said = words_of(command), variables(env), ""
+    if len(words) == 3 and words[:2] == ["/bin/sh", "-c"] and _LONGEST_WORD < len(_bytes(words[2])) <= _LONGEST_TEXT:
+        _no_zeros(words)
+        words, said = ["/bin/sh", "/dev/fd/6"], words[2]
+    _no_zeros([*words, *assigned, folder])
     for word in (*words, *assigned, folder):
-        if "\0" in word:
-            raise InvalidArgument("a command and its environment hold no NUL bytes")
         if len(_bytes(word)) > _LONGEST_WORD:
             raise InvalidArgument(
                 f"{len(_bytes(word))} bytes are too long for one argument (Linux takes {_LONGEST_WORD}): "
                 "write it to a file, or send it as stdin"
             )
+    together = sum(len(_bytes(word)) + 1 + _POINTER for word in (*words, *assigned))
+    if together > _LONGEST_WORDS:
+        raise InvalidArgument(
+            f"{together} bytes are too long for all words and variables of a command (Linux takes {_LONGEST_WORDS}): "
+            "write some of them to a file, or send them as stdin"
+        )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
-    code = text("functions", "raw", "run") if watch_seconds or stdin_bytes is not None else text("raw", "run")
-    request = _request(code, [exec_id, str(watch_seconds), place(folder), length, *assigned, "--", *words])
+    watched = watch_seconds or stdin_bytes is not None
+    parts = (["functions"] if watched else []) + ["raw", "program"] + (["feed"] if stdin_bytes else []) + ["run"]
+    code = _short(*parts)
+    request = _request(code, [exec_id, str(watch_seconds), place(folder), length, said, *assigned, "--", *words])
     mark = new_id()
     return dataclasses.replace(request, preface=request.preface + f"{mark}\n".encode(), mark=mark)
+
+
+def session(part: str, exec_id: str, folder: str, env: Mapping[str, str], *words: str) -> list[str]:
+    """The arguments of an exec with a script that begins a shell or a terminal; they are all that it is told.
+
+    Raises
+    ------
+    InvalidArgument
+        A word is none that a request can carry: text without NUL bytes.
+    """
+    told = [exec_id, place(folder), *variables(env), *words]
+    _no_zeros(told)
+    for word in told:
+        if word.encode(errors="replace") != _bytes(word):
+            raise InvalidArgument(f"{word!r}: only text can be sent here, and this holds bytes that are none")
+    return ["/bin/sh", "-c", text("raw", "program", part), f"sandyard-{part}", *told]
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:
     """The arguments of an exec that ends every process of a command."""
     code = text("functions") + '\nsandyard_end "$@"'
     return ["/bin/sh", "-c", code, "sandyard", exec_id, signal, str(grace_seconds)]
+
+
+def leash(exec_id: str, signal: str, grace_seconds: int = 2) -> list[str]:
+    """The arguments of an exec that ends every process of a command once its own input ends without a ``q``."""
+    code = 'echo\nwhile read -r sandyard_word; do [ "$sandyard_word" != q ] || exit 0; done\nsandyard_end "$@"'
+    words = ["sandyard-leash", exec_id, signal, str(grace_seconds)]
+    return ["/bin/sh", "-c", f"{text('functions')}\n{code}", *words]
 
 
 def _request(code: str, arguments: list[str]) -> Request:
@@ -139,5 +199,10 @@ def _request(code: str, arguments: list[str]) -> Request:
     return Request(["/bin/sh", "-c", _BOOT, "sandyard-run", str(len(preface)), arguments[0]], preface)
 
 
+def _no_zeros(words: Sequence[str]) -> None:
+    if any("\0" in word for word in words):
+        raise InvalidArgument("a command and its environment hold no NUL bytes")
+
+
 def _bytes(word: str) -> bytes:
-    return word.encode(errors="surrogateescape")
+    return encoded(word, repr(word[:_QUOTED]))

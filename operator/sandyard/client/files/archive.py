@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from sandyard.client import answers
-from sandyard.client.errors import InvalidArgument, TransferLimitExceeded
+from sandyard.client.errors import TransferLimitExceeded
 from sandyard.client.files.reading import LONGEST_NAME, Entry, read_plain, read_tar
 
 __all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "plain", "read_only", "read_plain",
@@ -72,6 +72,15 @@ class Transferred:
         elif len(self.skipped) == _MOST_TOLD:
             self.skipped.append("and more")
 
+    def count(self, name: str, content: _Whole, progress: Progress | None) -> None:
+        """Count a file that was packed."""
+        if content.short:
+            self.skip(name, "became shorter while it was read; the rest is zeros")
+        self.files += 1
+        self.bytes += content.size
+        if progress is not None:
+            progress(self.bytes)
+
 
 def unpack(
     entries: Iterable[tuple[Entry, BinaryIO | None]], destination: pathlib.Path, limits: Limits,
@@ -98,11 +107,12 @@ def unpack(
 def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
     """Write the tree below *source* as a tar stream: plain files, folders and links, with their modes.
 
-    A folder that its owner may not write to comes a second time at the end: until then it can be filled.
+    A folder that its owner may not write to comes a second time at the end: until then it can be filled.  What cannot
+    be read, or goes or shrinks meanwhile, is named in ``skipped``.
     """
     done, last = Transferred(), list[tarfile.TarInfo]()
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PIECE) as archive:
-        for path, name, found in _members(source):
+        for path, name, found in _members(source, done):
             member = tarfile.TarInfo(name)
             member.mode, member.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
             if stat.S_ISDIR(found.st_mode):
@@ -115,13 +125,12 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
                 member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
                 archive.addfile(member)
             elif stat.S_ISREG(found.st_mode):
-                member.size = found.st_size
-                with path.open("rb") as content:
-                    archive.addfile(member, content)
-                done.files += 1
-                done.bytes += found.st_size
-                if progress is not None:
-                    progress(done.bytes)
+                with _opened(path, name, done) as content:
+                    if content is None:
+                        continue
+                    member.size = content.size
+                    archive.addfile(member, content)  # type: ignore[arg-type]
+                    done.count(name, content, progress)
             else:
                 done.skip(name, "neither file, folder nor link")
         for member in reversed(last):
@@ -131,7 +140,7 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
 
 def read_only(source: pathlib.Path) -> list[bytes]:
     """Names of folders below *source* that their owner may not write to: one that is there must be opened first."""
-    folders = ((name, found) for _, name, found in _members(source) if stat.S_ISDIR(found.st_mode))
+    folders = ((name, found) for _, name, found in _members(source, Transferred()) if stat.S_ISDIR(found.st_mode))
     return [os.fsencode(name) for name, found in folders if _locked(found) and "\n" not in name]
 
 
@@ -142,7 +151,7 @@ def _locked(found: os.stat_result) -> bool:
 def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
     """The same for an image without tar, as ``unpack.sh`` reads it; names with line feeds are left out."""
     done, last = Transferred(), list[bytes]()
-    for path, name, found in _members(source):
+    for path, name, found in _members(source, done):
         mode = f"{stat.S_IMODE(found.st_mode):o}"
         if "\n" in name:
             done.skip(name, "a line feed in its name, and no tar in the image")
@@ -154,18 +163,13 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
         elif stat.S_ISLNK(found.st_mode):
             target.write(b"l 777 0\n" + os.fsencode(name) + b"\n" + os.fsencode(os.readlink(path)) + b"\n")
         elif stat.S_ISREG(found.st_mode):
-            target.write(f"f {mode} {found.st_size}\n".encode() + os.fsencode(name) + b"\n")
-            with path.open("rb") as content:
-                left = found.st_size
-                while piece := content.read(min(left, _PIECE)):
-                    left -= len(piece)
-                    target.write(piece)
-            if left:
-                raise InvalidArgument(f"{path} became shorter while it was read")
-            done.files += 1
-            done.bytes += found.st_size
-            if progress is not None:
-                progress(done.bytes)
+            with _opened(path, name, done) as content:
+                if content is None:
+                    continue
+                target.write(f"f {mode} {content.size}\n".encode() + os.fsencode(name) + b"\n")
+                for start in range(0, content.size, _PIECE):
+                    target.write(content.read(min(_PIECE, content.size - start)))
+                done.count(name, content, progress)
         else:
             done.skip(name, "neither file, folder nor link")
     target.write(b"".join([*reversed(last), b"end 0 0\n"]))
@@ -181,10 +185,48 @@ def plain(files: Mapping[str, bytes]) -> bytes:
     return b"".join([*parts, b"end 0 0\n"])
 
 
-def _members(source: pathlib.Path) -> Iterator[tuple[pathlib.Path, str, os.stat_result]]:
+def _members(source: pathlib.Path, done: Transferred) -> Iterator[tuple[pathlib.Path, str, os.stat_result]]:
     """Everything below *source*, folders before what is in them, with its name in an archive."""
-    for path in sorted(source.rglob("*")):
-        yield path, path.relative_to(source).as_posix(), path.lstat()
+
+    def told(error: OSError) -> None:
+        done.skip(os.path.relpath(error.filename or source, source), error.strerror or "it cannot be read")
+
+    for folder, folders, files in os.walk(source, onerror=told):
+        folders.sort()
+        for inner in sorted([*folders, *files]):
+            path = pathlib.Path(folder, inner)
+            try:
+                found = path.lstat()
+            except FileNotFoundError:
+                continue
+            yield path, path.relative_to(source).as_posix(), found
+
+
+class _Whole:
+    """A file that is as long as it was when it was opened: what is gone meanwhile is zeros, as tar(1) has it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self.short = False
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self.short = self.short or len(piece) < size
+        return piece.ljust(size, b"\0")
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path, name: str, done: Transferred) -> Iterator[_Whole | None]:
+    """A file to be packed; None: it cannot be opened, which is told."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        done.skip(name, error.strerror or "it cannot be read")
+        yield None
+        return
+    with file:
+        yield _Whole(file)
 
 
 def _parts(name: str) -> list[str] | None:

@@ -10,26 +10,31 @@ from __future__ import annotations
 import asyncio
 import builtins
 import hashlib
+import math
 import pathlib
+import posixpath
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from sandyard.client import answers
 from sandyard.client.errors import CommandFailed, InvalidArgument, OutputLimitExceeded
 from sandyard.client.exec import script
-from sandyard.client.files import listing, transfer
+from sandyard.client.exec.command import encoded
+from sandyard.client.files import listing, many, transfer
 from sandyard.client.files.archive import Limits, Progress, Transferred
 from sandyard.client.files.listing import FileChange, FileInfo
-from sandyard.client.files.tools import READ_LIMIT, Tools, undashed
+from sandyard.client.files.tools import NO_PIPE, READ_LIMIT, Tools, undashed
 from sandyard.client.session.session import Session
 
 __all__ = ["FileChange", "FileInfo", "FileLines", "Files", "GrepResult", "Match"]
 
 _LONGEST_LINE: Final = 2000
+_NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 # Makes those above the second path.
 _FOLDERS: Final = 'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac'
+_NO_FOLDER: Final = '[ ! -d "$2" ] || { echo "$2: Is a directory" >&2; exit 1; };'
 _EDIT_NOT_ONCE: Final = "the old text is in the file {count} times, not once; give more of it, or replace_all=True"
 
 
@@ -90,10 +95,10 @@ class Files:
         """
         if offset < 0 or (length is not None and length < 0):
             raise InvalidArgument(f"offset {offset}, length {length}: neither is below 0")
-        code, span = 'exec cat -- "$1"', []
+        code, span = f'{NO_PIPE} exec cat -- "$1"', []
         if offset or length is not None:
             span = [str(offset + 1), str(max_bytes + 1 if length is None else length)]
-            code = '[ ! -d "$1" ] || { echo "$1: Is a directory" >&2; exit 1; }; '
+            code = f'{NO_PIPE} [ ! -d "$1" ] || {{ echo "$1: Is a directory" >&2; exit 1; }}; '
             code += 'tail -c "+$2" -- "$1" | head -c "$3"'
         try:
             return await self._tools.run(code, path, *span, limit=max_bytes)
@@ -116,26 +121,29 @@ class Files:
         A link stays, and what it names is written. Of several writers at once each writes all of it, and the
         last one stays.
         """
-        content = data.encode() if isinstance(data, str) else data
+        content = _bytes(data, path)
         digest = hashlib.sha256(content).hexdigest()
         tag = script.new_id()
         await self._tools.run(script.text("write"), path, str(len(content)), tag, digest, stdin=content)
 
     async def write_files(self, files: Mapping[str, bytes | str]) -> None:
-        """Write files by path, each as `write` does, several at once.
+        """Write files by path, each as `write` does, thousands of them in the time of a few.
+
+        All of them arrive before the first one is in its place.
 
         Raises
         ------
+        InvalidArgument
+            Two of them cannot both be there; nothing is written then.
         SandboxError
-            One of them could not be written; others may have been.
+            Some of them could not be written: the message names one and its reason, and says which others are as they
+            were. Whoever stops to wait (a time-out, Ctrl-C) finds each as it was or as it was to be.
         """
-        writes = [asyncio.ensure_future(self.write(path, data)) for path, data in files.items()]
-        try:
-            await asyncio.gather(*writes)
-        finally:
-            for write in writes:
-                write.cancel()
-            await asyncio.gather(*writes, return_exceptions=True)
+        contents = _check_apart(files)
+        if len(contents) > 1:
+            await many.write(self._tools, contents)
+        for path in contents if len(contents) == 1 else ():
+            await self.write(path, contents[path])
 
     async def watch_dir(
         self, path: str = ".", *, depth: int = 1, interval: float = 1.0
@@ -152,8 +160,8 @@ class Files:
         InvalidArgument
             *interval* is below 0.1.
         """
-        if interval < 0.1:
-            raise InvalidArgument(f"interval: {interval} is below 0.1 seconds")
+        if not 0.1 <= interval < math.inf:
+            raise InvalidArgument(f"interval: {interval} is below 0.1 seconds, or never over")
         before = await self.list(path, depth=depth)
         while True:
             await asyncio.sleep(interval)
@@ -184,7 +192,7 @@ class Files:
         above, below = lines[:after_line], lines[after_line:]
         if above and text and not above[-1].endswith(b"\n"):
             above[-1] += b"\n"
-        middle = text.encode() + (b"\n" if below and not text.endswith("\n") else b"")
+        middle = _bytes(text, path) + (b"\n" if below and not text.endswith("\n") else b"")
         await self.write(path, b"".join([*above, middle, *below]))
 
     async def grep(
@@ -210,7 +218,7 @@ class Files:
             if error.result.exit_code != 3:
                 raise
             raise InvalidArgument(f"pattern: {error.result.stderr_text.strip()}", sandbox=self._session.name) from error
-        found = [match for match in map(_match, printed.splitlines()) if match is not None]
+        found = list(_matches(printed))
         return GrepResult(found[:max_results], len(found) > max_results)
 
     async def upload(self, local: str | pathlib.Path, path: str, *, on_progress: Progress | None = None) -> Transferred:
@@ -240,7 +248,7 @@ class Files:
 
     async def append(self, path: str, data: bytes | str) -> None:
         """Write to the end of the file; a file that does not exist is created."""
-        await self._tools.run('exec cat >>"$1"', path, stdin=data.encode() if isinstance(data, str) else data)
+        await self._tools.run(f'{NO_PIPE} exec cat >>"$1"', path, stdin=_bytes(data, path))
 
     async def edit(self, path: str, changes: builtins.list[tuple[str, str]], *, replace_all: bool = False) -> int:
         """Replace each old text by its new text, exactly; either all of them or none.
@@ -258,19 +266,20 @@ class Files:
         """
         content, made = await self.read(path), 0
         for old, new in changes:
-            count = content.count(old.encode()) if old else 0
+            before, after = _bytes(old, path), _bytes(new, path)
+            count = content.count(before) if before else 0
             if count == 0 or (count > 1 and not replace_all):
                 why = _EDIT_NOT_ONCE.format(count=count) if count else "the old text is not in the file"
                 raise InvalidArgument(f"{path}: {why}", sandbox=self._session.name)
-            content = content.replace(old.encode(), new.encode())
+            content = content.replace(before, after)
             made += count
         await self.write(path, content)
         return made
 
     async def list(self, path: str = ".", *, depth: int = 1) -> list[FileInfo]:
         """List what is in the folder, by name; with *depth* 2 also what is in its folders, ``sub/name``, and so on."""
-        if depth < 1:
-            raise InvalidArgument(f"depth: {depth} is below 1")
+        if not isinstance(depth, int) or depth < 1:
+            raise InvalidArgument(f"depth: {depth} is no whole number from 1 on")
         printed = await self._tools.run(script.text("list"), path, str(depth))
         return sorted(listing.parse(printed), key=lambda info: info.name)
 
@@ -293,23 +302,73 @@ class Files:
                        + ('exec rm -rf -- "$1"' if recursive else 'exec rm -- "$1"'), path)  # fmt: skip
 
     async def rename(self, old: str, new: str) -> None:
-        """Rename or move a file or folder; the folders above the new name are made."""
-        await self._tools.run(
-            'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec mv -f -- "$1" "$2"', old, undashed(new)
-        )
+        """Rename or move a file or folder; the folders above the new name are made, a file of that name is replaced.
+
+        Raises
+        ------
+        IsADirectory
+            There is a folder of the new name.
+        """
+        await self._tools.run(f'{_FOLDERS} && {_NO_FOLDER} exec mv -f -- "$1" "$2"', old, undashed(new))
 
     async def copy(self, old: str, new: str) -> None:
-        """Copy a file, or a folder and all that is in it."""
-        await self._tools.run(
-            'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac && exec cp -RP -- "$1" "$2"', old, undashed(new)
-        )
+        """Copy a file, or a folder and all that is in it; what a folder of the new name holds is replaced or stays.
+
+        Raises
+        ------
+        IsADirectory
+            A file was to be copied, and there is a folder of the new name.
+        """
+        code = f'{_FOLDERS} && if [ -d "$1" ] && [ ! -L "$1" ] && [ -d "$2" ]; then exec cp -RP -- "$1/." "$2"; fi; '
+        await self._tools.run(f'{code} {_NO_FOLDER} exec cp -RP -- "$1" "$2"', old, undashed(new))
 
 
-def _match(line: bytes) -> Match | None:
-    """A line of ``grep.sh``; where the image's grep ends names by a colon, the first number tells."""
-    found = re.match(rb"([^\0]*)\0([0-9]{1,18}):|(.*?):([0-9]{1,18}):", line)
-    if found is None:
-        return None
-    name, number = (found[1], found[2]) if found[2] is not None else (found[3], found[4])
+def _bytes(data: bytes | str, path: str) -> bytes:
+    if not isinstance(data, bytes | bytearray | memoryview | str):
+        raise InvalidArgument(f"{path}: {type(data).__name__} is neither text nor bytes")
+    return encoded(data, path) if isinstance(data, str) else bytes(data)
+
+
+def _check_apart(files: Mapping[str, bytes | str]) -> dict[str, bytes]:
+    """What is to be written, of which no file may be another, or lie within it."""
+    if not isinstance(files, Mapping):
+        raise InvalidArgument(f"files: {type(files).__name__} is no mapping of paths to contents")
+    known, contents = dict[str, str](), dict[str, bytes]()
+    for path, data in files.items():
+        contents[path] = _bytes(data, path)
+        other = known.setdefault(posixpath.normpath(path), path)
+        if other is not path:
+            raise InvalidArgument(f"files: {other!r} and {path!r} are the same file")
+    for plain, path in known.items():
+        above = posixpath.dirname(plain)
+        while above not in ("", "/"):
+            if above in known:
+                raise InvalidArgument(f"files: {path!r} would lie within {known[above]!r}, which is a file")
+            above = posixpath.dirname(above)
+    return contents
+
+
+def _matches(printed: bytes) -> Iterator[Match]:
+    """The lines of ``grep.sh``, of which each begins with a name, a zero, and a number; names may hold line feeds."""
+    if b"\0" not in printed:
+        yield from _matches_without_zeros(printed)
+    place = 0
+    while (zero := printed.find(b"\0", place)) >= 0:
+        end = printed.find(b"\n", zero)
+        end = end if end >= 0 else len(printed)
+        number, colon, text = printed[zero + 1 : end].partition(b":")
+        if colon and _NUMBER.fullmatch(number):
+            yield _match(printed[place:zero], number, text)
+        place = end + 1
+
+
+def _matches_without_zeros(printed: bytes) -> Iterator[Match]:
+    """The same where the image's grep ends names by a colon: the first number tells."""
+    for line in printed.split(b"\n"):
+        if found := re.match(rb"(.*?):([0-9]{1,18}):", line):
+            yield _match(found[1], found[2], line[found.end() :])
+
+
+def _match(name: bytes, number: bytes, text: bytes) -> Match:
     path = name.decode(errors="surrogateescape").removeprefix("./")
-    return Match(path, int(number), line[found.end() :][:_LONGEST_LINE].decode(errors="replace"))
+    return Match(path, int(number), text.removesuffix(b"\r")[:_LONGEST_LINE].decode(errors="replace"))

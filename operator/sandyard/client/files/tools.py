@@ -19,10 +19,12 @@ from sandyard.client.exec.command import Command, Input, Output, Sinks
 from sandyard.client.result import CommandResult
 from sandyard.client.session.session import Session
 
-__all__ = ["READ_LIMIT", "Tools", "undashed"]
+__all__ = ["NO_PIPE", "READ_LIMIT", "Tools", "check_path", "undashed"]
 
 READ_LIMIT: Final = 100 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 120.0
+# Shell code: to open a FIFO is to wait for whoever has its other end.
+NO_PIPE: Final = '[ ! -p "$1" ] && [ ! -S "$1" ] || { echo "$1: not a plain file" >&2; exit 1; };'
 # Where output is handed over, the result needs no more than the message of an error.
 _KEEP_MESSAGE: Final = 64 * 1024
 _ERRORS: Final[dict[str, type[SandboxError]]] = {
@@ -36,8 +38,13 @@ _ERRORS: Final[dict[str, type[SandboxError]]] = {
     "not a plain file": InvalidArgument,
     "Not a directory": InvalidArgument,
     "File exists": SandboxFileExists,
+    "File name too long": InvalidArgument,
+    "Too many levels of symbolic links": InvalidArgument,
     "No space left on device": NoSpace,
     "Disk quota exceeded": NoSpace,
+    # What tar and busybox say of the last piece that fits.
+    "Wrote only": NoSpace,
+    "short write": NoSpace,
 }
 
 
@@ -46,6 +53,11 @@ class Tools:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    @property
+    def sandbox(self) -> str:
+        """Its name."""
+        return self._session.name
 
     async def run(self, code: str, *words: str, stdin: Input = b"", limit: int = READ_LIMIT,
                   timeout: float | None = _TIMEOUT_SECONDS, on_stdout: Output | None = None,
@@ -70,21 +82,31 @@ class Tools:
                      locale: str = "C") -> CommandResult:  # fmt: skip
         """The same, whatever its exit code."""
         for word in words:
-            if "\0" in word or not word:
-                raise InvalidArgument(f"{word!r} is not a path", sandbox=self._session.name)
-        first = [undashed(word) for word in words[:1]]
-        command = Command(["/bin/sh", "-c", code, "sandyard-files", *first, *words[1:]], env={"LC_ALL": locale},
+            check_path(word, self.sandbox)
+        # Without words the code may be longer than an argument.
+        told = ["sandyard-files", undashed(words[0]), *words[1:]] if words else []
+        command = Command(["/bin/sh", "-c", code, *told], env={"LC_ALL": locale},
                           stdin=stdin, timeout=timeout, output_limit=limit)  # fmt: skip
         sinks = Sinks(on_stdout, keep=_KEEP_MESSAGE if on_stdout is not None else limit)
         return await runner.run(self._session, command, sinks)
 
+    @staticmethod
+    def knows(message: str) -> str | None:
+        """The part of it that an error of files stands for."""
+        return next((text for text in _ERRORS if text in message), None)
+
     def error(self, done: CommandResult) -> SandboxError:
         """What the message of a command that has failed stands for."""
         message = done.stderr_text.strip()
-        for text, kind in _ERRORS.items():
-            if text in message:
-                return kind(message, sandbox=self._session.name)
-        return CommandFailed(f"exit code {done.exit_code}: {message[-500:]}", done, sandbox=self._session.name)
+        if text := self.knows(message):
+            return _ERRORS[text](message, sandbox=self.sandbox)
+        return CommandFailed(f"exit code {done.exit_code}: {message[-500:]}", done, sandbox=self.sandbox)
+
+
+def check_path(path: str, sandbox: str) -> None:
+    """Raise `InvalidArgument` unless *path* can be one."""
+    if "\0" in path or not path:
+        raise InvalidArgument(f"{path!r} is not a path", sandbox=sandbox)
 
 
 def undashed(path: str) -> str:

@@ -29,7 +29,7 @@ from sandyard.client.errors import (
 from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits, Progress, Transferred
-from sandyard.client.files.tools import Tools
+from sandyard.client.files.tools import NO_PIPE, Tools
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "download", "upload"]
 
@@ -55,6 +55,7 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
     found = await asyncio.to_thread(local.stat)
     progress = _in_loop(on_progress)
     if not stat.S_ISDIR(found.st_mode):
+        _check_plain(local, found)
         return await _upload_file(tools, local, path, on_progress)
     _, way = await _kind_and_way(tools, path)
     locked = await asyncio.to_thread(archive.read_only, local)
@@ -66,6 +67,10 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
     try:
         await tools.run(script.text("unpack"), path, way, stdin=pipe.pieces(), timeout=None)
         return await packing
+    except InvalidArgument:
+        if packing.done() and isinstance(why := packing.exception(), OSError):
+            raise InvalidArgument(f"{why.filename or local}: {why.strerror}; not all of it was copied") from why
+        raise
     finally:
         pipe.abandon()
         await asyncio.gather(packing, return_exceptions=True)
@@ -73,8 +78,7 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
 
 async def _upload_file(tools: Tools, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
     with await asyncio.to_thread(local.open, "rb") as file:
-        digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
-        size = file.seek(0, os.SEEK_END)
+        digest, size = await asyncio.to_thread(_measured, file)
         file.seek(0)
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -86,6 +90,20 @@ async def _upload_file(tools: Tools, local: pathlib.Path, path: str, on_progress
         tag = script.new_id()
         await tools.run(script.text("write"), path, str(size), tag, digest, stdin=pieces(), timeout=None)
     return Transferred(1, size)
+
+
+def _measured(file: BinaryIO) -> tuple[str, int]:
+    """The digest of what is in the file, and its length: what a kernel makes as it is read has no size before."""
+    digest, size = hashlib.sha256(), 0
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+        size += len(piece)
+    return digest.hexdigest(), size
+
+
+def _check_plain(local: pathlib.Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidArgument(f"{local} is not a plain file of this machine; read() and write() give and take bytes")
 
 
 async def download(
@@ -142,6 +160,10 @@ async def _download_file(
 ) -> Transferred:
     if await asyncio.to_thread(local.is_dir):
         raise InvalidArgument(f"{local} is a folder: name the file to write")
+    # As cp(1): a link stays, and a device is none of what is replaced.
+    local = await asyncio.to_thread(local.resolve)
+    if await asyncio.to_thread(local.exists):
+        _check_plain(local, await asyncio.to_thread(local.stat))
     scratch = local.with_name(f".{local.name}.sandyard-{secrets.token_hex(4)}")
     local.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
@@ -157,7 +179,9 @@ async def _download_file(
                     on_progress(size)
 
             try:
-                await tools.run('exec cat -- "$1"', path, on_stdout=take, limit=limits.max_bytes, timeout=None)
+                await tools.run(
+                    f'{NO_PIPE} exec cat -- "$1"', path, on_stdout=take, limit=limits.max_bytes, timeout=None
+                )
             except OutputLimitExceeded as error:
                 raise TransferLimitExceeded(f"{path}: more than max_bytes ({limits.max_bytes})") from error
         printed = (await tools.run('sha256sum <"$1" 2>/dev/null || :', path, timeout=None)).split()

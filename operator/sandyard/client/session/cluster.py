@@ -20,6 +20,7 @@ from sandyard.client.errors import (
     Unauthorized,
     Unavailable,
 )
+from sandyard.client.manifest import check_name
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors, remotecommand, watch
 from sandyard.kube.backoff import pause_seconds
@@ -41,6 +42,8 @@ _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 # Kubernetes' version that closes the input of an exec.
 _V5_SINCE = (1, 30)
+# Where the API server's own words begin, in its answer to a field that it does not know.
+_STRICT = "strict decoding error"
 # Without an answer from the other side's network for so long, a connection is lost.
 _SILENCE_SECONDS = 2.5
 
@@ -73,6 +76,8 @@ class Cluster:
         self._connections = connections
         self.client = self._client()
         self.process = os.getpid()
+        # Whether the end of the program has closed it, and not its owner.
+        self.forgotten = False
 
     def _client(self) -> Client:
         return Client(
@@ -81,14 +86,21 @@ class Cluster:
         )  # fmt: skip
 
     async def reopen(self) -> None:
-        """Open connections of its own in a process that was forked; those of its parent are left alone."""
+        """Open connections anew, of its own in a process that was forked: those of its parent are left alone."""
         self.client.abandon()
         self.client = self._client()
         self.process = os.getpid()
-        await self.client.__aenter__()
+        self.forgotten = False
+        await self._open()
+
+    async def _open(self) -> None:
+        try:
+            await self.client.__aenter__()
+        except errors.ConfigError as error:
+            raise Unauthorized(str(error)) from error
 
     async def __aenter__(self) -> Self:
-        await self.client.__aenter__()
+        await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,25 +108,27 @@ class Cluster:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """Read an object."""
-        return await self._again(lambda: self.client.get(resource.path(namespace, name)), name)
+        path = _path(resource, namespace, name)
+        return await self._again(lambda: self.client.get(path), name)
 
     async def items(
         self, resource: Resource, namespace: str, params: Mapping[str, str] | None = None
     ) -> list[dict[str, Any]]:
         """List the objects of a namespace or of `ALL_NAMESPACES`, across pages."""
         try:
-            return await self.client.items(resource.path(None if namespace == ALL_NAMESPACES else namespace), params)
+            return await self.client.items(_path(resource, None if namespace == ALL_NAMESPACES else namespace), params)
         except (errors.ApiError, errors.TransportError) as error:
             raise explain(error) from error
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; when no answer comes, look whether it was created."""
         name = str(body["metadata"]["name"])
+        path = _path(resource, namespace, name)
         try:
-            return await self._strictly("POST", resource.path(namespace), body, "application/json")
+            return await self._strictly("POST", _path(resource, namespace), body, "application/json")
         except errors.TransportError as error:
             try:
-                return await self.client.get(resource.path(namespace, name))
+                return await self.client.get(path)
             except errors.ApiError as missing:
                 if missing.not_found:
                     raise explain(error, name) from error
@@ -126,13 +140,14 @@ class Cluster:
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into an object; to do so twice is harmless."""
-        path = resource.path(namespace, name)
+        path = _path(resource, namespace, name)
         return await self._again(lambda: self._strictly("PATCH", path, body, MERGE_PATCH), name)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
         """Delete an object; False if it was gone before."""
         try:
-            await self._again(lambda: self.client.delete(resource.path(namespace, name), uid=uid), name)
+            path = _path(resource, namespace, name)
+            await self._again(lambda: self.client.delete(path, uid=uid), name)
         except SandboxNotFound:
             return False
         except InvalidArgument as error:
@@ -187,11 +202,11 @@ class Cluster:
 
     async def _states(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
         selector = {"fieldSelector": f"metadata.name={name}"}
-        uid = None
+        path, uid = _path(resource, namespace), None
         while True:
             version, found = "", list[dict[str, Any]]()
             try:
-                async for page in watch.list_pages(self.client, resource.path(namespace), selector):
+                async for page in watch.list_pages(self.client, path, selector):
                     version = page.version
                     found += [msgspec.json.decode(raw) for raw in page.items]
             except (errors.TransportError, errors.ApiError) as error:
@@ -203,7 +218,7 @@ class Cluster:
             yield found[0]
             try:
                 async for event in watch.watch_objects(
-                    self.client, resource.path(namespace), selector, version,
+                    self.client, path, selector, version,
                     inactivity_seconds=_WATCH_SILENCE_SECONDS,
                 ):  # fmt: skip
                     if event.type == "DELETED":
@@ -214,6 +229,13 @@ class Cluster:
             except (errors.TransportError, errors.ApiError):
                 # Broken off or too old: look anew.
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+
+
+def _path(resource: Resource, namespace: str | None, name: str | None = None) -> str:
+    """Where it is, by names that are some: what a program's user has typed leads nowhere else (``../``, ``?``)."""
+    check_name("namespace", namespace)
+    check_name("name", name)
+    return resource.path(namespace, name)
 
 
 def explain(error: errors.ApiError | errors.TransportError, name: str = "") -> SandboxError:
@@ -229,5 +251,7 @@ def explain(error: errors.ApiError | errors.TransportError, name: str = "") -> S
     if error.status == 403:
         return Unauthorized(error.message, sandbox=name, reason=error.reason)
     if error.status in (400, 405, 409, 422):
-        return InvalidArgument(error.message, sandbox=name, reason=error.reason)
+        # Of a patch the whole object stands before what is wrong with it.
+        message = error.message[max(0, error.message.rfind(_STRICT)) :]
+        return InvalidArgument(message, sandbox=name, reason=error.reason)
     return Unavailable(error.message or str(error), sandbox=name, reason=error.reason)

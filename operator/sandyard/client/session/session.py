@@ -8,15 +8,15 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Final
 
-from sandyard.api import names
+from sandyard.api import names, rfc3339
+from sandyard.api.reasons import Phase
 from sandyard.client.errors import (
     OperatorUnavailable,
     SandboxDeleted,
     SandboxError,
     SandboxNotFound,
-    SandboxNotReady,
     SandboxRestarted,
     Unauthorized,
 )
@@ -27,7 +27,10 @@ from sandyard.client.session.end_watch import EndWatch
 from sandyard.client.session.exec_limit import ExecLimit
 from sandyard.kube import errors, remotecommand
 
-__all__ = ["Session"]
+__all__ = ["NOTICE_SECONDS", "Session"]
+
+# An operator that runs sees a change within milliseconds; a new leader may take over first.
+NOTICE_SECONDS: Final = 60.0
 
 
 class Session:
@@ -71,6 +74,11 @@ class Session:
         return str(self.info["metadata"]["namespace"])
 
     @property
+    def closed(self) -> bool:
+        """Whether it was given up: no call is possible any more."""
+        return self._over is not None
+
+    @property
     def uid(self) -> str:
         """Its UID."""
         return str(self.info["metadata"]["uid"])
@@ -82,14 +90,14 @@ class Session:
 
     # Execs
 
-    def check_usable(self) -> None:
-        """Raise if the last known state does not allow a command."""
+    async def check_usable(self) -> None:
+        """Raise if the Sandbox's state does not allow a command: the last known one, or else the present one."""
         self._check_open()
-        if not self.pod_name or self.info.phase != "Ready":
-            raise self.info.trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} is {self.info.phase}: {self.info.message('Ready')}", phase=self.info.phase,
-                sandbox=self.name, reason=self.info.reason("Ready"),
-            )  # fmt: skip
+        if not self._is_usable():
+            with contextlib.suppress(Unauthorized):
+                await self.refresh()
+        if not self._is_usable():
+            raise self._unusable()
 
     def explain_exec(self, error: errors.ApiError | errors.TransportError) -> SandboxError:
         """The client's error for an exec that could not be begun; which right is missing is not in the answer."""
@@ -100,6 +108,8 @@ class Session:
                 sandbox=self.name, reason=error.reason,
             )  # fmt: skip
         if isinstance(error, errors.ApiError) and error.status == 404:
+            if not self._is_usable():
+                return self._unusable()
             return SandboxNotFound(f"the pod of Sandbox {self.name!r} is gone", sandbox=self.name)
         return explain(error, self.name)
 
@@ -116,13 +126,23 @@ class Session:
     ) -> AsyncIterator[remotecommand.Exec]:  # fmt: skip
         """An exec whose input lasts as long as itself, so that a server of any version will do."""
         async with contextlib.AsyncExitStack() as stack:
+            pod = self.pod_name
             try:
                 process = await stack.enter_async_context(self.open_exec(words, tty=tty))
-            except errors.ApiError:
-                if not await self.cluster.falls_back():
+            except errors.ApiError as error:
+                if not await self.has_left(pod, error) and not await self.cluster.falls_back():
                     raise
                 process = await stack.enter_async_context(self.open_exec(words, tty=tty))
             yield process
+
+    async def has_left(self, pod: str, error: BaseException | None) -> bool:
+        """Whether *pod*, which was not found, is not the Sandbox's any more, and another one can be used."""
+        if not isinstance(error, errors.ApiError) or not error.not_found:
+            return False
+        if self.pod_name == pod:
+            with contextlib.suppress(SandboxError):
+                await self.refresh()
+        return self.pod_name != pod and self._is_usable()
 
     async def run_own(self, words: Sequence[str], timeout_seconds: float) -> remotecommand.Completed:
         """Run a small command of the client's own; it does not count against `exec_limit`."""
@@ -162,10 +182,11 @@ class Session:
         self.info = SandboxInfo(found)
         return self.info
 
-    async def change(self, spec: Mapping[str, Any]) -> None:
-        """Merge *spec* into the Sandbox's own."""
+    async def change(self, spec: Mapping[str, Any], *, used: bool = False) -> None:
+        """Merge *spec* into the Sandbox's own; *used*: this is a use of it, which ends an idle time."""
         self._check_open()
-        body = {"metadata": {"uid": self.uid}, "spec": spec}
+        stamp = {"annotations": {names.ANNOTATION_ACTIVITY: rfc3339.timestamp(time.time())}} if used else {}
+        body = {"metadata": {"uid": self.uid, **stamp}, "spec": spec}
         self.info = SandboxInfo(await self.cluster.patch(SANDBOXES, self.namespace, self.name, body))
 
     async def change_network(self, network: Mapping[str, Any]) -> None:
@@ -178,12 +199,11 @@ class Session:
         """
         old = self.info.get("spec", {}).get("network") or {}
         await self.change({"network": {**dict.fromkeys(old), **network}})
-        await self.reaches(None, None)
+        await self.seen()
+        if trouble := self.info.trouble():
+            raise trouble
         if self.info.stalled:
-            raise self.info.trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} cannot have that network: {self.info.message('Stalled')}",
-                phase=self.info.phase, sandbox=self.name, reason=self.info.reason("Stalled"),
-            )  # fmt: skip
+            raise self.info.not_ready(f"cannot have that network: {self.info.message('Stalled')}")
 
     async def enter(self, state: str) -> None:
         """Ask for a ``desiredState`` and return when the Sandbox is in it.
@@ -194,12 +214,25 @@ class Session:
             It cannot be.
         """
         await self.change({"desiredState": state})
-        if not await self.reaches(state, None):
+
+        def stops(info: SandboxInfo) -> bool:
+            return info.wanted != state or (info.over and state == Phase.PAUSED)
+
+        if not await self.reaches(state, None, NOTICE_SECONDS, stops=stops):
             why = self.info.message("Stalled") or self.info.message("Ready")
-            raise self.info.trouble() or SandboxNotReady(
-                f"Sandbox {self.name!r} cannot be {state.lower()}: {why}",
-                phase=self.info.phase, sandbox=self.name, reason=self.info.reason("Stalled"),
-            )  # fmt: skip
+            if self.info.wanted != state:
+                why = f"it was asked to be {self.info.wanted} meanwhile"
+            raise self.info.trouble() or self.info.not_ready(f"cannot be {state.lower()}: {why}")
+
+    async def seen(self) -> None:
+        """Return when the operator has seen the present spec.
+
+        Raises
+        ------
+        OperatorUnavailable
+            No operator has within a minute.
+        """
+        await self.reaches(None, None, NOTICE_SECONDS)
 
     async def reaches(
         self, phase: str | None, timeout: float | None, notice: float | None = None, *,
@@ -213,7 +246,7 @@ class Session:
         Raises
         ------
         OperatorUnavailable
-            No operator has reconciled the Sandbox within *notice* seconds.
+            No operator has seen the present spec within *notice* seconds.
         SandboxDeleted
             It is gone.
         """
@@ -230,10 +263,10 @@ class Session:
                         raise SandboxDeleted(f"Sandbox {self.name!r} is gone", sandbox=self.name)
                     self.info = SandboxInfo(state)
                     seen = state.get("status", {}).get("observedGeneration", -1)
-                    if not noticed and seen >= 0:
+                    current = seen >= state["metadata"].get("generation", 0)
+                    if not noticed and current:
                         noticed = True
                         limit.reschedule(end and asyncio.get_running_loop().time() + end - time.monotonic())
-                    current = seen >= state["metadata"].get("generation", 0)
                     if current and phase in (None, self.info.phase):
                         return True
                     refused = current and phase in ("Paused", "Suspended") and self.info.stalled
@@ -241,11 +274,8 @@ class Session:
                     if (current and hopeless) or refused:
                         return False
         except TimeoutError:
-            if not noticed:
-                raise OperatorUnavailable(
-                    f"no operator has reconciled Sandbox {self.name!r} within {notice:g} s: check that it runs",
-                    sandbox=self.name,
-                ) from None
+            if not noticed and notice is not None:
+                raise self._unseen(notice) from None
             return False
         return False
 
@@ -257,17 +287,33 @@ class Session:
         return await self.cluster.delete(SANDBOXES, self.namespace, self.name, self.uid)
 
     async def gone(self) -> None:
-        """Return when nothing of the Sandbox is left."""
+        """Return when nothing of the Sandbox is left.
+
+        Raises
+        ------
+        OperatorUnavailable
+            No operator has begun with its end within a minute.
+        """
         if self._over is not None:
             return
-        async with self.cluster.follow(SANDBOXES, self.namespace, self.name) as states:
-            async for state in states:
-                if state is None or state["metadata"]["uid"] != self.uid:
-                    return
+        try:
+            async with (
+                asyncio.timeout(NOTICE_SECONDS) as limit,
+                self.cluster.follow(SANDBOXES, self.namespace, self.name) as states,
+            ):
+                async for state in states:
+                    if state is None or state["metadata"]["uid"] != self.uid:
+                        return
+                    if SandboxInfo(state).phase == Phase.TERMINATING:
+                        limit.reschedule(None)
+        except TimeoutError:
+            raise self._unseen(NOTICE_SECONDS) from None
 
     async def _why_ended(self) -> SandboxError:
         """Return why the Sandbox can no longer be used, as soon as that is so."""
-        pod_uid = self.info["status"]["podUID"]
+        pod_uid = self.info.get("status", {}).get("podUID")
+        if not pod_uid:
+            return self.info.trouble() or self._has_no_pod()
         async with self.cluster.follow(SANDBOXES, self.namespace, self.name) as states:
             async for state in states:
                 if state is None or state["metadata"]["uid"] != self.uid or "deletionTimestamp" in state["metadata"]:
@@ -278,9 +324,24 @@ class Session:
                     return trouble
                 now = state.get("status", {}).get("podUID")
                 if now != pod_uid:
-                    text = f"Sandbox {self.name!r} has another pod now" if now else f"Sandbox {self.name!r} has no pod"
-                    return SandboxRestarted(text, sandbox=self.name, reason=self.info.reason("Ready"))
+                    text = f"Sandbox {self.name!r} has another pod now"
+                    reason = self.info.reason("Ready")
+                    return SandboxRestarted(text, sandbox=self.name, reason=reason) if now else self._has_no_pod()
         return SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name)
+
+    def _unseen(self, seconds: float) -> OperatorUnavailable:
+        text = f"no operator has reconciled Sandbox {self.name!r} within {seconds:g} s: check that it runs"
+        return OperatorUnavailable(text, sandbox=self.name)
+
+    def _has_no_pod(self) -> SandboxRestarted:
+        text = f"Sandbox {self.name!r} has no pod"
+        return SandboxRestarted(text, sandbox=self.name, reason=self.info.reason("Ready"))
+
+    def _is_usable(self) -> bool:
+        return bool(self.pod_name) and self.info.phase == "Ready"
+
+    def _unusable(self) -> SandboxError:
+        return self.info.trouble() or self.info.not_ready(f"is {self.info.phase}: {self.info.message('Ready')}")
 
     def _check_open(self) -> None:
         if self._over is not None:

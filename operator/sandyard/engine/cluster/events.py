@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 _QUEUE_LIMIT = 1000
 _NORMAL_LIMIT = 200
 # What went well is told so often a second, and so often at once; the metrics count all of it.
-_NORMAL_PER_SECOND = 5.0
-_NORMAL_BURST = 50.0
+_NORMAL_PER_SECOND = 2.0
+_NORMAL_BURST = 20.0
 _FIRST_OF_A_KIND_SECONDS = 1.0
 _SAME_AGAIN_SECONDS = 60.0
 _POSTERS = 4

@@ -71,21 +71,26 @@ class Objects:
         self, sandbox: AnySandbox, status: Mapping[str, Any], urgency: Urgency
     ) -> AnySandbox:  # fmt: skip
         """Write the whole status of *sandbox*; returns it as it is then."""
-        reply = await self._writer.patch(
-            SANDBOXES.path(sandbox.namespace, sandbox.name, "status"),
-            {"metadata": {"uid": sandbox.uid}, "status": status},
-            urgency,
-        )
-        return records.sandbox(reply)
+        path = SANDBOXES.path(sandbox.namespace, sandbox.name, "status")
+        return records.sandbox(await self._write_status(path, sandbox.uid, status, urgency))
 
     async def write_pool_status(self, pool: AnyPool, status: Mapping[str, Any]) -> AnyPool:
         """Write the whole status of *pool*; returns it as it is then."""
-        reply = await self._writer.patch(
-            POOLS.path(pool.namespace, pool.name, "status"),
-            {"metadata": {"uid": pool.uid}, "status": status},
-            Urgency.TELLING,
-        )
-        return self._parse(pool, reply)
+        path = POOLS.path(pool.namespace, pool.name, "status")
+        return self._parse(pool, await self._write_status(path, pool.uid, status, Urgency.TELLING))
+
+    async def _write_status(
+        self, path: str, uid: str, status: Mapping[str, Any], urgency: Urgency
+    ) -> dict[str, Any]:  # fmt: skip
+        metadata: dict[str, Any] = {"uid": uid}
+        try:
+            return await self._writer.patch(path, {"metadata": metadata, "status": status}, urgency)
+        except errors.ApiError as error:
+            if not error.too_large:
+                raise
+        # All else of it is bounded, but for who has written which field: each applier adds a list of them.
+        metadata["managedFields"] = [{}]
+        return await self._writer.patch(path, {"metadata": metadata, "status": status}, urgency)
 
     async def add_finalizer(self, record: Record) -> Record:
         """Put our finalizer on, where admission has not done so; returns the object as it is then."""
@@ -103,9 +108,8 @@ class Objects:
         try:
             return await self._set_finalizers(record, [name for name in record.finalizers if name != names.FINALIZER])
         except errors.ApiError as error:
-            if error.not_found:
-                return None
-            if not error.conflict:
+            # That it is gone is not believed on one word: it would be left with its finalizer for ever.
+            if not (error.conflict or error.not_found):
                 raise
         current = await self._writer.read(_path(record))
         return self._parse(record, current) if current and current["metadata"]["uid"] == record.uid else None

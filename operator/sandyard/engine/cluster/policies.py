@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import weakref
 from collections import defaultdict
@@ -18,7 +17,7 @@ from sandyard.engine.cluster.resources import NETWORK_POLICIES
 from sandyard.engine.cluster.writer import Writer
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queue
-from sandyard.engine.process.settings import Settings
+from sandyard.engine.process.settings import Settings, is_address
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
 from sandyard.podspec import policy
@@ -120,7 +119,8 @@ class Policies:
                 self._settled.discard(namespace)
                 await self._remove(namespace)
                 return
-            wanted = policy.policies(namespace, self._excluded(), self._reaches(namespace))
+            dns = self._settings.cluster_dns
+            wanted = policy.policies(namespace, self._excluded(), self._reaches(namespace), dns)
             seen = self._seen.get(namespace, {})
             refused: dict[str, errors.ApiError] = {}
             for name, body in wanted.items():
@@ -199,7 +199,7 @@ class Policies:
     def _excluded(self) -> list[str]:
         listed = (*self._api_servers.addresses(), *self._settings.forbidden)
         hosts = [address.rpartition(":")[0].strip("[]") for address in listed]
-        return [*self._settings.excluded_cidrs, *(host for host in hosts if _is_address(host))]
+        return [*self._settings.excluded_cidrs, *(host for host in hosts if is_address(host))]
 
 
 def _stands(known: Generic, wanted: Mapping[str, Any]) -> bool:
@@ -209,15 +209,6 @@ def _stands(known: Generic, wanted: Mapping[str, Any]) -> bool:
         and not known.metadata.owner_references
         and msgspec.json.decode(known.spec) == _defaulted(wanted["spec"])
     )
-
-
-def _is_address(text: str) -> bool:
-    """Whether *text* is an address; no policy can name a host by its name."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _defaulted(spec: dict[str, object]) -> object:

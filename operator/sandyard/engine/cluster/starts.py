@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sandyard.api import names
+from sandyard.api import model, names
+from sandyard.api.objects import Pod
 from sandyard.api.reasons import Reason
 from sandyard.api.template import Template
 from sandyard.engine.cluster.isolation import Isolation
@@ -15,6 +16,7 @@ from sandyard.engine.loops.turns import Urgency
 from sandyard.engine.process.metrics import Metrics
 from sandyard.engine.state.records import AnyPool
 from sandyard.kube import errors
+from sandyard.pod import observe
 from sandyard.podspec import bound_table, containers, rules
 from sandyard.podspec.containers import Probe
 
@@ -29,6 +31,8 @@ class Starts:
         self._policies = policies
         self._isolation = isolation
         self._metrics = metrics
+        # (namespace, name) of what this process has started and that is not ready yet.
+        self._under_way: set[tuple[str, str]] = set()
 
     def probe(self) -> Probe:
         """How a pod that is made now proves its isolation."""
@@ -57,6 +61,26 @@ class Starts:
         """Send *pod*, and count it."""
         await self._pods.create(pod, urgency)
         self._metrics.pod_starts.labels("created").inc()
+        self._under_way.add((pod["metadata"]["namespace"], pod["metadata"]["name"]))
+
+    def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        """Measure the start of a pod of ours when it is seen ready and proven for the first time."""
+        pod = after or before
+        assert pod is not None
+        key = (pod.metadata.namespace, pod.metadata.name)
+        if key not in self._under_way:
+            return
+        if after is None:
+            self._under_way.discard(key)
+            return
+        proof = observe.proof_of(after)
+        if proof is None or not observe.is_ready(after):
+            return
+        self._under_way.discard(key)
+        born_at = model.seconds(after.metadata.creation_timestamp)
+        self._metrics.start_seconds.observe(max(0.0, observe.ready_at(after) - born_at))
+        if proof.enforced:
+            self._metrics.network_open_seconds.observe(proof.open_seconds)
 
 
 def refusal(error: errors.ApiError) -> tuple[Reason, str]:

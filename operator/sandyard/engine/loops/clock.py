@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 __all__ = ["Clock", "SteadyClock"]
 
@@ -31,6 +32,10 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds*."""
         await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.Handle:
+        """Call *callback* after *seconds*, unless the handle is cancelled before."""
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
 
 class SteadyClock(Clock):
@@ -76,6 +81,10 @@ class SteadyClock(Clock):
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds*."""
         await self._inner.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.Handle:
+        """Call *callback* after *seconds*."""
+        return self._inner.call_later(seconds, callback)
 
     def _believed(self, step: float, at: float) -> bool:
         """Whether a step has lasted; one that is new is logged."""

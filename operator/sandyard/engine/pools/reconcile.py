@@ -98,7 +98,8 @@ class Pools:
             self._starts.fail_late(pool, entry, self._store.pods.get(uid))
         steps = [self._delete(entry, pod) for pod in self._known(decision.delete)]
         if decision.create:
-            steps.append(self._starts.create(pool, entry, decision.create))
+            awaited = self._claims.waiting(pool.uid) > 0
+            steps.append(self._starts.create(pool, entry, decision.create, awaited=awaited))
         steps += self._overdue_setups(pool, entry, now)
         await asyncio.gather(*steps, self._open_networks(pool, entry), self._resync_kubelets(entry))
         self._look_again(pool, entry, decision, now)

@@ -44,8 +44,8 @@ class PoolStarts:
         self._metrics = metrics
         self._clock = clock
 
-    async def create(self, pool: PoolRecord, entry: PoolEntry, count: int) -> None:
-        """Start *count* pods; what is refused makes the pool wait."""
+    async def create(self, pool: PoolRecord, entry: PoolEntry, count: int, *, awaited: bool) -> None:
+        """Start *count* pods, for claims that wait if they are *awaited*; what is refused makes the pool wait."""
         bodies = [self._build(pool) for _ in range(count)]
         entry.memory.refused = pool.beyond or "; ".join(self._starts.violations(bodies[0]))
         if entry.memory.refused:
@@ -64,7 +64,8 @@ class PoolStarts:
                 raise
             self._take([error], entry)
             return
-        results = await asyncio.gather(*(self._create_one(entry, body) for body in bodies))
+        urgency = Urgency.START if awaited else Urgency.REFILL
+        results = await asyncio.gather(*(self._create_one(entry, body, urgency) for body in bodies))
         self._take([error for error in results if error is not None], entry)
 
     def _take(self, found: Sequence[errors.ApiError], entry: PoolEntry) -> None:
@@ -123,10 +124,10 @@ class PoolStarts:
             restart=pool.restarts,
         )
 
-    async def _create_one(self, entry: PoolEntry, body: dict[str, Any]) -> errors.ApiError | None:
+    async def _create_one(self, entry: PoolEntry, body: dict[str, Any], urgency: Urgency) -> errors.ApiError | None:
         name = body["metadata"]["name"]
         try:
-            await self._starts.create(body, Urgency.REFILL)
+            await self._starts.create(body, urgency)
         except errors.ApiError as error:
             if error.unsure or error.already_exists:
                 # It may be ours, or be made a moment later.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import pathlib
 import socket
 import uuid
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from sandyard.api import quantity
 from sandyard.podspec import bounds
 from sandyard.podspec.bounds import Policy
 
-__all__ = ["Settings", "SettingsError", "load"]
+__all__ = ["Settings", "SettingsError", "is_address", "load"]
+
+_RESOLV_CONF = pathlib.Path("/etc/resolv.conf")
 
 
 class SettingsError(Exception):
@@ -36,6 +39,8 @@ class Settings:
         Further ``host:port`` that the probe must find closed; ``node:port`` is the pod's own node.
     excluded_cidrs
         Further ranges that the profile Internet must not reach.
+    cluster_dns
+        Addresses of the cluster's DNS; without a word, the name servers that this process has itself.
     isolation_runtime, isolation_network
         ``Required`` or ``BestEffort``.
     policy
@@ -61,6 +66,7 @@ class Settings:
     probe_timeout_seconds: int = 20
     forbidden: tuple[str, ...] = ("node:10250",)
     excluded_cidrs: tuple[str, ...] = ()
+    cluster_dns: tuple[str, ...] = ()
     isolation_runtime: str = "Required"
     isolation_network: str = "Required"
     policy: Policy = Policy()
@@ -113,6 +119,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
                 raise SettingsError(f"SANDYARD_{name}={word!r}: use ranges such as 203.0.113.0/24") from error
         return words(name)
 
+    def addresses(name: str) -> tuple[str, ...]:
+        found = words(name)
+        for word in found:
+            if not is_address(word):
+                raise SettingsError(f"SANDYARD_{name}={word!r}: use addresses such as 10.96.0.10")
+        return found
+
     def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = get(name, default)
         if value not in allowed:
@@ -150,6 +163,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         probe_timeout_seconds=number("PROBE_TIMEOUT_SECONDS", "20"),
         forbidden=destinations("FORBIDDEN", "node:10250"),
         excluded_cidrs=ranges("EXCLUDED_CIDRS"),
+        cluster_dns=addresses("CLUSTER_DNS") or _own_name_servers(),
         isolation_runtime=choice("ISOLATION_RUNTIME", "Required", modes),
         isolation_network=choice("ISOLATION_NETWORK", "Required", modes),
         policy=policy("POLICY", "{}"),
@@ -164,3 +178,21 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         pod_uid=pod_uid,
         identity="_".join(part for part in (socket.gethostname(), pod_uid, uuid.uuid4().hex[:8]) if part),
     )
+
+
+def _own_name_servers() -> tuple[str, ...]:
+    try:
+        lines = _RESOLV_CONF.read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    named = [words[1] for words in map(str.split, lines) if words[:1] == ["nameserver"] and len(words) > 1]
+    return tuple(address for address in named if is_address(address))
+
+
+def is_address(text: str) -> bool:
+    """Whether *text* is an address: no policy can name a host by its name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -60,6 +60,9 @@ class Networks:
             if not error.refused:
                 raise
             _log.warning("labels not put right", extra={"pod": action.pod.metadata.name, "error": str(error)})
+        else:
+            told = f"pod {action.pod.metadata.name}: {', '.join(sorted(action.labels))}"
+            self._recorder.record(run.sandbox, Event.LABELS_PUT_RIGHT, told)
         run.learn(put_right=True)
 
     async def _relabel(self, pod: Pod, labels: Mapping[str, str | None]) -> None:

@@ -55,8 +55,6 @@ class Reporting:
                  "sandyard.pool": sandbox.status.pool_name or "", "sandyard.start": action.kind}  # fmt: skip
         exemplar = self._traces.claim(self._clock.now(), about, stages or [("start", now - seen_at)])
         self._metrics.observe_claim(action.kind, now - seen_at, stages, exemplar)
-        if action.pod_seconds is not None:
-            self._metrics.start_seconds.observe(action.pod_seconds)
 
     def stuck(self, entry: SandboxEntry, why: str) -> None:
         """Its teardown makes no progress because of *why*; empty: it does."""

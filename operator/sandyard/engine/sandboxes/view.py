@@ -94,13 +94,15 @@ class Views:
         if pool is None:
             return None
         if not run.answers.claim_tried or run.answers.start is not None:
-            return PoolFacts(pool.name, pool.spec, pool.template_hash, pool.deleting, beyond=pool.beyond)
+            return PoolFacts(
+                pool.name, pool.spec, pool.template_hash, pool.deleting, beyond=pool.beyond, created_at=pool.created_at
+            )  # fmt: skip
         entry = self._store.pools[pool.uid]
         trouble = entry.failure()
         failure = (trouble.reason, trouble.message) if trouble is not None else None
         return PoolFacts(
             pool.name, pool.spec, pool.template_hash, pool.deleting, entry.memory.at_maximum, failure,
-                pool.beyond,
+                pool.beyond, pool.created_at,
         )  # fmt: skip
 
     def _terms(self, sandbox: SandboxRecord, pool: PoolRecord | None, most_seconds: int) -> Terms:

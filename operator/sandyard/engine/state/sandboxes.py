@@ -116,7 +116,8 @@ class SandboxTable(dict[str, SandboxEntry]):
     def merge(self, record: AnySandbox, reply: AnySandbox) -> bool:
         """Take in the reply to our own write of *record*; says whether others have changed it too."""
         entry = self.get(record.uid)
-        if entry is None or reply.uid != record.uid or reply.version <= entry.record.version:
+        # An object's end is no new version: the reply shows what it was, without the finalizer that has kept it.
+        if entry is None or reply.uid != record.uid or reply.version < entry.record.version:
             return False
         self._replace(entry, reply)
         return changed_by_others(record, reply)

@@ -13,14 +13,14 @@ sandyard_rest=
 
 # keep FILE: so much of the input goes there, the rest is dropped.
 keep() {
-  : >"$1"
+  command : >"$1"
   while _sy_s=$(wc -c <"$1") && [ "$_sy_s" -lt "$_sy_most" ]; do
     SANDYARD_EXEC=- dd bs=65536 count=$(((_sy_most - _sy_s + 65535) / 65536)) 2>/dev/null >>"$1"
-    [ "$(wc -c <"$1")" -gt "$_sy_s" ] || { : >"$1.end"; return; }
+    [ "$(wc -c <"$1")" -gt "$_sy_s" ] || { command : >"$1.end"; return; }
   done
-  : >"$_sy_d/truncated"
+  command : >"$_sy_d/truncated"
   SANDYARD_EXEC=- cat >/dev/null
-  : >"$1.end"
+  command : >"$1.end"
 }
 
 supervise() {
@@ -45,6 +45,8 @@ supervise() {
       shift
     done
     shift
+    sandyard_check "$1"
+    ! sandyard_own "$1" || set -- /bin/sh -c '"$@"' sh "$@"
     [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
     exec "$@"
   ) <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e" &
@@ -73,5 +75,5 @@ supervise() {
   exec </dev/null >/dev/null 2>&1
   supervise "$@"
 } &
-read -r _sy_p <"$_sy_d/ready"
+TMOUT= read -r _sy_p <"$_sy_d/ready"
 echo "$_sy_p"

@@ -17,8 +17,8 @@ _sy_q="$$ $PWD"
 # As of a Shell: in a function, which catches a "return" where the shell is not bash, "set --" would be forgotten.
 _sy_e="</dev/null >\"\$_sandyard_out\" 2>\"\$_sandyard_err\""
 [ "$_sy_l" != bash ] || _sy_q="_sandyard_take $_sy_q; case \${BASH_VERSION-}-\$_sandyard_text in \
--*return*) _sandyard_last; _sandyard_call $_sy_e ;; \
--*) _sandyard_last; command eval \"\$_sandyard_text\" $_sy_e ;; \
+-*return*) _sandyard_last && :; _sandyard_call $_sy_e ;; \
+-*) _sandyard_last && :; command eval \"\$_sandyard_loud\$_sandyard_text\" $_sy_e ;; \
 *) \"\$_sandyard_builtin\" . \"\$_sandyard_context/line.sh\" $_sy_e ;; \
 esac; _sandyard_end
 "
@@ -27,8 +27,7 @@ exec 8>&1 9>&2
 # Who waits for the end is not ended by what ends this.
 trap '' TERM HUP
 {
-  IFS= read -r _sy_r <&6
-  : >over
+  TMOUT= IFS= read -r _sy_r <&6
   case $_sy_r in
     [0-9] | [0-9][0-9] | [0-9][0-9][0-9]) exit "$_sy_r" ;;
   esac
@@ -37,11 +36,11 @@ trap '' TERM HUP
   exit 1
 } 2>/dev/null &
 _sy_w=$!
-# sandyard_over TENTHS: whether the cell ends within that time.
+# sandyard_over TENTHS: whether the cell ends within that time; as long as it does not, 6 is read.
 sandyard_over() {
   sandyard_tenths
   _sy_b=$u
-  until [ -e over ]; do
+  while [ -e "/proc/$_sy_w/fd/6" ]; do
     [ $((u - _sy_b)) -lt "$1" ] || return 1
     sleep 0.1 || sleep 1
     sandyard_tenths
@@ -49,8 +48,9 @@ sandyard_over() {
 }
 sandyard_stop() {
   trap '' TERM HUP
-  : >cancelled
-  [ -e begun ] || exit 1
+  command : >cancelled
+  # The cell may have taken its folder away.
+  [ -e begun ] || [ ! -e cell ] || exit 1
   _sy_i=${_sy_c##*/}
   sandyard_interrupt "$_sy_d" "$_sy_i"
   _sy_n=0

@@ -55,7 +55,7 @@ sandyard_live() {
 # sandyard_keep COMMAND...: one life after the other, each when it is asked for.
 sandyard_keep() {
   exec 8<>"$_sy_d/control"
-  while sandyard_live "$@"; read -r _sy_x <&8; do
+  while sandyard_live "$@"; TMOUT= read -r _sy_x <&8; do
     [ "$_sy_x" = restart ] || break
   done
   rm -rf "$_sy_d"
@@ -67,4 +67,4 @@ exec 9<>"$_sy_d/ready"
   exec </dev/null >/dev/null 2>&1 9>&-
   sandyard_keep "$@"
 } &
-read -r _sy_x <&9
+TMOUT= read -r _sy_x <&9

@@ -113,18 +113,23 @@ sandyard_tenths() {
   u=$((${u%.*} * 10 + ${u#*.}))
 }
 
-# sandyard_end ID SIGNAL SECONDS: send it to all of them, and KILL after so many seconds, until none is left.
+# sandyard_end ID SIGNAL SECONDS: send it to all of them, and KILL after so many seconds, until two looks in a row find
+# none: for a moment in its exec a process shows no environment.
 sandyard_end() {
   unset IFS
   sandyard_tenths
-  b=$u k= o= j=1
-  while l=$(sandyard_tagged "$1" "$o"); [ -n "$l" ]; do
-    o=$l
-    sandyard_tenths
-    [ $((u - b)) -ge $(($3 * 10)) ] && set -- "$1" KILL "$3"
-    [ $((u - b)) -gt $(($3 * 10 + 300)) ] && return 1
-    [ -z "$k" ] || [ "$2" = KILL ] && kill -s "$2" $l
-    k=1
+  b=$u k= o= j=1 z=
+  while l=$(sandyard_tagged "$1" "$o"); [ -n "$l" ] || [ -z "$z" ]; do
+    if [ -z "$l" ]; then
+      z=1 j=1
+    else
+      o=$l z=
+      sandyard_tenths
+      [ $((u - b)) -ge $(($3 * 10)) ] && set -- "$1" KILL "$3"
+      [ $((u - b)) -gt $(($3 * 10 + 300)) ] && return 1
+      [ -z "$k" ] || [ "$2" = KILL ] && kill -s "$2" $l
+      k=1
+    fi
     SANDYARD_EXEC=- sleep "0.$j" || SANDYARD_EXEC=- sleep 1
     # Each look takes processor time from those that are to end.
     [ $j -ge 8 ] || j=$((j * 2))
@@ -140,5 +145,5 @@ sandyard_watch() {
   SANDYARD_EXEC=- sleep "0$2" &
   s=$!
   # The command may die of the first signal, and call this off while children of it still have to go.
-  wait $s && { [ -z "$3" ] || : >"$3"; } && trap '' USR1 && sandyard_end "$1" TERM 5
+  wait $s && { [ -z "$3" ] || command : >"$3" || :; } && trap '' USR1 && sandyard_end "$1" TERM 5
 }

@@ -10,19 +10,19 @@ else
   trap "break 999" USR2
 fi
 _sandyard_cell="" _sandyard_tmout=""
-_sandyard_code=0
+_sandyard_code=0 _sandyard_loud=""
 _sandyard_builtin="command"
 [ -z "${BASH_VERSION-}" ] || _sandyard_builtin=builtin
 _sandyard_last() { return "$_sandyard_code"; }
-_sandyard_call() { command eval "$_sandyard_text"; }
+_sandyard_call() { command eval "$_sandyard_loud$_sandyard_text"; }
 _sandyard_take() {
   # Of one that was interrupted.
   _sandyard_end
   case $_sandyard_tmout in "") ;; *) TMOUT=$_sandyard_tmout ;; esac
   _sandyard_cell=$2 _sandyard_text="" _sandyard_out=/dev/null _sandyard_err=/dev/null
-  : 2>/dev/null >"$2/begun" || return 0
+  command : 2>/dev/null >|"$2/begun" || return 0
   [ ! -e "$2/cancelled" ] || return 0
-  "$_sandyard_builtin" printf '%s\n' "${2##*/}" >"$_sandyard_context/current"
+  "$_sandyard_builtin" printf '%s\n' "${2##*/}" >|"$_sandyard_context/current"
   _sandyard_text=$(SANDYARD_EXEC=- cat "$2/cell"; echo .)
   _sandyard_text=${_sandyard_text%.}
   _sandyard_out=/proc/$1/fd/8 _sandyard_err=/proc/$1/fd/9
@@ -32,6 +32,7 @@ _sandyard_end() {
   _sandyard_seen=$?
   case $_sandyard_cell in "") return 0 ;; esac
   _sandyard_code=$_sandyard_seen
+  _sandyard_quiet
   unset -f "$_sandyard_builtin" 2>/dev/null
   "$_sandyard_builtin" printf '%s\n' "$_sandyard_code" 1<>"$_sandyard_cell/end"
   _sandyard_cell=""

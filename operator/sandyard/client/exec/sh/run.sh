@@ -1,16 +1,18 @@
-# run ID WATCH_SECONDS FOLDER INPUT NAME=VALUE... -- COMMAND...
+# run ID WATCH_SECONDS FOLDER INPUT TEXT NAME=VALUE... -- COMMAND...
 # What it calls its own begins with _sy_ or sandyard_: the pod's variables are the command's. Those of the command are set
 # where nothing but the command comes after them, not even a PATH of its own by which head and sleep would not be found.
 # INPUT is the length of its input. The client sends no end then, so that the end of the stream tells that the client
 # is gone, and the command goes too. "-": the input ends with the stream, and what becomes of the client is not known.
 # "0": none, but a line once the command has run for a moment. Only then is it worth two more processes to watch its
 # time as well, should nobody ever tell that the client is gone.
-_sy_m=$1 _sy_t=$2 _sy_d=$3 _sy_n=$4
-shift 4
-# The word in the marks comes by the input: it is in no environment, and no process is called with it.
+# TEXT, if there is one, is what the command reads from 6: a script that is too long for an argument.
 set +a
-unset sandyard_mark
-IFS= read -r sandyard_mark
+unset sandyard_mark sandyard_text
+_sy_m=$1 _sy_t=$2 _sy_d=$3 _sy_n=$4 sandyard_text=$5
+shift 5
+# The word in the marks comes by the input: it is in no environment, and no process is called with it.
+# A TMOUT of the pod's is not for our own reading: bash would take it for the client's end.
+TMOUT= IFS= read -r sandyard_mark
 sandyard_say() { printf '\000%s:%s\000' "$sandyard_mark" "$1"; }
 # A letter tells that nothing was run, and why: there is no such folder, it is none, it may not be entered.
 cd "$_sy_d" 2>/dev/null || {
@@ -26,12 +28,6 @@ exec 3<&0 4>&2 2>/dev/null
 sandyard_rest=
 [ -z "$SANDYARD_RAW_ENV" ] || sandyard_rest="$(command -v env) $(sandyard_raw)"
 
-# sandyard_not COMMAND WHY CODE: what cannot be run is told in words of our own: the shell's would name this script.
-sandyard_not() {
-  printf '%s: %s\n' "$1" "$2" >&4
-  exit "$3"
-}
-
 # sandyard_run NAME=VALUE... -- COMMAND...: to its end, with 5 as its input, and _sy_f as the process that watches for the client's end.
 # Not in the background: there a shell has SIGINT and SIGQUIT ignored, by all that the command starts as well.
 sandyard_run() {
@@ -46,20 +42,13 @@ sandyard_run() {
       shift
     done
     shift
-    case $1 in
-      */*)
-        [ -e "$1" ] || sandyard_not "$1" "no such file" 127
-        [ -x "$1" ] && [ ! -d "$1" ] || sandyard_not "$1" "permission denied" 126
-        ;;
-      *) command -v -- "$1" >/dev/null || sandyard_not "$1" "command not found" 127 ;;
-    esac
+    sandyard_check "$1" 2>&4
+    ! sandyard_own "$1" || set -- /bin/sh -c '"$@"' sh "$@"
     [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
-    # What is a shell's own and no program runs in this one; for all else it would be one process too many.
-    case $1 in
-      [.:] | alias | bg | break | cd | command | continue | eval | exec | exit | export | fc | fg | getopts | hash | jobs | \
-        read | readonly | return | set | shift | times | trap | type | ulimit | umask | unalias | unset | wait) "$@" 2>&4 4>&- ;;
-      *) exec "$@" 2>&4 4>&- ;;
-    esac
+    [ -n "$sandyard_text" ] || exec "$@" 2>&4 4>&-
+    exec "$@" 2>&4 4>&- 6<<sandyard_end_of_text
+$sandyard_text
+sandyard_end_of_text
   ) <&5 3<&- 5<&-
   _sy_r=$?
   # Before the client hears of the end, and goes.
@@ -72,7 +61,7 @@ sandyard_run() {
 
 # sandyard_gone: end the command when the stream of 3 ends. USR1 calls it off.
 sandyard_gone() {
-  unset IFS
+  unset IFS TMOUT
   while read -r _sy_rest <&3; do :; done
   # The command may not even have begun.
   k=0
@@ -84,17 +73,9 @@ sandyard_gone() {
   sandyard_end "$_sy_m" TERM 5
 }
 
-# sandyard_feed: so much of 3 becomes the input, after a line with the pid of this very shell. Some images have no head.
-sandyard_feed() {
-  sh -c 'echo $PPID'
-  if command -v head >/dev/null; then SANDYARD_EXEC=- head -c "$_sy_n"; else SANDYARD_EXEC=- dd bs=1 count="$_sy_n"; fi <&3
-  exec >/dev/null
-  sandyard_gone
-}
-
 # sandyard_wait: nothing until the client says a line; then its end and the end of the time are watched for.
 sandyard_wait() {
-  unset IFS
+  unset IFS TMOUT
   read -r _sy_rest <&3 && [ "$_sy_t" != 0 ] || { sandyard_gone; return; }
   g=
   trap '[ -z "$g" ] || kill -s USR1 $g; exit' USR1
@@ -115,7 +96,7 @@ case $_sy_n in
   *)
     sandyard_feed </dev/null 4>&- | {
       exec 5<&0 3<&- </dev/null
-      read -r _sy_f <&5
+      TMOUT= read -r _sy_f <&5
       sandyard_run "$@"
     }
     exit

@@ -1,7 +1,7 @@
-# unpack FOLDER: a tar stream, or where the image has no tar, the plain one: KIND MODE BYTES, a name on a
-# line of its own, the target of a link likewise, the content.
+# unpack FOLDER WAY [OPTIONS]: a tar stream, or where the image has no tar, the plain one: KIND MODE BYTES, a name on a
+# line of its own, the target of a link likewise, the content. OPTIONS are tar's own.
 mkdir -p -- "$1" && cd -- "$1" || exit
-if [ "$2" = tar ]; then exec tar -xof -; fi
+if [ "$2" = tar ]; then exec tar "-xo$3" -f -; fi
 # Some heads read more than they are asked for.
 take() { head -c "$1"; }
 [ "$(printf ab | { head -c 1 >/dev/null; cat; })" = b ] || take() { dd bs=1 count="$1" 2>/dev/null; }

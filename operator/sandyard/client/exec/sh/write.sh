@@ -2,7 +2,16 @@
 # beside the target, so that the last step is a rename; what a link names is written, and the link stays.
 p=$1 n=$2
 fail() { echo "$1" >&2; exit 1; }
-case $p in */) fail "$p: Is a directory" ;; */*) mkdir -p -- "${p%/*}" || exit ;; esac
+case $p in
+  */) fail "$p: Is a directory" ;;
+  */*)
+    t=${p%/*}
+    t=${t:-/}
+    [ ! -e "$t" ] || [ -d "$t" ] || fail "$t: Not a directory"
+    [ -e "$t" ] || [ ! -L "$t" ] || fail "$t: a link that leads nowhere: No such file or directory"
+    mkdir -p -- "$t" || exit
+    ;;
+esac
 if [ -L "$p" ]; then
   l=$(readlink -f -- "$p" && echo .) || fail "$p: a link that leads nowhere: No such file or directory"
   l=${l%.}
@@ -14,7 +23,7 @@ case $p in */*) t=${p%/*}/.sandyard-$3 ;; *) t=.sandyard-$3 ;; esac
 trap 'rm -f -- "$t"' EXIT
 trap 'exit 1' HUP INT TERM
 cat >"$t" || exit
-s=$(wc -c <"$t") && [ "$s" -eq "$n" ] || fail "only $s of $n bytes arrived"
+s=$(wc -c <"$t") && [ "$s" -eq "$n" ] || fail "$s of $n bytes arrived"
 if [ -n "$4" ] && h=$(sha256sum <"$t" 2>/dev/null); then
   [ "${h%% *}" = "$4" ] || fail "what arrived has another sha256"
 fi

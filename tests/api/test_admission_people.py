@@ -1,0 +1,202 @@
+"""What people may do in a namespace with sandboxes: enter them, and what each of the chart's roles is for.
+
+Most are dry runs; there is no node here, so what admission lets through in a CONNECT ends with another error.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sandyard.api import names
+from tests.support import admission, chart, manifests
+from tests.support.admission import OPERATOR, SOMEBODY, World
+from tests.support.kube import Kube, Refused, until
+
+ENTERING = ("exec", "attach", "portforward", "proxy")
+
+
+@pytest.fixture(scope="module")
+def world(admin: Kube) -> Iterator[World]:
+    yield from admission.world(admin)
+
+
+# Entering
+
+
+def enter(kube: Kube, how: str, pod: str = "claimed") -> str:
+    """What an attempt to enter the pod is answered."""
+    params = {"command": "id", "container": names.CONTAINER} if how in ("exec", "attach") else {"ports": "80"}
+    with pytest.raises(Refused) as caught:
+        kube.request("POST", kube.path("pod", pod, how), params=params)
+    return str(caught.value)
+
+
+def editor(kube: Kube) -> Kube:
+    """*kube* as somebody with the rights on pods of the built-in role edit, and nothing else.
+
+    That role itself is filled by a controller, which does not run here.
+    """
+    user = f"editor-{uuid.uuid4().hex[:6]}"
+    group = "rbac.authorization.k8s.io"
+    resources = ["pods", *(f"pods/{how}" for how in ENTERING)]
+    kube.create(
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": user},
+         "rules": [{"apiGroups": [""], "resources": resources, "verbs": ["get", "create"]}]},
+        {"apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": user},
+         "roleRef": {"apiGroup": group, "kind": "Role", "name": user},
+         "subjects": [{"kind": "User", "name": user, "apiGroup": group}]},
+    )  # fmt: skip
+    until("the role holds", lambda: kube.may(user, "create", "pods/exec"), 30)
+    return kube.as_user(user)
+
+
+@pytest.fixture(scope="module")
+def edit(world: World) -> Kube:
+    return editor(world.admin)
+
+
+@pytest.mark.parametrize("how", ENTERING)
+def test_edit_is_no_leave_to_enter_a_sandbox(edit: Kube, how: str) -> None:
+    assert "needs the verb create on sandboxes/exec" in enter(edit, how)
+
+
+@pytest.mark.parametrize("how", ENTERING)
+def test_who_may_create_sandboxes_exec_enters(world: World, how: str) -> None:
+    """Mallory has every right in this namespace, that one too."""
+    assert "sandboxes/exec" not in enter(world.admin.as_user(SOMEBODY), how)
+
+
+@pytest.mark.parametrize("how", ["exec", "attach"])
+@pytest.mark.parametrize("container", [names.RESTART_CONTAINER, names.PROBE_CONTAINER])
+def test_nobody_but_the_operator_enters_a_container_of_ours(world: World, how: str, container: str) -> None:
+    """Mallory may enter the sandbox itself."""
+    with pytest.raises(Refused, match="belong to the operator"):
+        world.admin.as_user(SOMEBODY).request(
+            "POST", world.admin.path("pod", "ours", how), params={"command": "id", "container": container}
+        )
+
+
+@pytest.fixture(scope="module")
+def closed(world: World) -> Iterator[World]:
+    """With ``admission.enteringWarm: Refuse``."""
+    objects = [item for item in chart.render({"admission.enteringWarm": "Refuse"})
+               if item["metadata"]["name"] == "sandyard-entering-warm"]  # fmt: skip
+    world.admin.apply_as_is(*objects)
+    yield world
+    for item in objects:
+        world.admin.delete(item["kind"].lower(), item["metadata"]["name"])
+
+
+@pytest.mark.parametrize("how", ENTERING)
+def test_nobody_enters_a_warm_pod_but_the_operator(closed: World, how: str) -> None:
+    world = closed
+    until("the policy sees the pod", lambda: "nobody enters a warm pod" in enter(
+        world.admin.as_user(SOMEBODY), how, "ours"), 20)  # fmt: skip
+    for user in (OPERATOR, ""):
+        assert "warm pod" not in enter(world.admin.as_user(user), how, "ours")
+
+
+@pytest.mark.parametrize("name", ["ours:8888", "https:ours:8888", "http:ours:"])
+def test_nor_by_the_proxy_to_one_of_its_ports(closed: World, name: str) -> None:
+    somebody = closed.admin.as_user(SOMEBODY)
+    until("the policy sees the pod", lambda: "nobody enters a warm pod" in enter(somebody, "proxy", name), 20)
+    assert "warm pod" not in enter(closed.admin.as_user(OPERATOR), "proxy", name)
+
+
+def test_nor_by_the_proxy_of_a_service_which_may_lead_into_one(closed: World) -> None:
+    path = f"{closed.admin.path('services')}/plain/proxy/"
+
+    def answer() -> str:
+        with pytest.raises(Refused) as caught:
+            closed.admin.as_user(SOMEBODY).request("GET", path)
+        return str(caught.value)
+
+    until("the policy sees the pod", lambda: "a Service's proxy may lead into one" in answer(), 20)
+
+
+def test_a_pod_that_is_claimed_is_entered_from_then_on(closed: World) -> None:
+    """And one that is warm again is not."""
+    world = closed
+    somebody, operator = world.admin.as_user(SOMEBODY), world.admin.as_user(OPERATOR)
+    warm = {names.LABEL_STATE: "warm", names.LABEL_SANDBOX_UID: None}
+    for labels, refused in ((admission.CLAIMED, False), (warm, True)):
+        operator.patch("pod", "ours", {"metadata": {"labels": labels}})
+
+        def seen(refused: bool = refused) -> bool:
+            return ("nobody enters a warm pod" in enter(somebody, "exec", "ours")) is refused
+
+        until("the policy sees it", seen, 20)
+
+
+def test_pods_of_an_exempt_namespace_are_entered_as_ever(admin: Kube) -> None:
+    kube = editor(admin.within("kube-system"))
+    assert "sandboxes/exec" not in enter(kube, "exec")
+
+
+# Rights of people
+
+
+def bound(kube: Kube, role: str) -> Kube:
+    """*kube* as somebody who has the chart's ClusterRole *role* there."""
+    user, group = f"{role}-{uuid.uuid4().hex[:6]}", "rbac.authorization.k8s.io"
+    kube.create({
+        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": user},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "User", "name": user, "apiGroup": group}],
+    })  # fmt: skip
+    until("the role holds", lambda: kube.may(user, "list", "sandboxes"), 30)
+    return kube.as_user(user)
+
+
+POOLED = manifests.sandbox("new", "python")
+OWN = manifests.sandbox("new", template={"image": "a"})
+LISTED = manifests.sandbox("new", "python", network={"egress": "AllowList", "allow": [{"cidr": "1.1.1.1/32"}]})
+PEERS = manifests.sandbox("new", "python", network={"ingressFrom": [{"podSelector": {}, "ports": [{"port": 1}]}]})
+PROFILE = manifests.sandbox("new", "python", network={"egress": "DNS"})
+POOL = manifests.pool("new")
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "may_not"),
+    [
+        ("sandyard-view", [], [POOLED, OWN, POOL]),
+        ("sandyard-user", [POOLED, PROFILE], [OWN, LISTED, PEERS, POOL]),
+        ("sandyard-author", [POOLED, PROFILE, OWN, LISTED, PEERS], [POOL]),
+        ("sandyard-pool-admin", [POOL], [POOLED, OWN]),
+    ],
+)
+def test_each_role_may_what_it_is_for(
+    world: World, role: str, may: list[dict[str, Any]], may_not: list[dict[str, Any]]
+) -> None:
+    person = bound(world.admin, role)
+    for made in may:
+        person.create(made, dry_run=True)
+    for made in may_not:
+        with pytest.raises(Refused):
+            person.create(made, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("role", "enters"),
+    [("sandyard-view", False), ("sandyard-user", True), ("sandyard-author", True), ("sandyard-pool-admin", False)],
+)
+def test_who_uses_sandboxes_enters_them(world: World, role: str, enters: bool) -> None:
+    answer = enter(bound(world.admin, role), "exec")
+    assert ("cannot" not in answer and "sandboxes/exec" not in answer) is enters
+
+
+def test_a_refused_template_and_network_name_the_role_that_is_missing(world: World) -> None:
+    person = bound(world.admin, "sandyard-user")
+    for made, field in ((OWN, "spec.template"), (LISTED, "spec.network"), (PEERS, "spec.network")):
+        with pytest.raises(Refused, match=f"{field}.*sandyard-author"):
+            person.create(made, dry_run=True)
+
+
+def test_a_network_is_not_widened_later_without_the_right_either(world: World) -> None:
+    person = bound(world.admin, "sandyard-user")
+    with pytest.raises(Refused, match="sandyard-author"):
+        person.patch("sandboxes", "ours", {"spec": {"network": LISTED["spec"]["network"]}})

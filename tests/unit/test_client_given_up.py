@@ -1,0 +1,84 @@
+"""Who gives up a call, at any moment of it, leaves nothing in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import pathlib
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from sandyard.client import AsyncSandbox
+
+pytestmark = pytest.mark.timeout(90)
+MOMENTS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
+CODE = pathlib.Path("/tmp/.sandyard/code")
+
+
+def marked(mark: str) -> list[str]:
+    """What runs on this machine with that mark in its environment."""
+    found = []
+    for file in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in file.read_bytes():
+                found.append(file.parent.name)
+    return found
+
+
+def folders() -> set[pathlib.Path]:
+    return set(CODE.iterdir()) if CODE.is_dir() else set()
+
+
+def text_of(folder: pathlib.Path) -> str:
+    """Another test may take its own away meanwhile."""
+    texts = []
+    for file in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            texts.append(file.read_text(errors="replace") if file.is_file() else "")
+    return "".join(texts)
+
+
+async def given_up(call: Callable[[], Awaitable[Any]], seconds: float) -> bool:
+    """Whether it was given up, and not over by then."""
+    calling = asyncio.ensure_future(call())
+    await asyncio.sleep(seconds)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    return calling.cancelled()
+
+
+async def nothing(mark: str) -> None:
+    async with asyncio.timeout(10):
+        while marked(mark):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["shell", "terminal"])
+async def test_what_is_not_open_yet_is_closed(sandbox: AsyncSandbox, kind: str, tmp_path: pathlib.Path) -> None:
+    mark = secrets.token_hex(16)
+    # Without what a shell of this machine does at its beginning: it is killed in the middle of that.
+    env = {"SANDYARD_TEST_MARK": mark, "HOME": str(tmp_path)}
+
+    async def call() -> None:
+        if kind == "shell":
+            await (await sandbox.shell(env=env)).close()
+        else:
+            await (await sandbox.pty(["sleep", "60"], env=env)).__aexit__(None, None, None)
+
+    assert [await given_up(call, seconds) for seconds in MOMENTS].count(True) >= 2
+    # Also what the server has begun and nobody has heard of.
+    await nothing(mark)
+
+
+@pytest.mark.parametrize("kind", ["program", "cell"])
+async def test_the_folder_of_a_program_goes(sandbox: AsyncSandbox, kind: str) -> None:
+    before = folders()
+    context = await sandbox.contexts.create()
+    mark = secrets.token_hex(16)
+    code = f"import os, time; os.environ['M'] = '{mark}'; time.sleep(60)"
+    for seconds in (0.1, 0.5):
+        assert await given_up(lambda: sandbox.run_code(code) if kind == "program" else context.run(code), seconds)
+    assert not [folder for folder in folders() - before if mark in text_of(folder)]
