@@ -29,8 +29,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
                 "text": str(call.excinfo.value)[:300] if call.excinfo is not None else "",
             },
         )
+        # At once: a test that has noticed may still hang when its fixtures end.
+        pathlib.Path(os.environ[mutants.VERDICTS]).write_text(json.dumps(_found))
     return report
-
-
-def pytest_sessionfinish() -> None:
-    pathlib.Path(os.environ[mutants.VERDICTS]).write_text(json.dumps(_found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import pytest
@@ -61,7 +62,8 @@ async def test_a_cell_that_floods_is_ended_and_the_context_stays(sandbox: AsyncS
     context = await sandbox.contexts.create()
     await context.run("kept = 5")
     for flood in ("while True: print('x' * 1000)", "import os; os.system('yes')", "print('x' * 10_000_000)"):
-        done = await context.run(flood, output_limit=100_000, timeout=30)
+        async with asyncio.timeout(45):
+            done = await context.run(flood, output_limit=100_000, timeout=30)
         assert (done.limit, len(done.stdout)) == ("output", 100_000), flood
         assert done.error is None or done.error.name == "KeyboardInterrupt", (flood, done.error)
         assert (await context.run("kept")).text == "5"
