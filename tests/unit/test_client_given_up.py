@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import pathlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from sandyard.client import AsyncSandbox
+from sandyard.client.exec import script
 
 pytestmark = pytest.mark.timeout(90)
 MOMENTS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
 CODE = pathlib.Path("/tmp/.sandyard/code")
+CONTEXTS = pathlib.Path("/tmp/.sandyard/contexts")
 
 
 def marked(mark: str) -> list[str]:
@@ -82,3 +85,25 @@ async def test_the_folder_of_a_program_goes(sandbox: AsyncSandbox, kind: str) ->
     for seconds in (0.1, 0.5):
         assert await given_up(lambda: sandbox.run_code(code) if kind == "program" else context.run(code), seconds)
     assert not [folder for folder in folders() - before if mark in text_of(folder)]
+
+
+async def test_a_context_that_nobody_has_got_goes(sandbox: AsyncSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, ids, new_id = secrets.token_hex(16), list[str](), script.new_id
+
+    def noted() -> str:
+        ids.append(new_id())
+        return ids[-1]
+
+    monkeypatch.setattr(script, "new_id", noted)
+    await (await sandbox.contexts.create(env={"SANDYARD_TEST_MARK": mark})).remove()
+    begun = time.monotonic()
+    await (await sandbox.contexts.create(env={"SANDYARD_TEST_MARK": mark})).remove()
+    whole = time.monotonic() - begun
+    for part in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7):
+        calling = asyncio.ensure_future(sandbox.contexts.create(env={"SANDYARD_TEST_MARK": mark}))
+        await asyncio.sleep(part * whole)
+        calling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await calling).remove()
+    await nothing(mark)
+    assert not [one for one in ids if (CONTEXTS / one).exists()]

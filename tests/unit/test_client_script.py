@@ -191,8 +191,9 @@ def test_the_end_of_the_client_ends_everything(shell: str, size: int, command: s
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("stdin", [b"", b"x"])
 def test_what_a_command_leaves_running_stays_when_the_client_goes_after_its_end(shell: str, stdin: bytes) -> None:
-    request = script.run(ID, "sleep 1.5 & echo done", folder="/", env={}, watch_seconds=0, stdin_bytes=len(stdin))
-    words = [*NAMESPACE, "sh", "-c", '"$@"; sleep 0.7; pgrep -cx sleep', "look", *shell.split(), *request.words[1:]]
+    request = script.run(ID, "sleep 297 & echo done", folder="/", env={}, watch_seconds=0, stdin_bytes=len(stdin))
+    look = "sleep 0.7; n=0; until [ $(pgrep -cx sleep) -le 1 ] || [ $n -ge 50 ]; do n=$((n + 1)); sleep 0.2; done"
+    words = [*NAMESPACE, "sh", "-c", f'"$@"; {look}; pgrep -cx sleep', "look", *shell.split(), *request.words[1:]]
     done = run_with_an_open_input(words, request.preface + stdin)
     assert b"done" in done.stdout
     # Its own, and none of ours.

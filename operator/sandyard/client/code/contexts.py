@@ -7,6 +7,7 @@ output) interrupts the cell, and kills the interpreter only if that is not enoug
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import importlib.resources
@@ -53,6 +54,7 @@ __all__ = ["CodeContext", "ContextInfo", "Contexts", "HasId", "as_cell"]
 _FOLDER: Final = "/tmp/.sandyard/contexts"
 _CELLS: Final = "/tmp/.sandyard/code"
 _SECONDS: Final = 30.0
+_FAREWELL_SECONDS: Final = 5.0
 # As of the shell scripts: there is no such context; its interpreter has ended.
 _NONE: Final = 44
 _ENDED: Final = 45
@@ -231,16 +233,23 @@ class Contexts:
         name = languages.name_of(known) if known is not None else ""
         if name not in _PROGRAMS:
             raise InvalidArgument(f"language: no context is of {language!r}; use one of {', '.join(_PROGRAMS)}")
-        made = script.new_id()
-        folder = f"{_FOLDER}/{made}"
-        await Tools(self._session).run(script.text("unpack"), folder, "plain", stdin=archive.plain(_files(name)))
-        words = script.by_bash(script.text("raw", "context"), "sandyard-context", made, name, script.place(cwd),
+        made = CodeContext(self._session, script.new_id(), name)
+        words = script.by_bash(script.text("raw", "context"), "sandyard-context", made.id, name, script.place(cwd),
                                *script.variables(env or {}))  # fmt: skip
-        done = await runner.run(self._session, Command(words, timeout=_SECONDS))
+        try:
+            await Tools(self._session).run(script.text("unpack"), f"{_FOLDER}/{made.id}", "plain",
+                                           stdin=archive.plain(_files(name)))  # fmt: skip
+            done = await runner.run(self._session, Command(words, timeout=_SECONDS))
+        except BaseException:
+            # Whoever asked has given up, or its answer was lost: the interpreter may have begun, and nobody knows it.
+            with contextlib.suppress(SandboxError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL_SECONDS):
+                    await made.remove()
+            raise
         if done.exit_code != 0:
-            await Tools(self._session).run('rm -rf -- "$1"', folder)
+            await made.remove()
             raise self._not_made(name, cwd, done)
-        return CodeContext(self._session, made, name)
+        return made
 
     async def connect(self, id: str) -> CodeContext:  # noqa: A002
         """Find the context of this id, whichever program has made it.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -36,10 +37,15 @@ EVENTS = Resource("v1", "events")
 POD_METRICS = Resource("metrics.k8s.io/v1beta1", "pods")
 # In place of a namespace, for lists.
 ALL_NAMESPACES = "*"
+T = TypeVar("T")
 _WATCH_SILENCE_SECONDS = 70.0
 _ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
+# Of Retry-After; most API servers ask for one second.
+_LONGEST_ASKED_SECONDS = 10.0
+# So long a server that restarts may be away from those who follow an object.
+_LOST_SECONDS = 60.0
 # Kubernetes' version that closes the input of an exec.
 _V5_SINCE = (1, 30)
 # Where the API server's own words begin, in its answer to a field that it does not know.
@@ -109,45 +115,41 @@ class Cluster:
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """Read an object."""
         path = _path(resource, namespace, name)
-        return await self._again(lambda: self.client.get(path), name)
+        return await self._twice(lambda: self.client.get(path), name)
 
     async def items(
         self, resource: Resource, namespace: str, params: Mapping[str, str] | None = None
     ) -> list[dict[str, Any]]:
         """List the objects of a namespace or of `ALL_NAMESPACES`, across pages."""
-        try:
-            return await self.client.items(_path(resource, None if namespace == ALL_NAMESPACES else namespace), params)
-        except (errors.ApiError, errors.TransportError) as error:
-            raise explain(error) from error
+        path = _path(resource, None if namespace == ALL_NAMESPACES else namespace)
+        return await self._twice(lambda: self.client.items(path, params))
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; when no answer comes, look whether it was created."""
         name = str(body["metadata"]["name"])
         path = _path(resource, namespace, name)
         try:
-            return await self._strictly("POST", _path(resource, namespace), body, "application/json")
-        except errors.TransportError as error:
+            return await _again(lambda: self._strictly("POST", _path(resource, namespace), body, "application/json"),
+                                _is_busy)  # fmt: skip
+        except (errors.ApiError, errors.TransportError) as error:
+            if not _is_unsure(error):
+                raise explain(error, name) from error
             try:
                 return await self.client.get(path)
-            except errors.ApiError as missing:
-                if missing.not_found:
-                    raise explain(error, name) from error
-                raise explain(missing, name) from missing
-            except errors.TransportError as repeated:
-                raise explain(repeated, name) from repeated
-        except errors.ApiError as error:
-            raise explain(error, name) from error
+            except (errors.ApiError, errors.TransportError) as looked:
+                missing = isinstance(looked, errors.ApiError) and looked.not_found
+                raise explain(error if missing else looked, name) from error
 
     async def patch(self, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Merge *body* into an object; to do so twice is harmless."""
         path = _path(resource, namespace, name)
-        return await self._again(lambda: self._strictly("PATCH", path, body, MERGE_PATCH), name)
+        return await self._twice(lambda: self._strictly("PATCH", path, body, MERGE_PATCH), name)
 
     async def delete(self, resource: Resource, namespace: str, name: str, uid: str | None = None) -> bool:
         """Delete an object; False if it was gone before."""
         try:
             path = _path(resource, namespace, name)
-            await self._again(lambda: self.client.delete(path, uid=uid), name)
+            await self._twice(lambda: self.client.delete(path, uid=uid), name)
         except SandboxNotFound:
             return False
         except InvalidArgument as error:
@@ -178,18 +180,12 @@ class Cluster:
         found: dict[str, Any] = msgspec.json.decode(reply)
         return found
 
-    async def _again(self, call: Callable[[], Awaitable[dict[str, Any]]], name: str) -> dict[str, Any]:
-        """What may be done twice is done again when no answer comes."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await call()
-            except errors.TransportError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise explain(error, name) from error
-                await asyncio.sleep(pause_seconds(attempt, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
-            except errors.ApiError as error:
-                raise explain(error, name) from error
-        raise AssertionError
+    async def _twice(self, call: Callable[[], Awaitable[T]], name: str = "") -> T:
+        """What may be done twice is done again when the server gives no answer, or cannot."""
+        try:
+            return await _again(call, _passes)
+        except (errors.ApiError, errors.TransportError) as error:
+            raise explain(error, name) from error
 
     @asynccontextmanager
     async def follow(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[AsyncIterator[Any]]:
@@ -203,6 +199,7 @@ class Cluster:
     async def _states(self, resource: Resource, namespace: str, name: str) -> AsyncIterator[dict[str, Any] | None]:
         selector = {"fieldSelector": f"metadata.name={name}"}
         path, uid = _path(resource, namespace), None
+        heard, failures = time.monotonic(), 0
         while True:
             version, found = "", list[dict[str, Any]]()
             try:
@@ -210,7 +207,13 @@ class Cluster:
                     version = page.version
                     found += [msgspec.json.decode(raw) for raw in page.items]
             except (errors.TransportError, errors.ApiError) as error:
-                raise explain(error, name) from error
+                # A server that restarts is back in a while.
+                if not _passes(error) or time.monotonic() - heard > _LOST_SECONDS:
+                    raise explain(error, name) from error
+                await asyncio.sleep(_pause_seconds(error, failures))
+                failures += 1
+                continue
+            failures = 0
             if not found or (uid is not None and found[0]["metadata"]["uid"] != uid):
                 yield None
                 return
@@ -229,6 +232,7 @@ class Cluster:
             except (errors.TransportError, errors.ApiError):
                 # Broken off or too old: look anew.
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+            heard = time.monotonic()
 
 
 def _path(resource: Resource, namespace: str | None, name: str | None = None) -> str:
@@ -236,6 +240,41 @@ def _path(resource: Resource, namespace: str | None, name: str | None = None) ->
     check_name("namespace", namespace)
     check_name("name", name)
     return resource.path(namespace, name)
+
+
+async def _again(
+    call: Callable[[], Awaitable[T]], passes: Callable[[errors.ApiError | errors.TransportError], bool]
+) -> T:
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await call()
+        except (errors.ApiError, errors.TransportError) as error:
+            if attempt == _ATTEMPTS - 1 or not passes(error):
+                raise
+            await asyncio.sleep(_pause_seconds(error, attempt))
+    raise AssertionError
+
+
+def _is_busy(error: errors.ApiError | errors.TransportError) -> bool:
+    """The server has done nothing, and asks to be asked later."""
+    return isinstance(error, errors.ApiError) and error.status == 429
+
+
+def _is_unsure(error: errors.ApiError | errors.TransportError) -> bool:
+    """What was asked for may have been done, or not."""
+    return isinstance(error, errors.TransportError) or error.unsure
+
+
+def _passes(error: errors.ApiError | errors.TransportError) -> bool:
+    """The same may go well a moment later."""
+    return _is_busy(error) or _is_unsure(error)
+
+
+def _pause_seconds(error: errors.ApiError | errors.TransportError, failures: int) -> float:
+    asked = error.retry_after_seconds if isinstance(error, errors.ApiError) else None
+    return max(
+        pause_seconds(failures, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS), min(asked or 0.0, _LONGEST_ASKED_SECONDS)
+    )
 
 
 def explain(error: errors.ApiError | errors.TransportError, name: str = "") -> SandboxError:
