@@ -22,6 +22,10 @@ def test_the_demo_shows_what_it_promises_and_its_end_leaves_nothing() -> None:
         assert "Starting gVisor" in done.stdout
         assert re.search(r"From `kubectl apply` to Ready: \d+ ms", done.stdout)
         assert re.search(r"connect to 10\.96\.0\.1:443: .*refused", done.stdout)
+        # Before its closing words the pool is watched while a claim comes in.
+        watched, _, closing = done.stdout.partition("$ sandyard pool watch\n")[2].partition("Done in ")
+        assert re.search(r"Z python ready=True warm=\d/3 start=\d claimed=1 ", watched), watched
+        assert closing
         slot = paths.Cluster.named(name).slot
     finally:
         down = subprocess.run(

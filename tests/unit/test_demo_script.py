@@ -6,7 +6,8 @@ import importlib.machinery
 import importlib.util
 import pathlib
 import sys
-from types import ModuleType
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -74,6 +75,41 @@ def test_an_interrupt_ends_it_in_one_line(
 def test_its_last_line_names_the_cluster(demo: ModuleType) -> None:
     assert 'eval "$(hack/cluster env)"; end it: make down' in demo.closing(paths.DEFAULT_NAME, 12)
     assert 'eval "$(hack/cluster env --name mine)"; end it: hack/cluster down --name mine' in demo.closing("mine", 12)
+
+
+@pytest.fixture
+def watched(demo: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Callable[[str], list[object]]:
+    """Watches pools with a program of that text; the answer is what kubectl was asked for meanwhile."""
+    asked: list[object] = []
+
+    def run(self: object, *command: str, show: bool = True) -> None:
+        asked.append(" ".join(command))
+
+    monkeypatch.setattr(demo, "time", SimpleNamespace(sleep=asked.append))
+    monkeypatch.setattr(demo, "tools", SimpleNamespace(ensure=lambda _: {}))
+    monkeypatch.setattr(demo.Demo, "run", run)
+
+    def watch(text: str) -> list[object]:
+        program = tmp_path / "sandyard"
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+        demo.Demo("config").watch_pools(program, paths.REPOSITORY / "examples" / "sandbox.yaml")
+        return asked
+
+    return watch
+
+
+def test_the_pools_are_watched_for_a_few_seconds_while_a_claim_comes_in(
+    watched: Callable[[str], list[object]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert watched('echo "$@" with "$KUBECONFIG"') == [1.5, "kubectl apply -f examples/sandbox.yaml"]
+    out = capfd.readouterr().out
+    assert out == "\n$ sandyard pool watch\npool watch --interval=0.5 --looks=10 with config\n"
+
+
+def test_a_watch_that_fails_ends_the_demo(watched: Callable[[str], list[object]]) -> None:
+    with pytest.raises(paths.ClusterError, match="exit status 3"):
+        watched("exit 3")
 
 
 def test_clean_removes_what_was_built_and_nothing_else(demo: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
