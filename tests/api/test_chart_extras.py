@@ -84,6 +84,8 @@ def test_everything_has_the_name_and_the_labels_that_are_asked_for() -> None:
         if item["kind"] != "CustomResourceDefinition":
             assert item["kind"] == "RuntimeClass" or "other" in item["metadata"]["name"], item["metadata"]["name"]
             assert item["metadata"]["labels"]["team"] == "a", (item["kind"], item["metadata"]["name"])
+    for pod in pods(objects).values():
+        assert pod["metadata"]["labels"]["team"] == "a"
     # Whom admission takes for the operator is the one that runs.
     account = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
     assert f"system:serviceaccount:sandyard-system:{account}" in yaml.safe_dump(objects, width=10**6)
@@ -99,6 +101,45 @@ def test_what_is_added_to_the_operator_changes_none_of_its_settings() -> None:
     assert settings.load(chart.environment(objects)).policy == settings.load(chart.environment(chart.render())).policy
     with pytest.raises(AssertionError, match="extraEnv"):
         chart.render({"extraEnv": [{"name": "SANDYARD_POLICY", "value": "{}"}]})
+
+
+def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The operator's pod, that of the drain and that of `helm test`; the last is one itself."""
+    made = {kind: chart.one(objects, kind) for kind in ("Deployment", "Job", "Pod")}
+    return {kind: item if kind == "Pod" else item["spec"]["template"] for kind, item in made.items()}
+
+
+def test_labels_of_pods_are_the_most_special_ones_and_never_what_selects_them() -> None:
+    common = {"app.kubernetes.io/name": "theirs", "team": "a", "tier": "any"}
+    objects = chart.render({"commonLabels": {"team": "a", "tier": "any"}, "podLabels": {**common, "team": "b"}})
+    labels = pods(objects)["Deployment"]["metadata"]["labels"]
+    assert (labels["team"], labels["tier"]) == ("b", "any")
+    assert selects(chart.one(objects, "Deployment")["spec"]["selector"], labels)
+    assert pods(objects)["Job"]["metadata"]["labels"]["team"] == "a"
+
+
+def test_the_chart_s_jobs_run_where_and_as_the_operator_does() -> None:
+    same = {"nodeSelector": {"pool": "system"}, "tolerations": [{"key": "system", "operator": "Exists"}],
+            "priorityClassName": "high", "dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.1"]}}  # fmt: skip
+    for kind, pod in pods(chart.render(same)).items():
+        assert {key: pod["spec"].get(key) for key in same} == same, kind
+    for kind, pod in pods(chart.render()).items():
+        assert not set(same) & set(pod["spec"]), kind
+    extra = [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}]
+    assert pods(chart.render({"extraEnv": extra}))["Job"]["spec"]["containers"][0]["env"] == extra
+    # One that keeps replicas apart would keep the drain off their nodes too.
+    kept_apart = pods(chart.render({"affinity": {"podAntiAffinity": {}}}))
+    assert "affinity" in kept_apart["Deployment"]["spec"] and "affinity" not in kept_apart["Job"]["spec"]
+
+
+def test_roles_are_aggregated_where_they_are_of_the_cluster() -> None:
+    def aggregated(values: dict[str, Any]) -> set[str]:
+        objects = chart.render({"roles.aggregate": True, **values})
+        return {label.rpartition("-")[2] for item in objects for label in item["metadata"].get("labels", {})
+                if label.startswith("rbac.authorization.k8s.io/aggregate-to-")}  # fmt: skip
+
+    assert aggregated({}) == {"view", "edit", "admin"}
+    assert aggregated({"namespaces": ["a"]}) == set()
 
 
 def test_claims_are_traced_where_there_is_an_endpoint() -> None:
@@ -137,7 +178,7 @@ def test_alerts_link_to_their_pages_and_have_the_bounds_that_are_asked_for() -> 
         rules = {rule["alert"]: rule for rule in group["rules"]}
         for name, rule in rules.items():
             url = rule["annotations"].get("runbook_url")
-            assert url == (f"https://docs.example/runbooks/{name}.md" if linked else None)
+            assert url == (f"https://docs.example/runbooks/{name}/" if linked else None)
             assert rule["annotations"]["summary"] and "{{" not in rule["expr"]
         if linked:
             assert rules["SandyardClaimsSlow"]["expr"].endswith("> 0.25")
@@ -165,3 +206,9 @@ def test_the_charts_tell_where_they_come_from_and_what_is_in_them() -> None:
     for example in yaml.safe_load(notes["artifacthub.io/crdsExamples"]):
         assert example["kind"] in ("Sandbox", "SandboxPool")
     assert notes["artifacthub.io/license"] == "Apache-2.0"
+    folder = chart.CHART.parent / "sandyard-pools"
+    notes = yaml.safe_load((folder / "Chart.yaml").read_text())["annotations"]
+    assert notes["artifacthub.io/license"] == "Apache-2.0"
+    languages = yaml.safe_load((folder / "values.yaml").read_text())["languages"]
+    images = {item["name"]: item["image"] for item in yaml.safe_load(notes["artifacthub.io/images"])}
+    assert images == {name: language["image"] for name, language in languages.items()}

@@ -142,7 +142,7 @@ def test_every_alert_has_a_page_that_says_where_to_look_and_what_helps() -> None
     for name, text in pages.items():
         assert text.startswith(f"# {name}\n")
         assert "## Look" in text and "## What to do" in text
-        assert f"/{name}.md" in RULES.read_text(), "the alert links to it"
+        assert f"/{name}/\n" in RULES.read_text(), "the alert links to it, as the site serves it"
 
 
 def test_words_in_runbooks_are_reasons_that_there_are() -> None:

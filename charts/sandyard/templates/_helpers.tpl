@@ -18,6 +18,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* Labels of pods: what selects them first, then a value's own, then those of everything; called with component, further and context. */}}
+{{- define "sandyard.podLabels" -}}
+{{- $own := include "sandyard.selector" .context | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/component" .component }}
+{{- merge $own (.further | default dict) .context.Values.commonLabels | toYaml }}
+{{- end }}
+
+{{/* Of the operator's pods and the chart's jobs: where they run, how important they are, how they resolve names. */}}
+{{- define "sandyard.placement" -}}
+{{- $own := dict }}
+{{- range $key := list "nodeSelector" "tolerations" "priorityClassName" "dnsPolicy" "dnsConfig" }}
+{{- with index $.Values $key }}{{ $_ := set $own $key . }}{{ end }}
+{{- end }}
+{{- with $own }}{{ toYaml . }}{{ end }}
+{{- end }}
+
 {{- define "sandyard.repository" -}}
 {{- required "image.repository: no public registry has the operator's image. Build it (docker build -f Containerfile), push it where your nodes pull from, and set this to its name without the tag: --set image.repository=registry.example/sandyard/operator" .Values.image.repository -}}
 {{- end }}
