@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint unit adapters api cluster-tests attack faults mutants bench bench-loop bench-many bench-admission dashboard profile generate lock up down clean
+.PHONY: help demo test test-all soak lint unit adapters api api-oldest cluster-tests attack faults mutants bench bench-loop bench-many bench-admission dashboard profile generate lock up down clean
 
 help: # Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ adapters: # Run the adapters' tests, with the packages that they are for (five m
 api: ## Run the tests against a real API server, without a node (ten minutes)
 	@hack/test tests/api
 
-api-oldest: ## Run them against the oldest Kubernetes that is supported (a quarter of an hour)
+api-oldest: ## Run those against the oldest Kubernetes that is supported (ten minutes; the first time 20)
 	@SANDYARD_TEST_KUBERNETES=oldest hack/test tests/api -m "not newest"
 
 cluster-tests: ## Run the tests on a real cluster with gVisor (half an hour)
@@ -60,7 +60,7 @@ bench-loop: ## Measure what the operator's loop costs as pools grow (a minute, n
 mutants: ## Put each bug of tests/mutants into a copy of the tree; its test must notice (half an hour)
 	@hack/mutants
 
-generate: ## Write the CRDs from the models
+generate: ## Write the CRDs and the pages that are made of the sources (seconds)
 	@hack/setup && .venv/bin/python hack/generate
 
 lock: # Resolve the dependencies anew
@@ -69,8 +69,8 @@ lock: # Resolve the dependencies anew
 up: ## Start the local cluster (seconds)
 	@hack/cluster up
 
-down: ## Stop the local cluster; only the cache of built tools and images stays
+down: ## Stop the local cluster; only the cache of built tools and images stays (seconds)
 	@hack/cluster down
 
-clean: ## Remove that cache (2.3 to 10 GB): the next start builds all again
+clean: ## Remove that cache of 2.3 to 10 GB (seconds; the next start builds all again)
 	@hack/cluster clean

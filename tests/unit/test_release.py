@@ -75,6 +75,29 @@ def test_images_of_two_architectures_have_an_sbom_and_provenance() -> None:
     assert steps("wheel", "actions/attest-sbom")
 
 
+def test_a_release_takes_its_own_artifacts_and_no_others() -> None:
+    (taken,) = steps("release", "actions/download-artifact")
+    pattern = re.compile(taken["pattern"].replace("*", ".*"))
+    for job in ("charts", "wheel"):
+        (left,) = steps(job, "actions/upload-artifact")
+        assert pattern.fullmatch(left["name"])
+
+
+def test_what_builds_tools_keeps_them_in_a_cache_of_its_own() -> None:
+    flow = WORKFLOWS["ci"]
+    # The action for caches takes no path with such a part.
+    assert ".." not in flow["env"]["SANDYARD_CACHE"]
+    for name, made in flow["jobs"].items():
+        builds = any(re.search(r"hack/|make ", step.get("run", "")) for step in made["steps"])
+        prepared = any(step.get("uses") == "./.github/actions/prepare" for step in made["steps"])
+        assert builds == prepared, name
+    action = yaml.safe_load((TOP / ".github" / "actions" / "prepare" / "action.yaml").read_text())
+    (cache,) = (step["with"] for step in action["runs"]["steps"] if step["uses"].startswith("actions/cache@"))
+    assert "${{ env.SANDYARD_CACHE }}" in cache["path"].splitlines()
+    # Keys are written once: jobs that share one would keep the tools of the fastest.
+    assert "github.job" in cache["key"] and "github.job" in cache["restore-keys"]
+
+
 def test_a_release_is_checked_first_and_comes_last() -> None:
     needs = {job: made.get("needs", []) for job, made in WORKFLOWS["release"]["jobs"].items()}
     assert set(needs["release"]) == {"image", "charts", "wheel"}
@@ -83,5 +106,5 @@ def test_a_release_is_checked_first_and_comes_last() -> None:
 
 def test_ci_runs_every_check_and_test_and_kind() -> None:
     run = " ".join(step.get("run", "") for made in WORKFLOWS["ci"]["jobs"].values() for step in made["steps"])
-    for command in ("hack/lint", "make test", "--provider kind", "mkdocs build --strict"):
+    for command in ("hack/lint", "make test", "make api-oldest", "--provider kind", "mkdocs build --strict"):
         assert command in run
