@@ -14,6 +14,7 @@ import yaml
 from localcluster import paths
 from sandyard.engine.process import settings
 from sandyard.podspec.bounds import Bounds, Policy
+from sandyard.podspec.policy import METADATA
 from tests.support import chart
 
 
@@ -206,7 +207,13 @@ POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "s
             "sandyard-pod-status", "sandyard-pod-deletion", "sandyard-pod-eviction", "sandyard-pod-binding",
             "sandyard-entering", "sandyard-operator", "sandyard-status", "sandyard-bounds",
             "sandyard-foreign-network-policies", "sandyard-services", "sandyard-mounted-workspaces",
-            "sandyard-exec-in-sandboxes"}  # fmt: skip
+            "sandyard-exec-in-sandboxes", "sandyard-workspaces-of-others", "sandyard-autoscalers"}  # fmt: skip
+
+
+def test_what_the_operator_may_open_leaves_out_all_metadata() -> None:
+    operator = chart.one(chart.render(), "ValidatingAdmissionPolicy", "sandyard-operator")
+    (listed,) = [one["expression"] for one in operator["spec"]["variables"] if one["name"] == "metadata"]
+    assert tuple(re.findall("'([^']+)'", listed)) == METADATA
 
 
 def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
@@ -215,10 +222,13 @@ def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
     assert set(policies) == POLICIES
     for name, policy in policies.items():
         assert policy["spec"]["failurePolicy"] == "Fail"
-        binding = chart.one(objects, "ValidatingAdmissionPolicyBinding", name)
+        bindings = [item["spec"] for item in chart.selected(objects, "ValidatingAdmissionPolicyBinding")
+                    if item["spec"]["policyName"] == name]  # fmt: skip
         # Everywhere: no selector narrows it.
-        everywhere = {key: value for key, value in binding["spec"].items() if key != "paramRef"}
-        assert everywhere == {"policyName": name, "validationActions": ["Deny"]}
+        everywhere = [{key: value for key, value in spec.items() if key != "paramRef"} for spec in bindings]
+        # The workspaces of pools and those of Sandboxes are told by a label each.
+        number = 2 if name == "sandyard-workspaces-of-others" else 1
+        assert everywhere == [{"policyName": name, "validationActions": ["Deny"]}] * number
     assert not chart.selected(chart.render({"admission.enabled": False}), "ValidatingAdmissionPolicy")
 
 
@@ -229,8 +239,10 @@ def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
 )  # fmt: skip
 def test_a_policy_that_a_value_turns_off_is_the_only_one(key: str, value: Any, policy: str) -> None:
     objects = chart.render({key: value})
-    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
-        assert {item["metadata"]["name"] for item in chart.selected(objects, kind)} == POLICIES - {policy}
+    policies = chart.selected(objects, "ValidatingAdmissionPolicy")
+    assert {item["metadata"]["name"] for item in policies} == POLICIES - {policy}
+    bindings = chart.selected(objects, "ValidatingAdmissionPolicyBinding")
+    assert {item["spec"]["policyName"] for item in bindings} == POLICIES - {policy}
 
 
 def test_labels_that_templates_may_have_keep_no_policy_of_others_away_from_sandboxes() -> None:

@@ -82,7 +82,7 @@ def test_who_took_the_name_of_our_policy_does_not_take_it_away_with_him(kube: Ku
         "metadata": {"name": "sandyard-closed", "labels": {names.LABEL_POLICY: "sandyard-closed"},
                      "ownerReferences": [owner]},
         "spec": {"podSelector": {"matchExpressions": [{"key": names.LABEL_EGRESS, "operator": "Exists"}]},
-                 "egress": [{}], "policyTypes": ["Egress"]},
+                 "egress": [{"to": [{"ipBlock": {"cidr": "203.0.113.0/24"}}]}], "policyTypes": ["Egress"]},
     })  # fmt: skip
     pool(kube, 1)
     policy = kube.get("networkpolicy", "sandyard-closed")

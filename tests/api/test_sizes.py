@@ -16,7 +16,7 @@ from sandyard.podspec import bound_table
 from sandyard.podspec import pod as podspec
 from sandyard.podspec.bounds import Bounds
 from tests.support import admission, manifests
-from tests.support.admission import OPERATOR, PROBE, World
+from tests.support.admission import OPERATOR, PROBE, SOMEBODY, World
 from tests.support.kube import Kube, Refused
 
 
@@ -205,6 +205,10 @@ _OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a"}
         (own(annotations={"a": "\x1b[2J"}), "spec.template.annotations.a"),
         (own(env=[{"name": "A", "value": "\x1b[2J"}]), "spec.template.env[0].value"),
         (own(command=["\x07"]), "spec.template.command[0]"),
+        (own(command=["\x9b2J"]), "spec.template.command[0]"),
+        (own(env=[{"name": "A", "value": "\x85"}]), "spec.template.env[0].value"),
+        (own(workingDir="/a\x9b2J"), "spec.template.workingDir"),
+        (carrying(annotations={"a": "\x9b2J"}), "metadata.annotations: must be text"),
         (own(args=["\x00"]), "spec.template.args[0]"),
         (own(tolerations=[{"key": "a", "operator": "Exists", "tolerationSeconds": 5}]), "needs effect NoExecute"),
         (own(tolerations=[{"key": f"{'d' * 254}/a", "operator": "Exists"}]), "must be a label key"),
@@ -242,3 +246,28 @@ def test_what_could_not_work_is_refused_by_its_size_or_its_characters(
 )
 def test_what_can_work_is_taken(world: World, made: dict[str, Any]) -> None:
     world.admin.create(made, dry_run=True)
+
+
+def test_names_that_are_applied_under_leave_room_for_a_status(world: World) -> None:
+    """Each of them keeps a list of its own in the object, which must fit into etcd with what the operator writes."""
+    kube = world.admin.as_user(SOMEBODY)
+    made = manifests.sandbox("applied", "python")
+
+    def apply(number: int) -> None:
+        made["metadata"]["labels"] = {"a": "b"}
+        kube.request("PATCH", kube.path("sandboxes", "applied"), made, content_type="application/apply-patch+yaml",
+                     params={"fieldManager": f"manager-{number}", "force": "true"})  # fmt: skip
+
+    def most() -> int:
+        for number in range(80):
+            try:
+                apply(number)
+            except Refused as error:
+                assert "managedFields: must be at most 64" in str(error)
+                return number
+        return 80
+
+    assert 60 <= most() <= 64
+    apply(0)
+    world.admin.as_user(OPERATOR).patch("sandboxes", "applied", {"metadata": {"finalizers": None}})
+    world.admin.delete("sandboxes", "applied", wait=False)

@@ -117,6 +117,16 @@ def _base(name: str) -> dict[str, Any]:
         "own": lambda: manifests.sandbox("", template={"image": "a"}),
         "pool": lambda: manifests.pool("", 1, {"image": "a"}),
         "claim": lambda: admission.claim(""),
+        "autoscaler": lambda: {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "sandyard.dev/v1alpha1", "kind": "SandboxPool", "name": "ours"},
+                "minReplicas": 1000,
+                "maxReplicas": 5000,
+            },
+        },
         "policy": lambda: {**admission.policy(""), "spec": {"podSelector": {}, "egress": [{}]}},
     }
     made: dict[str, Any] = copy.deepcopy(bases[name]())

@@ -299,6 +299,30 @@ def test_a_workspace_that_a_status_names_is_not_deleted_unless_its_label_agrees(
     world.close()
 
 
+@pytest.mark.parametrize("going", [False, True])
+def test_a_workspace_that_somebody_has_deleted_is_not_waited_for(going: bool) -> None:
+    """A pod that waits for it would mount the next one of that name, whoever makes it."""
+    world = World(persistent=True)
+    world.prompt(4)
+    ready(world, "s1")
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Suspended"}})
+    world.prompt(8)
+    name = status(world, "s1")["workspaceClaim"]
+    if going:
+        gone = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
+        world.api.change("persistentvolumeclaims", name, gone)
+    else:
+        world.api.objects.pop(("persistentvolumeclaims", name))
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Running"}})
+    world.prompt(8)
+    mounted = [volume.get("persistentVolumeClaim") for pod in world.pods() for volume in pod["spec"]["volumes"]]
+    assert {"claimName": name} not in mounted
+    stalled = next(one for one in status(world, "s1")["conditions"] if one["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "PodRefused")
+    assert f"{name!r} is gone" in stalled["message"]
+    world.close()
+
+
 def test_a_workspace_that_a_status_names_is_not_mounted_unless_its_label_agrees() -> None:
     world = World(persistent=True)
     world.prompt(4)

@@ -9,7 +9,7 @@ import pytest
 from sandyard.api import model, names
 from sandyard.api.reasons import Condition, Phase, Reason, Start
 from sandyard.podspec.foreign import Exposure
-from sandyard.sandbox import decide, freeze, phase, steps
+from sandyard.sandbox import decide, expiry, freeze, phase, steps
 from sandyard.sandbox.steps import Step
 from sandyard.sandbox.view import Answers
 from tests.unit import objects
@@ -75,6 +75,21 @@ def test_a_start_that_hangs_says_why_and_ends_when_its_time_is_over() -> None:
     ends = decide.decide(late)
     assert reason(ends) == "StartTimeout"
     assert ends.status is not None and ends.status.pod_name == pod.metadata.name
+
+
+@pytest.mark.parametrize(("of_pool", "of_all"), [(60, 0), (None, 60), (60, 90), (90, 60)])
+def test_what_runs_and_is_never_ready_has_no_longer_than_the_longest_lifetime(of_pool: int | None, of_all: int) -> None:
+    """Its own variables may keep a probe from ever succeeding, and it says itself how long it waits."""
+    runs = [{"name": names.CONTAINER, "state": {"running": {"startedAt": "2026-01-01T00:01:10Z"}}}]
+    pod = objects.pod(labels=COLD, ready=False, created="2026-01-01T00:01:00Z", containers=runs)
+    terms = expiry.Terms(max_seconds=of_pool, most_seconds=of_all)
+    starts = dataclasses.replace(view(pods=(pod,), spec=spec(waitSeconds=86400)), terms=terms)
+    step = decide.decide(dataclasses.replace(starts, now=CREATED + 10 + 59))
+    assert reason(step) == "Starting" and step.requeue_after is not None and step.requeue_after <= 1
+    ends = decide.decide(dataclasses.replace(starts, now=CREATED + 10 + 60))
+    assert reason(ends) == "StartTimeout"
+    unbound = dataclasses.replace(starts, terms=expiry.Terms(), now=CREATED + 10 + 60)
+    assert reason(decide.decide(unbound)) == "Starting"
 
 
 def test_a_setup_s_network_is_closed_once_it_has_ended_and_late_ones_fail() -> None:

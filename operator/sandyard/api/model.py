@@ -72,7 +72,7 @@ LABEL_KEY = f"^({_DOMAIN}/)?{_NAME}$"
 LABEL_VALUE = f"^({_NAME})?$"
 # Nothing that runs takes a NUL in a word, and what ends up on a terminal has no business with the other
 # control characters; tab and line breaks are text.
-TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 LabelValue = Annotated[str, pydantic.Field(max_length=63, pattern=LABEL_VALUE)]
 # Its domain is no longer than a domain may be: no pattern says so.

@@ -275,7 +275,7 @@ class Template(ApiModel):
         ),
     ] = None
     working_dir: Annotated[
-        str, Field(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f]*$", description="Working directory, absolute.")
+        str, Field(max_length=1024, pattern=r"^/[^\x00-\x1f\x7f-\x9f]*$", description="Working directory, absolute.")
     ] = "/workspace"
     resources: Annotated[Resources, Field(default_factory=Resources, description="Limits, and what to set aside.")]
     runtime_class_name: Annotated[

@@ -78,11 +78,17 @@ def was_ready(pod: Pod) -> bool:
     after the main container's start, it was True in between.
     """
     changed = next((c.last_transition_time for c in pod.status.conditions if c.type == "Ready"), None)
+    since = running_since(pod)
+    return bool(since is not None and changed and (model.moment(changed) or 0.0) > since)
+
+
+def running_since(pod: Pod) -> float | None:
+    """Since when the main container runs, in seconds since the epoch; None if it does not."""
     for status in pod.status.container_statuses:
         running = status.state.running
-        if status.name == names.CONTAINER and running is not None and running.started_at and changed:
-            return (model.moment(changed) or 0.0) > (model.moment(running.started_at) or 0.0)
-    return False
+        if status.name == names.CONTAINER and running is not None and running.started_at:
+            return model.moment(running.started_at)
+    return None
 
 
 def sickness(pod: Pod) -> Trouble:

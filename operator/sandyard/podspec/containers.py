@@ -171,8 +171,13 @@ def restarting(template: Template, probe: Probe) -> dict[str, Any]:
 
 
 def setting_up(template: Template, env: Sequence[EnvVar]) -> dict[str, Any]:
-    """The setup command, in the sandbox's own image and with its volumes."""
+    """The setup command, in the sandbox's own image and with its volumes.
+
+    One that has a network of its own has nothing of *env*, the Sandbox's: variables such as ``BASH_ENV`` make of
+    the pool's command whatever they say, and it would reach what no Sandbox may.
+    """
     assert template.setup is not None
+    env = env if opened_for_setup(template) is None else ()
     container: dict[str, Any] = {
         "name": names.SETUP_CONTAINER,
         "image": template.image,

@@ -31,6 +31,11 @@ class Terms:
     max_seconds: int | None = None
     most_seconds: int = 0
 
+    @property
+    def longest_seconds(self) -> int | None:
+        """What no Sandbox can exceed; None: no bound."""
+        return min((most for most in (self.max_seconds, self.most_seconds or None) if most is not None), default=None)
+
     def effective(self, own: Lifetime | None) -> SandboxLifetime | None:
         """The Sandbox's own lifetime, or the pool's default as a whole."""
         return own if own is not None else self.default

@@ -106,10 +106,15 @@ def still_starting(view: SandboxView, pod: Pod) -> Step | None:
         reason = trouble.reason if trouble else Reason.START_TIMEOUT
         why = f": {trouble.message}" if trouble else ""
         return give_up(view, reason, f"not ready within {patience} s{why}", pod)
+    # What it runs already counts from there, ready or not: its own probe may keep it from ever being so.
+    since, longest = observe.running_since(pod), view.terms.longest_seconds
+    runs_on = since + longest - view.now if since is not None and longest is not None else patience
+    if runs_on <= 0:
+        return give_up(view, Reason.START_TIMEOUT, f"ran for {longest} s (maxLifetimeSeconds) and was not ready", pod)
     reason = trouble.reason if trouble else Reason.STARTING
     message = trouble.message if trouble else f"starting pod {pod.metadata.name}"
     status = phase.starting(view.facts(), pod, reason, message, stalled=trouble is not None)
-    left = min(patience - age, setup if setup is not None else patience)
+    left = min(patience - age, runs_on, setup if setup is not None else patience)
     resync = (steps.ResyncKubelet(pod),)
     return Step("starting", status=status, actions=resync, requeue_after=max(0.1, left))
 

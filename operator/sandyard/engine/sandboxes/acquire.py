@@ -152,9 +152,9 @@ class Acquire:
     async def _start(self, run: Run, sandbox: SandboxRecord, action: StartPod, pool: PoolRecord | None) -> bool:
         """Send the pod; says whether there is one now."""
         template = action.template
-        foreign = await self._foreign_workspace(sandbox)
-        if foreign:
-            refused = Refusal(Reason.POD_REFUSED, foreign, final=True)
+        unusable = await self._unusable_workspace(sandbox)
+        if unusable:
+            refused = Refusal(Reason.POD_REFUSED, unusable, final=True)
             run.learn(start_tried=True, start_refused=refused)
             return False
         try:
@@ -192,11 +192,19 @@ class Acquire:
         run.learn(start_tried=True)
         return True
 
-    async def _foreign_workspace(self, sandbox: SandboxRecord) -> str:
+    async def _unusable_workspace(self, sandbox: SandboxRecord) -> str:
         """Why the workspace that its status names is not mounted; empty if it may be, or there is none."""
         name = sandbox.status.workspace_claim
-        workspace = await self._workspaces.read(sandbox.namespace, name) if name else None
-        if workspace is None or workspaces.belongs(workspace, sandbox):
+        if not name:
+            return ""
+        workspace = await self._workspaces.read(sandbox.namespace, name)
+        if workspace is None or "deletionTimestamp" in workspace["metadata"]:
+            # A pod that waits for it would get the next one of that name, whoever makes it.
+            return (
+                f"status.workspaceClaim: PersistentVolumeClaim {name!r} is gone, somebody has deleted it, and with it "
+                "the files of this Sandbox: delete the Sandbox and make a new one"
+            )
+        if workspaces.belongs(workspace, sandbox):
             return ""
         return (
             f"status.workspaceClaim: PersistentVolumeClaim {name!r} is not this Sandbox's (label "
