@@ -1,4 +1,4 @@
-"""Sandyard: isolated sandboxes in milliseconds from warm pools of gVisor pods.
+"""Sandyard: sandboxes for untrusted code from warm pools of gVisor pods.
 
 ``from sandyard import Sandbox, AsyncSandbox, errors`` gives the client.  It is imported only when it is
 asked for: ``python -m sandyard.probe`` runs this package in every sandbox before the tenant's

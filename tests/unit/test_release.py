@@ -27,6 +27,7 @@ def test_package_charts_and_change_log_name_one_version() -> None:
     done = check(f"v{version}", "--notes")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("### ")
+    assert "]: " not in done.stdout
 
 
 def test_a_tag_of_another_version_names_every_place_that_differs() -> None:
@@ -41,6 +42,11 @@ def test_the_change_log_is_kept_as_it_says() -> None:
     titles = re.findall(r"^## (.*)$", CHANGES, re.MULTILINE)
     assert titles[0] == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", title) for title in titles[1:])
+    links = re.findall(r"^\[(.+?)\]: \S+$", CHANGES, re.MULTILINE)
+    assert links == [title.partition("]")[0].removeprefix("[") for title in titles]
+    # A blank line stands around titles, and none within a list.
+    lists = re.sub(r"\n\n(?=#|\[)|(?<=\n)(#.*)\n\n", "", CHANGES.partition("## [Unreleased]")[2])
+    assert "\n\n-" not in lists
     kinds = set(re.findall(r"^### (.*)$", CHANGES, re.MULTILINE))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 

@@ -92,10 +92,10 @@ def test_a_window_ends_after_it_is_asked_for(lines: list[str], now: float) -> No
         ({"cron": "61 * * * *"}, "no cron line"),
         ({"cron": "0 0 31 2 *"}, "no cron line"),
         # What a line can say, and no day ever is: the fifth Monday of a month on its 1st or 17th.
-        ({"cron": "0 0 */16 * 1#5"}, "never, or hardly ever"),
+        ({"cron": "0 0 */16 * 1#5"}, "such a day never comes, or hardly ever"),
         # Every 28 years.
-        ({"cron": "0 0 * 2 1#5"}, "never, or hardly ever"),
-        ({"cron": "0 0 29 2 */7"}, "never, or hardly ever"),
+        ({"cron": "0 0 * 2 1#5"}, "such a day never comes, or hardly ever"),
+        ({"cron": "0 0 29 2 */7"}, "such a day never comes, or hardly ever"),
         ({"cron": "0 0 1 1 *\u2003*"}, "cron"),
         ({"cron": "\u0660 0 1 1 *"}, "cron"),
         ({"cron": "@daily"}, "cron"),

@@ -305,8 +305,8 @@ class PoolStatus(ApiModel):
 class SandboxPool(ApiModel):
     """A pool of warm sandboxes.
 
-    The operator keeps `spec.replicas` isolated pods ready, so that a Sandbox that names this
-    pool gets one of them in milliseconds, and starts a replacement at once.
+    The operator keeps `spec.replicas` isolated pods ready. A Sandbox that names this pool gets one
+    of them without waiting for a start, and the operator starts a replacement at once.
     """
 
     spec: PoolSpec

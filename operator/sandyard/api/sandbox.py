@@ -197,9 +197,9 @@ class SandboxStatus(ApiModel):
 class Sandbox(ApiModel):
     """An isolated place to run untrusted code.
 
-    It is one pod under gVisor with no network unless asked for. It is taken from a pool in
-    milliseconds (`spec.poolRef`) or started alone (`spec.template`). Deleting it deletes
-    everything of it; the object is gone only when that is done.
+    It is one pod under gVisor with no network unless asked for. It is taken from a warm pool
+    (`spec.poolRef`) or started alone (`spec.template`). Deleting it deletes everything of it;
+    the object is gone only when that is done.
     """
 
     spec: SandboxSpec

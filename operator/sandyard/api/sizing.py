@@ -80,7 +80,7 @@ def _trouble(line: str) -> str:
     except (cronsim.CronSimError, ValueError, AssertionError) as error:
         return str(error) or "it cannot be read"
     often = len(found) > _LOOKS and all(after - before <= _RAREST for before, after in itertools.pairwise(found))
-    return "" if often else "such a day comes never, or hardly ever"
+    return "" if often else "such a day never comes, or hardly ever"
 
 
 class AutoscaleStatus(ApiModel):
