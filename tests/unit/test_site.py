@@ -1,0 +1,86 @@
+"""The documentation's site: how links lead about on it, and that it can be built with every link checked."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from localcluster import paths
+from pages import site
+
+TOP = paths.REPOSITORY
+AT = "https://git.example/o/r"
+RULES = TOP / "charts" / "sandyard" / "templates" / "prometheusrule.yaml"
+
+
+@pytest.mark.parametrize(
+    ("source", "link", "wanted"),
+    [
+        ("docs/index.md", "[a](pools.md#b)", "[a](pools.md#b)"),
+        ("docs/index.md", "[a](../SECURITY.md)", "[a](security.md)"),
+        ("docs/runbooks/X.md", "[a](../pools.md) [b](../../README.md)", "[a](../pools.md) [b](../tour.md)"),
+        ("README.md", "![a](docs/x.svg) [b](docs/pools.md#c)", "![a](x.svg) [b](pools.md#c)"),
+        ("charts/sandyard/README.md", "[a](../../docs/sizing.md)", "[a](sizing.md)"),
+        ("docs/index.md", "[`a[1]`](../tests/x.py)", f"[`a[1]`]({AT}/blob/main/tests/x.py)"),
+        ("docs/index.md", "[a](https://b.example) [c](#d)", "[a](https://b.example) [c](#d)"),
+        ("docs/index.md", "```\n[a](../tests/x.py)\n```\n", "```\n[a](../tests/x.py)\n```\n"),
+        ("CHANGELOG.md", "[0.1.0]: ../../releases/tag/v0.1.0", f"[0.1.0]: {AT}/releases/tag/v0.1.0"),
+    ],
+)
+def test_a_link_leads_to_the_site_or_to_the_repository(source: str, link: str, wanted: str) -> None:
+    assert site.rewritten(link, source, AT) == wanted
+
+
+def test_without_a_repository_the_text_of_a_link_is_left() -> None:
+    assert (
+        site.rewritten("see [a](../tests/x.py) and [b](../SECURITY.md)", "docs/x.md", "")
+        == "see a and [b](security.md)"
+    )
+    assert site.rewritten("x\n\n[0.1.0]: ../../releases/tag/v0.1.0\n", "CHANGELOG.md", "") == "x\n\n\n"
+
+
+def test_links_are_checked_strictly() -> None:
+    config = yaml.safe_load((TOP / "mkdocs.yml").read_text())
+    assert set(config["validation"]["links"].values()) == {"warn"}
+    assert config["hooks"] == ["hack/pages/site.py"]
+    steps = yaml.safe_load((TOP / ".github" / "workflows" / "ci.yaml").read_text())["jobs"]["docs"]["steps"]
+    assert any(
+        "--with-requirements requirements-docs.lock mkdocs build --strict" in step.get("run", "") for step in steps
+    )
+
+
+def test_what_makes_the_site_has_one_version() -> None:
+    (pinned,) = re.findall(r'^    "mkdocs-material==([\d.]+)",$', (TOP / "pyproject.toml").read_text(), re.MULTILINE)
+    assert f"mkdocs-material=={pinned} " in (TOP / "requirements-docs.lock").read_text()
+
+
+def run(*command: str | pathlib.Path, timeout: float) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "SITE_REPOSITORY": AT}
+    return subprocess.run(words, cwd=TOP, env=environment, text=True, capture_output=True, timeout=timeout, check=False)
+
+
+def test_the_site_is_built_with_every_link_and_a_page_for_each_alert(tmp_path: pathlib.Path) -> None:
+    uv, python = (sys.executable, "-m", "uv"), tmp_path / "venv" / "bin" / "python"
+    assert run(*uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv", timeout=30).returncode == 0
+    try:
+        got = run(
+            *uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", "requirements-docs.lock", timeout=12
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("the packages that make the site cannot be had in time")
+    if got.returncode:
+        pytest.skip(f"the packages that make the site cannot be had: {got.stderr[-300:]}")
+    made = tmp_path / "site"
+    done = run(python, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", made, timeout=60)
+    assert done.returncode == 0, done.stderr[-3000:]
+    alerts = re.findall(r"runbook_url: \{\{ \. \}\}/(\S+)", RULES.read_text())
+    assert alerts
+    for page in (*alerts, "../security/", "../tour/", "../comparison/"):
+        assert (made / "runbooks" / page / "index.html").exists(), page
