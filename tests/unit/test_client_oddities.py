@@ -132,11 +132,11 @@ async def test_a_program_may_hold_bytes_that_are_no_text(sandbox: AsyncSandbox) 
     assert (await sandbox.run_code("printf 'caf\udce9'", "bash")).stdout == b"caf\xe9"
 
 
-NAMES = ["a.b", "a-b", "", "1a", "a b", "-p"]
+NAMES = ["", "a=b"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_variable_that_would_be_lost_is_refused_wherever_it_is_given(
+async def test_a_variable_that_no_program_can_have_is_refused_wherever_it_is_given(
     inside: tuple[LocalPod, AsyncSandbox], name: str
 ) -> None:
     pod, sandbox = inside

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pathlib
+import re
 import string
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
+from sandyard.api import variables
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.exec import script
 from sandyard.podspec import containers
-from tests.unit import objects
+from tests.unit import objects, shells
 from tests.unit.local_pod import local_pod
 from tests.unit.shells import SHELLS
 
@@ -26,6 +31,12 @@ SHOW = ["sh", "-c", "cat; tr '\\000' '\\n' </proc/self/environ"]
 
 def told(printed: bytes) -> dict[str, str]:
     return dict(line.split("=", 1) for line in printed.decode().splitlines() if "=" in line)
+
+
+@pytest.fixture(autouse=True)
+def _python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter itself: what stands for it elsewhere may be a script, which has a shell of its own."""
+    monkeypatch.setenv("PATH", f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 @pytest.fixture(params=["of the command", "of the pod"])
@@ -160,8 +171,85 @@ def test_a_pod_whose_names_any_shell_has_says_nothing_of_it() -> None:
     assert [item["name"] for item in made] == ["HOME", "USER", "LOGNAME", "A_1"]
 
 
-async def test_a_variable_by_a_shells_own_name_is_still_refused_if_it_is_none() -> None:
+async def test_what_no_program_can_have_is_refused() -> None:
     async with local_pod() as (pod, inside):
-        with pytest.raises(errors.InvalidArgument, match=r"env: .a\.b. is no name"):
-            await inside.commands.run("true", env={"a.b": "1"})
+        for name in ("", "a=b"):
+            with pytest.raises(errors.InvalidArgument, match=r"env: .* is no name"):
+                await inside.commands.run("true", env={name: "1"})
         assert pod.execs == 0
+
+
+# What some shell keeps for itself, whatever it is given, or has no name for.
+GIVEN = {
+    **dict.fromkeys(sorted(variables.OWN), "7x"),
+    "BASHPID": "7",
+    "BASH_VERSION": "7",
+    "BASH_FUNC_f%%": "() { :; }",
+    **RAW,
+}
+PROGRAM = "import json, os; print(json.dumps(dict(os.environ)))"
+
+
+@pytest.mark.parametrize("begin", ["run", "start", "run_code", "context", "shell", "pty"])
+async def test_what_a_shell_keeps_to_itself_arrives_at_a_program(begin: str) -> None:
+    async with local_pod() as (_, inside), contextlib.AsyncExitStack() as stack:
+        if begin == "run":
+            printed = (await inside.commands.run(["python3", "-c", PROGRAM], env=GIVEN, stdin=b"x")).stdout
+            missing = await inside.commands.run(["no-such-program"], env=GIVEN)
+            assert (missing.exit_code, missing.stderr) == (127, b"no-such-program: command not found\n")
+        elif begin == "start":
+            handle = await inside.commands.start(["python3", "-c", PROGRAM], env=GIVEN)
+            stack.push_async_callback(handle.remove)
+            printed = (await handle.wait(timeout=20)).stdout
+        elif begin == "run_code":
+            printed = (await inside.run_code(PROGRAM, env=GIVEN)).stdout
+        elif begin == "context":
+            context = await inside.contexts.create(env=GIVEN)
+            stack.push_async_callback(context.remove)
+            printed = (await context.run(PROGRAM)).stdout
+        elif begin == "shell":
+            # Of those that no shell has a name for; the others are the shell's own here.
+            shell = await stack.enter_async_context(await inside.shell(env=RAW))
+            printed = (await shell.run(f"python3 -c '{PROGRAM}'")).stdout
+        else:
+            terminal = await stack.enter_async_context(await inside.pty(["python3", "-c", PROGRAM], env=GIVEN))
+            printed = b"".join([data async for data in terminal])
+    assert json.loads(printed).items() >= (RAW if begin == "shell" else GIVEN).items()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_it_arrives_whichever_shell_is_sh(shell: str) -> None:
+    done = shells.run(shell, ["python3", "-c", PROGRAM], env=GIVEN)
+    assert (done.code, done.err) == (0, b"")
+    assert json.loads(done.out).items() >= GIVEN.items()
+    assert shells.run(shell, ["env"], env={"UID": "it's", "A": "1"}, stdin=b"x", length=1).out.count(b"UID=it's\n") == 1
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_variable_that_a_shell_makes_arrives(shell: str) -> None:
+    """Of what this very shell has when nobody has given it one."""
+    made = subprocess.run(["env", "-i", *shell.split(), "-c", "set"], capture_output=True, text=True, check=True).stdout
+    names = {line.partition("=")[0] for line in made.splitlines() if re.match("[A-Za-z_]+=", line)} - {"PATH"}
+    assert names >= {"IFS", "PPID"}
+    given = dict.fromkeys(names, "7x")
+    done = shells.run(shell, ["python3", "-c", PROGRAM], env=given)
+    assert json.loads(done.out).items() >= given.items()
+
+
+@pytest.mark.parametrize("begin", ["run", "start", "run_code"])
+async def test_it_arrives_from_the_pod(begin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"UID": "1000", "RANDOM": "7", "a.b": "1", "BASHPID": "x"}
+    template = objects.template(env=[{"name": name, "value": value} for name, value in given.items()])
+    for item in containers.main(template, (), None)["env"]:
+        if item["name"] not in ("HOME", "USER", "LOGNAME"):
+            monkeypatch.setenv(item["name"], item["value"])
+    async with local_pod() as (_, inside):
+        if begin == "run":
+            printed = (await inside.commands.run(["python3", "-c", PROGRAM])).stdout
+        elif begin == "start":
+            handle = await inside.commands.start(["python3", "-c", PROGRAM])
+            printed = (await handle.wait(timeout=20)).stdout
+            await handle.remove()
+        else:
+            printed = (await inside.run_code(PROGRAM)).stdout
+    assert json.loads(printed).items() >= given.items()

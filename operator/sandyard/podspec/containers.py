@@ -13,6 +13,7 @@ from sandyard.api import names, quantity
 from sandyard.api.network import Network
 from sandyard.api.pool import WarmProbe
 from sandyard.api.template import EnvVar, Resources, Template
+from sandyard.api.variables import is_settable
 from sandyard.podspec import network
 from sandyard.podspec.network import Reach
 
@@ -33,7 +34,6 @@ NODE_ADDRESS: Final = {
     "name": "SANDYARD_NODE_ADDRESS",
     "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.hostIP"}},
 }
-_SHELL_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _PROBE_MEMORY: Final = "128Mi"
 _PROBE_REQUEST: Final = "32Mi"
 _MOUNTS: Final = [
@@ -216,9 +216,10 @@ def _environment(template: Template, env: Sequence[EnvVar]) -> list[dict[str, st
     variables = {"HOME": "/workspace", "USER": "sandbox", "LOGNAME": "sandbox"}
     variables.update({variable.name: variable.value for variable in template.env or ()})
     variables.update({variable.name: variable.value for variable in env})
-    if not all(_SHELL_NAME.fullmatch(name) for name in variables):
-        # Most shells drop what they have no name for; the client's scripts look for it then.
-        variables["SANDYARD_RAW_ENV"] = "1"
+    if not all(is_settable(name) for name in variables):
+        # Shells drop what they have no name for, and change what is their own; the client's scripts look for it then.
+        own = (name for name in variables if re.fullmatch(r"\w+", name) and not is_settable(name))
+        variables["SANDYARD_RAW_ENV"] = r"\|".join(["1", *own])
     return [{"name": name, "value": _literal(value)} for name, value in variables.items()]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from sandyard.api import untrusted
+from sandyard.api.variables import is_settable
 from sandyard.client import answers
 from sandyard.client.code import languages
 from sandyard.client.code.denied import denied
@@ -179,13 +180,16 @@ async def run_code(
     if known is None:
         raise InvalidArgument(languages.unknown(program.language))
     folder = f"{_FOLDER}/{script.new_id()}"
-    made = languages.files(known, program.code, called=program.args is not None)
+    given = next((word[1:] for word in script.variables(program.env) if word.startswith("=")), "")
+    made = languages.files(known, program.code, called=program.args is not None, given=given)
     made["args.json"] = _arguments(program.args)
     written = archive.plain({"artifacts/": b"", **{name: encoded(content, "code") for name, content in made.items()}})
+    # Not those that "given" has for the program: they would be for the shells before it.
     variables = {"SANDYARD_ARGS": f"{folder}/args.json", "SANDYARD_RESULT": f"{folder}/result.json",
-                 "SANDYARD_ARTIFACTS": f"{folder}/artifacts", **program.env}  # fmt: skip
+                 "SANDYARD_ARTIFACTS": f"{folder}/artifacts",
+                 **{name: value for name, value in program.env.items() if is_settable(name)}}  # fmt: skip
     command = Command(
-        ["/bin/sh", "-c", script.text("code"), "sandyard-code", folder], env=variables, stdin=program.stdin,
+        ["/bin/sh", "-c", script.text("raw", "code"), "sandyard-code", folder], env=variables, stdin=program.stdin,
         timeout=program.timeout, output_limit=program.output_limit,
     )  # fmt: skip
     await runner.check(session, command)

@@ -234,8 +234,8 @@ class Contexts:
         if name not in _PROGRAMS:
             raise InvalidArgument(f"language: no context is of {language!r}; use one of {', '.join(_PROGRAMS)}")
         made = CodeContext(self._session, script.new_id(), name)
-        words = script.by_bash(script.text("raw", "context"), "sandyard-context", made.id, name, script.place(cwd),
-                               *script.variables(env or {}))  # fmt: skip
+        code = script.text("raw", "give", "context")
+        words = script.by_bash(code, "sandyard-context", made.id, name, script.place(cwd), *script.variables(env or {}))
         try:
             await Tools(self._session).run(script.text("unpack"), f"{_FOLDER}/{made.id}", "plain",
                                            stdin=archive.plain(_files(name)))  # fmt: skip

@@ -115,8 +115,11 @@ def unknown(name: str) -> str:
     return f"unknown language {name!r}; use one of {', '.join(LANGUAGES)}"
 
 
-def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
-    """What to write into the folder of a run: the program, how to run it, and what calls it."""
+def files(language: Language, code: str, *, called: bool, given: str = "") -> dict[str, str]:
+    """What to write into the folder of a run: the program, how to run it, and what calls it.
+
+    *given* are ``NAME=VALUE`` words, quoted, for variables that no shell can set.
+    """
     file, program, made = language.file, code, {}
     if called and language.call:
         if file == "main.py":
@@ -127,10 +130,11 @@ def files(language: Language, code: str, *, called: bool) -> dict[str, str]:
     if file == "main.js" and _IMPORT.search(_statements(code)):
         file = "main.mjs"
     run = "call.py" if "call.py" in made else file
-    lines = [
-        f"command -v {runner} >/dev/null && {{ {command.format(file=run)}; exit; }}"
-        for runner, command in language.runners.items()
-    ]
+    # Its first argument is more of the same, from the pod.
+    lines = ['eval "set -- $1"', f'set -- "$@" {given}', '[ $# = 0 ] || set -- env -- "$@"']
+    for runner, command in language.runners.items():
+        begun = command.format(file=run).replace("exec ", 'exec "$@" ')
+        lines.append(f"command -v {runner} >/dev/null && {{ {begun}; exit; }}")
     missing = f": >no-runner; echo 'this image has none of: {', '.join(language.runners)}' >&2; exit 127"
     return {file: program, **made, "runner.sh": "\n".join([*lines, missing, ""])}
 

@@ -257,7 +257,7 @@ async def start(session: Session, command: Command, *, stdin: bool, keep: int) -
     await runner.check(session, command)
     made = script.new_id()
     limit = str(max(1, round(command.timeout))) if command.timeout is not None else "0"
-    code = script.text("functions", "raw", "program", "background")
+    code = script.text("functions", "raw", "give", "program", "background")
     words = script.by_bash(code, "sandyard-background", made, limit, str(keep), "1" if stdin else "0", ".",
                            *script.variables(command.env), "--", *command.words)  # fmt: skip
     done = await runner.run(session, Command(words, command.cwd, timeout=_STDIN_SECONDS))

@@ -29,15 +29,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from yarl import URL
+
+from sandyard.api.variables import is_settable
 from sandyard.client.errors import InvalidArgument
 from sandyard.client.exec.command import encoded
 
-__all__ = ["Request", "by_bash", "is_id", "kill", "leash", "new_id", "place", "run", "session", "text", "variables",
-           "words_of"]  # fmt: skip
+__all__ = ["Request", "by_bash", "fits", "is_id", "kill", "leash", "new_id", "place", "run", "session", "text",
+           "variables", "words_of"]  # fmt: skip
 
-# Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.  Our script
-# takes 7.6 KB of that; what goes ahead of the input instead costs two more processes.
-_LONGEST_ARGUMENTS: Final = 5400
+# Everything of an exec travels in the URL of its request; some proxies take no more than 8 KiB of it.  The path with
+# the longest names and the options take 230 bytes, and our script up to 7.9 KB; what goes ahead of the input instead
+# costs two more processes.
+_LONGEST_QUERY: Final = 8192 - 250
 # Linux takes no single argument from this length on (MAX_ARG_STRLEN).
 _LONGEST_WORD: Final = 128 * 1024 - 1
 # Nor of all of them together, with a pointer to each (a quarter of the usual stack, see execve(2)).
@@ -47,7 +51,6 @@ _POINTER: Final = 8
 _LONGEST_TEXT: Final = 16 * 1024 * 1024
 _QUOTED: Final = 80
 _LONG_NAME: Final = re.compile(r"(?<!\w)sandyard_\w+")
-_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 # Reads just so many bytes of its input, which the rest of it must not lose any of: byte by byte where dd would
 # otherwise take a short read for all of it; by head where there is no dd.
 _BOOT: Final = 'eval "$(dd bs=$1 count=1 iflag=fullblock 2>/dev/null || dd bs=1 count=$1 2>/dev/null || head -c $1)"'
@@ -91,17 +94,19 @@ def by_bash(code: str, *words: str) -> list[str]:
 
 
 def variables(env: Mapping[str, str]) -> list[str]:
-    """``NAME=VALUE`` words, as the scripts take them.
+    """``NAME=VALUE`` words, as the scripts take them; first, after a ``=``, those that no shell can set, for env(1).
 
     Raises
     ------
     InvalidArgument
-        A name is none that a shell can set: it would be lost.
+        A name is none that any program can have.
     """
     for name in env:
-        if not _NAME.fullmatch(name):
-            raise InvalidArgument(f"env: {name!r} is no name of a variable that a shell can set: letters, digits and _")
-    return [f"{name}={value}" for name, value in env.items()]
+        if not name or "=" in name:
+            raise InvalidArgument(f"env: {name!r} is no name of a variable: it is empty or holds a =")
+    plain = [f"{name}={value}" for name, value in env.items() if is_settable(name)]
+    others = [f"{name}={value}" for name, value in env.items() if not is_settable(name)]
+    return [f"={shlex.join(others)}", *plain] if others else plain
 
 
 def place(folder: str) -> str:
@@ -152,7 +157,9 @@ def run(
         )
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
     watched = watch_seconds or stdin_bytes is not None
-    parts = (["functions"] if watched else []) + ["raw", "program"] + (["feed"] if stdin_bytes else []) + ["run"]
+    parts = (
+        (["functions"] if watched else []) + ["raw", "give", "program"] + (["feed"] if stdin_bytes else []) + ["run"]
+    )
     code = _short(*parts)
     request = _request(code, [exec_id, str(watch_seconds), place(folder), length, said, *assigned, "--", *words])
     mark = new_id()
@@ -172,7 +179,7 @@ def session(part: str, exec_id: str, folder: str, env: Mapping[str, str], *words
     for word in told:
         if word.encode(errors="replace") != _bytes(word):
             raise InvalidArgument(f"{word!r}: only text can be sent here, and this holds bytes that are none")
-    return ["/bin/sh", "-c", text("raw", "program", part), f"sandyard-{part}", *told]
+    return ["/bin/sh", "-c", text("raw", "give", "program", part), f"sandyard-{part}", *told]
 
 
 def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:
@@ -188,11 +195,22 @@ def leash(exec_id: str, signal: str, grace_seconds: int = 2) -> list[str]:
     return ["/bin/sh", "-c", f"{text('functions')}\n{code}", *words]
 
 
+def fits(words: Sequence[str]) -> bool:
+    """Whether these arguments are no more than any proxy takes."""
+    return sum(_in_query(word) for word in words) <= _LONGEST_QUERY
+
+
+@functools.lru_cache(64)
+def _in_query(word: str) -> int:
+    """How long an argument is in a URL."""
+    return len(URL.build(query=[("command", word)]).raw_query_string) + 1
+
+
 def _request(code: str, arguments: list[str]) -> Request:
     words = ["/bin/sh", "-c", code, "sandyard-run", *arguments]
     # Names of files may hold bytes that are no text; a URL may not.
     plain = all(word.encode(errors="replace") == _bytes(word) for word in arguments)
-    if plain and sum(len(_bytes(word)) for word in words) <= _LONGEST_ARGUMENTS:
+    if plain and fits(words):
         return Request(words)
     preface = _bytes(f"set -- {shlex.join(arguments)}\n{code}")
     # The id, by which what ends the command knows this shell.

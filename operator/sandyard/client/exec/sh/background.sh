@@ -8,8 +8,6 @@ cd "$_sy_f" || exit 125
 mkdir -p "$_sy_d" && mkfifo "$_sy_d/ready" "$_sy_d/o" "$_sy_d/e" || exit 126
 (while [ "$1" != -- ]; do shift; done; shift; printf %s "$*") >"$_sy_d/cmd"
 date +%s >"$_sy_d/start"
-sandyard_rest=
-[ -z "$SANDYARD_RAW_ENV" ] || sandyard_rest="$(command -v env) $(sandyard_raw)"
 
 # keep FILE: so much of the input goes there, the rest is dropped.
 keep() {
@@ -40,10 +38,7 @@ supervise() {
     trap - INT QUIT
     export SANDYARD_EXEC="$_sy_i"
     # As in run.sh: nothing but the command comes after its variables.
-    while [ "$1" != -- ]; do
-      case $1 in SANDYARD_EXEC=*) ;; *) command export "$1" 2>/dev/null ;; esac
-      shift
-    done
+    while [ "$1" != -- ]; do sandyard_give "$1" 2>/dev/null; shift; done
     shift
     sandyard_check "$1"
     ! sandyard_own "$1" || set -- /bin/sh -c '"$@"' sh "$@"

@@ -7,7 +7,9 @@ resident() {
   for _sy_f in /proc/[0-9]*/statm; do read -r _ _sy_x _ <"$_sy_f" && _sy_n=$((_sy_n + _sy_x)); done 2>/dev/null
 }
 resident
-_sy_b=$_sy_n _sy_p=0
+_sy_b=$_sy_n _sy_p=0 _sy_e=
+# This shell may have dropped them, and the next one would.
+[ -z "$SANDYARD_RAW_ENV" ] || _sy_e=$(sandyard_raw)
 # The shell itself says nothing, as in run.sh: 4 is the program's standard error.
 exec 3<&0 4>&2 2>/dev/null
 sample() {
@@ -20,7 +22,7 @@ sample() {
 sample >/dev/null </dev/null 3<&- 4>&- &
 _sy_s=$!
 # Not in the background: there SIGINT would be ignored.
-/bin/sh ./runner.sh <&3 2>&4 3<&- 4>&-
+/bin/sh ./runner.sh "$_sy_e" <&3 2>&4 3<&- 4>&-
 _sy_r=$?
 rm -rf usage
 # Not a redirection of "times" itself: where that fails, as in a folder that is gone, the shell would end.

@@ -3,7 +3,7 @@
 _sy_i=$1 _sy_l=$2 _sy_f=$3
 shift 3
 _sy_d=/tmp/.sandyard/contexts/$_sy_i
-for _sy_v; do command export "$_sy_v" 2>/dev/null; done
+for _sy_v; do sandyard_give "$_sy_v" 2>/dev/null; done
 cd "$_sy_f" || exit 125
 _sy_p=
 case $_sy_l in
@@ -18,7 +18,7 @@ case $_sy_l in
     ;;
 esac
 [ -n "$_sy_p" ] || exit 127
-[ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
+[ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
 _sy_u=$(umask)
 umask 077
 mkfifo "$_sy_d/control" "$_sy_d/ready" || exit 126

@@ -25,8 +25,6 @@ sandyard_say +
 # From here on the shell itself says nothing: one that reports a job that a signal has killed (bash, at any
 # moment after its end) would write that into the stream of the command. 4 is the command's standard error.
 exec 3<&0 4>&2 2>/dev/null
-sandyard_rest=
-[ -z "$SANDYARD_RAW_ENV" ] || sandyard_rest="$(command -v env) $(sandyard_raw)"
 
 # sandyard_run NAME=VALUE... -- COMMAND...: to its end, with 5 as its input, and _sy_f as the process that watches for the client's end.
 # Not in the background: there a shell has SIGINT and SIGQUIT ignored, by all that the command starts as well.
@@ -37,10 +35,7 @@ sandyard_run() {
     *) sandyard_watch "$_sy_m" "$_sy_t" >/dev/null </dev/null 4>&- 5<&- & _sy_w=$! ;;
   esac
   (
-    while [ "$1" != -- ]; do
-      case $1 in SANDYARD_EXEC=*) ;; *) command export "$1" ;; esac
-      shift
-    done
+    while [ "$1" != -- ]; do sandyard_give "$1"; shift; done
     shift
     sandyard_check "$1" 2>&4
     ! sandyard_own "$1" || set -- /bin/sh -c '"$@"' sh "$@"

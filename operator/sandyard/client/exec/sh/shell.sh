@@ -3,12 +3,9 @@ _sy_f=$2
 export SANDYARD_EXEC="$1"
 shift 2
 cd "$_sy_f" 2>/dev/null || { echo "cwd: ${_sy_f#./}: no such folder, or none to enter" >&2; exit 125; }
-while [ $# -gt 0 ]; do
-  command export "$1" 2>/dev/null
-  shift
-done
+while [ $# -gt 0 ]; do sandyard_give "$1" 2>/dev/null; shift; done
 export TERM="${TERM:-xterm-256color}"
 set -- "$(command -v bash || echo /bin/sh)"
 [ "$1" = /bin/sh ] || set -- "$1" --noprofile --norc
-[ -z "$SANDYARD_RAW_ENV" ] || eval "set -- env $(sandyard_raw) \"\$@\""
+[ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
 exec "$@"
