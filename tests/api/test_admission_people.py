@@ -200,3 +200,51 @@ def test_a_network_is_not_widened_later_without_the_right_either(world: World) -
     person = bound(world.admin, "sandyard-user")
     with pytest.raises(Refused, match="sandyard-author"):
         person.patch("sandboxes", "ours", {"spec": {"network": LISTED["spec"]["network"]}})
+
+
+# Workspaces
+
+
+@pytest.fixture
+def snapshots(world: World) -> Iterator[Kube]:
+    """A cluster that knows VolumeSnapshots, as one with a CSI driver does."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    name = "volumesnapshots.snapshot.storage.k8s.io"
+    world.admin.create({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": name, "annotations": {
+            "api-approved.kubernetes.io": "https://github.com/kubernetes-csi/external-snapshotter/pull/814"}},
+        "spec": {"group": "snapshot.storage.k8s.io", "scope": "Namespaced", "versions": [version],
+                 "names": {"kind": "VolumeSnapshot", "listKind": "VolumeSnapshotList", "plural": "volumesnapshots",
+                           "singular": "volumesnapshot"}},
+    })  # fmt: skip
+    until("snapshots are known", lambda: not refused(world.admin, snapshot("plain")), 30)
+    yield world.admin
+    world.admin.delete("customresourcedefinitions", name)
+
+
+def snapshot(claim: str, **labels: str) -> dict[str, Any]:
+    return {"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+            "metadata": {"name": "s", "labels": labels},
+            "spec": {"source": {"persistentVolumeClaimName": claim}}}  # fmt: skip
+
+
+def refused(kube: Kube, made: dict[str, Any]) -> str:
+    """Why *made* is not taken; empty if it is."""
+    path = kube.path("namespace", kube.namespace).replace("/api/v1", "/apis/snapshot.storage.k8s.io/v1")
+    try:
+        kube.request("POST", f"{path}/volumesnapshots", made, params={"dryRun": "All"})
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+def test_a_workspace_is_not_copied_by_a_snapshot(snapshots: Kube) -> None:
+    """Whatever labels the snapshot has, and whoever makes it but for backups."""
+    for user in (SOMEBODY, OPERATOR):
+        kube = snapshots.as_user(user)
+        assert "not to be copied" in refused(kube, snapshot("ours"))
+        assert "not to be copied" in refused(kube, snapshot("ours", **{"sandyard.dev/state": "warm"}))
+        assert refused(kube, snapshot("plain")) == ""
+    assert refused(snapshots, snapshot("ours")) == "", "an administrator's backup"

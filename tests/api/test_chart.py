@@ -207,7 +207,8 @@ POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "s
             "sandyard-pod-status", "sandyard-pod-deletion", "sandyard-pod-eviction", "sandyard-pod-binding",
             "sandyard-entering", "sandyard-operator", "sandyard-status", "sandyard-bounds",
             "sandyard-foreign-network-policies", "sandyard-services", "sandyard-mounted-workspaces",
-            "sandyard-exec-in-sandboxes", "sandyard-workspaces-of-others", "sandyard-autoscalers"}  # fmt: skip
+            "sandyard-exec-in-sandboxes", "sandyard-mounted-by-others", "sandyard-copied-by-others",
+            "sandyard-autoscalers"}  # fmt: skip
 
 
 def test_what_the_operator_may_open_leaves_out_all_metadata() -> None:
@@ -227,7 +228,7 @@ def test_each_admission_policy_is_bound_denies_and_fails_closed() -> None:
         # Everywhere: no selector narrows it.
         everywhere = [{key: value for key, value in spec.items() if key != "paramRef"} for spec in bindings]
         # The workspaces of pools and those of Sandboxes are told by a label each.
-        number = 2 if name == "sandyard-workspaces-of-others" else 1
+        number = 2 if name.endswith("-by-others") else 1
         assert everywhere == [{"policyName": name, "validationActions": ["Deny"]}] * number
     assert not chart.selected(chart.render({"admission.enabled": False}), "ValidatingAdmissionPolicy")
 
