@@ -32,6 +32,7 @@ def health_page() -> str:
     for title, found in (("Sandbox", situations.sandboxes()), ("SandboxPool", situations.pools())):
         told = "As `kubectl get` shows them, in the same order, without their age:"
         lines += [f"## {title}", "", *_verdicts(found), "", told, "", "```", *_table(found), "```", ""]
+        lines += _unshown(found)
     return "\n".join(lines)
 
 
@@ -42,12 +43,29 @@ def _verdicts(found: Iterable[Situation]) -> list[str]:
         body = one.object
         known = {item["type"]: item for item in body["status"].get("conditions") or ()}
         states = [known.get(kind, {}).get("status", "-") for kind in ("Ready", "Reconciling", "Stalled")]
-        told = known.get("Stalled" if states[2] == "True" else "Reconciling") or known.get("Ready") or {}
         phase = body["status"].get("phase", "-")
-        cells = [one.what, phase, *states, told.get("reason", "-"), judges.kstatus(body), judges.argo(body)[0],
+        cells = [one.what, phase, *states, _reason(one), judges.kstatus(body), judges.argo(body)[0],
                  judges.flux(body)]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _unshown(found: Iterable[Situation]) -> list[str]:
+    """What the column REASON does not tell, since it is that of Reconciling."""
+    pairs = {(_reason(one), str(judges.columns(one.object)["Reason"] or "")) for one in found}
+    apart = [f"`{told}` where the table above has `{why}`" for why, told in sorted(pairs) if told not in (why, "")]
+    if not apart:
+        return []
+    text = f"REASON is that of Reconciling, so it prints {' and '.join(apart)}: that one is the reason of Stalled, "
+    return [*textwrap.wrap(text + "which `kubectl describe` shows with its message.", 120), ""]
+
+
+def _reason(one: Situation) -> str:
+    """Why it is as it is: what somebody has to do something about comes first."""
+    known = {item["type"]: item for item in one.object["status"].get("conditions") or ()}
+    stalled = known.get("Stalled", {}).get("status") == "True"
+    told = known.get("Stalled" if stalled else "Reconciling") or known.get("Ready") or {}
+    return str(told.get("reason", "-"))
 
 
 def _table(found: Iterable[Situation]) -> list[str]:

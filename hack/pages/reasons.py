@@ -14,7 +14,9 @@ _BEGIN: Final = """<!-- Generated from operator/sandyard/api/remedies.py by hack
 # Conditions and reasons
 
 `kubectl describe sandbox NAME` and `kubectl describe sandboxpool NAME` show conditions with reasons and messages; the
-column REASON of `kubectl get` is that of `Reconciling`. [health.md](health.md) has every situation with its conditions.
+column REASON of `kubectl get` is that of `Reconciling`. What can be used, only not as it asks (`PausingDisabled`,
+`RestartUnavailable` and the like), prints `Ready` there: why is in `Stalled`. [health.md](health.md) has every
+situation with its conditions.
 
 ## Conditions
 

@@ -123,6 +123,21 @@ def test_nothing_prunes_a_namespace_with_sandboxes_and_nobody_ends_one_without_a
     assert "lifetime" not in sandbox["spec"]
 
 
+def test_the_page_says_where_the_column_of_reasons_tells_another_one() -> None:
+    """Somebody who looks for the reason of the table in kubectl's column would not find it."""
+    page = gitops.health_page()
+    for part, kind in zip(page.split("\n## ")[1:], (names.SANDBOX_KIND, names.POOL_KIND), strict=True):
+        told = " ".join(part.rpartition("```")[2].split())
+        for one in (one.object for one in ALL if one.object["kind"] == kind):
+            known = {item["type"]: item for item in one["status"].get("conditions", ())}
+            stalled, printed = known.get("Stalled", {}), judges.columns(one)["Reason"]
+            apart = stalled.get("status") == "True" and printed not in (None, stalled["reason"])
+            if apart:
+                assert f"`{printed}` where the table above has `{stalled['reason']}`" in told
+    assert "`PausingDisabled`" in page.partition("## SandboxPool")[0].rpartition("```")[2]
+    assert "`RestartUnavailable`" in page.rpartition("```")[2]
+
+
 def test_the_page_lists_every_situation() -> None:
     page = gitops.health_page()
     assert all(f"| {one.what} |" in page for one in ALL)
