@@ -49,6 +49,14 @@ def test_every_value_says_what_it_is(chart: str) -> None:
     assert [value.path for value in chart_readme.values(text) if not value.group and not value.told] == []
 
 
+def test_it_says_why_there_are_no_further_arguments() -> None:
+    """The operator reads none: what would be given there is for extraEnv."""
+    assert "There is no `extraArgs`" in (CHARTS / "sandyard" / "README.md").read_text()
+    assert "args:" not in (CHARTS / "sandyard" / "templates" / "deployment.yaml").read_text()
+    main = (paths.REPOSITORY / "operator" / "sandyard" / "handlers" / "main.py").read_text()
+    assert "argv" not in main and "argparse" not in main
+
+
 @pytest.mark.parametrize("chart", ["sandyard", "sandyard-pools"])
 def test_every_value_is_in_the_readme(chart: str) -> None:
     text = (CHARTS / chart / "values.yaml").read_text()

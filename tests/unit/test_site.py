@@ -45,6 +45,10 @@ def test_without_a_repository_the_text_of_a_link_is_left() -> None:
     assert site.rewritten("x\n\n[0.1.0]: ../../releases/tag/v0.1.0\n", "CHANGELOG.md", "") == "x\n\n\n"
 
 
+def test_the_first_page_leads_nowhere_else() -> None:
+    assert "](http" not in site.rewritten((TOP / "docs" / "index.md").read_text(), "docs/index.md", AT)
+
+
 def test_links_are_checked_strictly() -> None:
     config = yaml.safe_load((TOP / "mkdocs.yml").read_text())
     assert set(config["validation"]["links"].values()) == {"warn"}
