@@ -20,6 +20,8 @@ MOMENTARY: dict[str, tuple[str, tuple[int, ...], bytes]] = {
     "an open quote": ("echo 'open", (2,), b""),
     "an open double quote": ('echo "open', (2,), b""),
     "an open substitution": ("echo $(", (1, 2), b""),
+    "an open substitution after a long line": (f': {"x" * 3000}\necho "$(', (1, 2), b""),
+    "an open process": ("cat <(", (1, 2), b""),
     "an open sum": ("echo $((", (2,), b""),
     "an open condition": ("if true; then", (2,), b""),
     "an open function": ("f() {", (2,), b""),
@@ -34,7 +36,7 @@ MOMENTARY: dict[str, tuple[str, tuple[int, ...], bytes]] = {
     "lines": ("echo 1\n\n# 2\necho 3 # 4", (0,), b"1\n3\n"),
     "nothing": ("", (0,), b""),
 }
-# and what changes it for good, or needs one of its own: bash 5.2 spoils its memory at a long text after a broken one.
+# and what changes it for good.
 LASTING: dict[str, tuple[str, tuple[int, ...], bytes]] = {
     "a long heredoc": ("cat <<'X' | wc -c\n" + "y" * 150_000 + "\nX", (0,), b"150001\n"),
     "a long word": (f": {'x' * 200_000}", (0,), b""),
@@ -78,7 +80,12 @@ def programs_but_bash(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-@pytest.mark.parametrize("texts", [list(MOMENTARY), *([what] for what in LASTING)], ids=lambda texts: texts[0])
+LONG = [what for what in LASTING if "long" in what or what == "a megabyte"]
+
+
+@pytest.mark.parametrize(
+    "texts", [[*MOMENTARY, *LONG, *MOMENTARY], *([what] for what in LASTING)], ids=lambda texts: texts[0]
+)
 async def test_it_answers_and_goes_on_and_has_forgotten_nothing(sandbox: AsyncSandbox, texts: list[str]) -> None:
     async with await sandbox.shell() as shell:
         await shell.run("kept=1; cd /tmp")
@@ -140,3 +147,102 @@ async def test_a_trap_of_errors_hears_of_those_of_the_commands_alone(sandbox: As
         await shell.run("trap 'echo caught' ERR 2>/dev/null || :")
         await shell.run("false")
         assert (await shell.run("echo on")).stdout == b"on\n"
+
+
+async def test_descriptors_that_it_opens_stay_open(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    """Of any number that a shell has: a lock is held by one of them from one command to the next."""
+    async with await sandbox.shell() as shell:
+        for number in (3, 7, 8, 9):
+            assert (await shell.run(f"exec {number}>{tmp_path}/{number}; flock {number}")).ok
+            assert (await shell.run(f"echo kept >&{number}; flock -n {tmp_path}/{number} true")).exit_code == 1
+            assert (tmp_path / str(number)).read_text() == "kept\n"
+        assert (await shell.run("exec 8</etc/passwd 9<&8; read -r line <&9; echo ${line%%:*}")).stdout == b"root\n"
+        assert (await shell.run("exec 8<&- 9<&-; echo on")).stdout == b"on\n"
+
+
+async def test_what_it_exports_is_what_it_was_given(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    (tmp_path / ".env").write_text("A=1\nB='2 3'\n")
+    async with await sandbox.shell() as shell:
+        await shell.run(f"set -a; . {tmp_path}/.env")
+        exported = await shell.run("C=4; env | grep -i '_sandyard\\|^[ABC]=' | sort")
+        assert exported.stdout == b"A=1\nB=2 3\nC=4\n"
+        assert (
+            await shell.run("true " + "x" * 200_000 + "; env | wc -l; case $- in *a*) echo a ;; esac")
+        ).exit_code == 0
+        assert (await shell.run("set +a; D=5; env | grep -c ^D=")).stdout == b"0\n"
+        assert (await shell.run("set -ax; E=6; env | grep ^E=")).stdout == b"E=6\n"
+        assert b"sandyard" not in (await shell.run("env; F=7")).stderr
+
+
+async def test_it_outlives_the_rules_of_posix(sandbox: AsyncSandbox) -> None:
+    for begin in ("set -o posix 2>/dev/null || :", "POSIXLY_CORRECT=1"):
+        async with await sandbox.shell() as shell:
+            await shell.run(begin)
+            for what, (text, codes, printed) in MOMENTARY.items():
+                if what in ("an option that there is not", "no file", "a division"):
+                    # By these rules a shell ends at a special command that fails, or at what cannot be expanded.
+                    continue
+                done = await shell.run(text, timeout=20)
+                assert done.exit_code in codes, (what, done)
+                assert done.stdout in (printed, b"") if codes != (0,) else done.stdout == printed, (what, done)
+                assert not shell.closed, what
+            assert (await shell.run("echo on")).stdout == b"on\n"
+
+
+async def test_a_trap_of_each_line_hears_of_those_of_the_commands_alone(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.shell() as shell:
+        if not (await shell.run('[ -n "$BASH_VERSION" ]')).ok:
+            pytest.skip("only bash has such a trap")
+        assert (await shell.run("trap 'echo \"trap: $BASH_COMMAND\"' DEBUG; :")).stdout == b"trap: :\n"
+        assert (await shell.run("(exit 3)")).exit_code == 3
+        done = await shell.run("echo $?")
+        assert (done.stdout, done.stderr) == (b"trap: echo $?\n3\n", b"")
+        assert (await shell.run("set -x; cd /; f() { :; }; f")).stdout == b"trap: set -x\ntrap: cd /\ntrap: f\n"
+        assert b"sandyard" not in (await shell.run("cd /tmp")).stderr
+        await shell.run("set +x; trap - DEBUG")
+        assert (await shell.run("echo quiet; trap -p DEBUG")).stdout == b"quiet\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["set -n", "echo a; set -euno pipefail", "if :; then set -o noexec; fi", "true &&\n set -xn"]
+)
+async def test_what_would_end_all_answers_is_refused(sandbox: AsyncSandbox, text: str) -> None:
+    async with await sandbox.shell() as shell:
+        with pytest.raises(errors.InvalidArgument, match="set -n"):
+            await shell.run(text)
+        for fine in ("set -e; set +e", "echo set -n", "(set -n)", "set -- -n", "cat <<X\nset -n\nX"):
+            assert (await shell.run(fine, timeout=20)).ok, fine
+
+
+async def test_a_folder_that_is_not_there_is_told(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    for call in (sandbox.shell, sandbox.pty):
+        for place in ("nosuch", f"{tmp_path}/no\nsuch"):
+            with pytest.raises(errors.SandboxFileNotFound, match="cwd"):
+                await call(cwd=place)
+        with pytest.raises(errors.InvalidArgument, match="cwd"):
+            await call(cwd=f"{tmp_path}/file")
+    async with await sandbox.shell(cwd=str(tmp_path)) as shell:
+        assert (await shell.run("pwd")).stdout_text == f"{tmp_path}\n"
+        await shell.reset()
+        assert (await shell.run("pwd")).stdout_text == f"{tmp_path}\n"
+    async with await sandbox.pty(["pwd"], cwd=str(tmp_path)) as terminal:
+        assert b"".join([data async for data in terminal]).strip().endswith(tmp_path.name.encode())
+
+
+async def test_variables_may_be_longer_than_any_request(sandbox: AsyncSandbox) -> None:
+    env = {"LONG": "é'\n" * 20_000, "a.b": "x" * 9000}
+    shows = 'printf "%s\n" "$LONG" | wc -c; env | grep -c "^a.b=x*$"'
+    async with await sandbox.shell(env=env) as shell:
+        # A shell that is not bash drops what it has no name for.
+        count = b"1" if (await shell.run('[ -n "$BASH_VERSION" ]')).ok else b"0"
+        assert (await shell.run(shows)).stdout.split() == [b"80001", count]
+        assert (await shell.run("echo $0")).stdout.strip() in (b"/usr/bin/bash", b"/bin/sh", b"bash")
+    async with await sandbox.pty(["/bin/sh", "-c", 'printf "%s\n" "$LONG" | wc -c'], env=env) as terminal:
+        assert b"".join([data async for data in terminal]).split() == [b"80001"]
+    assert not os.listdir("/tmp/.sandyard/begin")
+    for call in (sandbox.shell, sandbox.pty):
+        with pytest.raises(errors.InvalidArgument, match="too long for one argument"):
+            await call(env={"LONG": "x" * 200_000})
+        with pytest.raises(errors.InvalidArgument, match="too long for all words"):
+            await call(env={f"LONG{at}": "x" * 120_000 for at in range(20)})

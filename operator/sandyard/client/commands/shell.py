@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import shlex
 import time
 from collections.abc import Mapping
@@ -15,11 +16,10 @@ from sandyard.client.errors import (
     ExecTransportError,
     InvalidArgument,
     SandboxError,
-    SandboxFileNotFound,
     ShellClosed,
     checked,
 )
-from sandyard.client.exec import leash, script
+from sandyard.client.exec import leash, opening, script
 from sandyard.client.exec.command import Output, check_timeout, encoded, hand_over
 from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
@@ -34,15 +34,28 @@ __all__ = ["Shell"]
 _GRACE_SECONDS = 2
 # Ends the id that the processes of a shell carry; that of the shell itself is without it.
 _CHILD = "-child"
-# As of shell.sh.
-_NO_FOLDER = 125
 # Whether it is bash, which reads what is no file byte by byte: under gVisor a megabyte takes it a minute.
 _SLOW_READER = 'command printf %s "${BASH_VERSION:+$_sandyard_dd}"'
 _LONG_BYTES = 4096
+# An open substitution spoils the memory of bash 5.2, so such a text is read by a copy of it first, which says what is
+# wrong.
+_PARSES = (
+    'case ${BASH_VERSION-} in ?*) ("$_sandyard_builtin" command eval "set -n; $_sandyard_text") </dev/null ;; esac'
+)
+# Only here: a function of bash's has no trap of that kind.
+_TRAPS = (
+    "; case ${BASH_VERSION-} in ?*) _sandyard_trap=$(SANDYARD_EXEC=- trap -p DEBUG); trap - DEBUG; "
+    '_sandyard_loud="${_sandyard_trap:+{ $_sandyard_trap; _sandyard_last && :; \\} >/dev/null 2>&1\n}$_sandyard_loud"'
+    " ;; esac"
+)
 # So many of the bytes that follow are the text, with a point at its end that the shell does not take for an empty line.
 _READ = (
     '_sandyard_text=$(SANDYARD_EXEC=- "$_sandyard_dd" bs={size} count=1 iflag=fullblock 2>/dev/null || '
     'SANDYARD_EXEC=- "$_sandyard_dd" bs=1 count={size} 2>/dev/null) || exit\n'
+)
+# As a command of its own, and not in a subshell.
+_RUNS_NOTHING = re.compile(
+    r"(?:^|[;&|{]|\b(?:then|do|else)\s)\s*set\s+(?:[-+]\w+\s+)*(?:-[A-Za-z]*n|-[A-Za-z]*o\s+noexec\b)", re.MULTILINE
 )
 # After its children are gone, how long the shell has to say so.
 _ANSWER_SECONDS = 3.0
@@ -69,6 +82,8 @@ class Shell:
         self._ended = asyncio.Event()
         self._id = ""
         self._by_dd = False
+        # Whether a command of this session may have set a trap that bash springs for each line, ours too.
+        self._traps = False
 
     @property
     def closed(self) -> bool:
@@ -100,8 +115,11 @@ class Shell:
         if "\0" in command:
             raise InvalidArgument("a command holds no NUL bytes")
         check_timeout(timeout)
+        if "<<" not in command and _RUNS_NOTHING.search(command):
+            raise InvalidArgument("set -n: a shell that runs nothing more cannot be told anything; use sh -n")
+        self._traps = self._traps or "DEBUG" in command
         exec_id = script.new_id()
-        text = _lines(command, exec_id, by_dd=self._by_dd)
+        text = _lines(command, exec_id, by_dd=self._by_dd, traps=self._traps)
         async with self._turn:
             if self.closed:
                 raise ShellClosed("the shell has ended; reset() starts a new one", sandbox=self._session.name)
@@ -170,7 +188,7 @@ class Shell:
     async def _open(self) -> None:
         await self._session.check_usable()
         self._id = script.new_id()
-        words = script.session("shell", self._id, self._cwd, self._env)
+        words = await opening.prepared(self._session, "shell", self._id, self._cwd, self._env)
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         turn = await self._session.exec_limit.turn()
         self._reading = asyncio.create_task(self._read(words, turn, opened))
@@ -203,9 +221,6 @@ class Shell:
         if not self._turn.locked():
             begun = await self.run(_SLOW_READER, timeout=self._session.cluster.request_timeout)
             self._by_dd = begun.ok and bool(begun.stdout)
-            if self.closed and begun.exit_code == _NO_FOLDER:
-                text = f"cwd: the sandbox has no folder {self._cwd!r}, or its user may not enter it"
-                raise SandboxFileNotFound(text, sandbox=self._session.name)
 
     async def _read(self, words: list[str], turn: Turn, opened: asyncio.Future[None]) -> remotecommand.Exit:
         turn.settle()
@@ -259,22 +274,25 @@ class Shell:
             await terminate(self._session, self._id + _CHILD, "TERM", _GRACE_SECONDS)
 
 
-def _lines(command: str, exec_id: str, *, by_dd: bool) -> bytes:
+def _lines(command: str, exec_id: str, *, by_dd: bool, traps: bool) -> bytes:
     """What the shell reads for *command*, which as a value of a variable can end none of these lines.
 
     ``command`` takes from ``eval`` what makes it special: an error in what it runs would end the shell.
-    The last line is one that bash may misread: a text that ends in a backslash leaves its parser in the
-    middle of a command.  In a function, as the text of a shell that is not bash and says ``return``,
+    The last line is one that bash may misread: a text that is broken leaves its parser in the middle of a
+    command.  In a function, as the text of a shell that is not bash and says ``return``,
     which would end it elsewhere, ``set --`` is forgotten.  Behind ``&&`` what the last command ended with ends
-    no shell with ``set -e``; and what ``set -x`` says of these lines goes nowhere.
+    no shell with ``set -e``; and what ``set -x`` says of these lines goes nowhere.  With *traps* a trap of
+    bash's that is sprung for each line is set for the text alone.
     """
-    closed = "</dev/null 8>&- 9>&-"
-    run = f'_sandyard_last && :; "$_sandyard_builtin" eval "$_sandyard_loud$_sandyard_text" {closed}'
+    run = '_sandyard_last && :; "$_sandyard_builtin" command eval "$_sandyard_loud$_sandyard_text" </dev/null'
     if "return" in command:
-        run = f'case ${{BASH_VERSION-}} in "") _sandyard_last && :; _sandyard_call {closed} ;; *) {run} ;; esac'
+        run = f'case ${{BASH_VERSION-}} in "") _sandyard_last && :; _sandyard_call </dev/null ;; *) {run} ;; esac'
+    if any(begin in command for begin in ("$(", "<(", ">(")):
+        run = f"{_PARSES} && {{ {run}; }}"
+    end = f'_sandyard_end {exec_id} "$?" "$-"{_TRAPS if traps else ""}'
     given = encoded(command, "command")
     if by_dd and len(given) > _LONG_BYTES:
         given = _READ.format(size=len(given) + 1).encode() + given + b".\n_sandyard_text=${_sandyard_text%.}\n"
     else:
         given = b"_sandyard_text=" + shlex.quote(command).encode(errors="surrogateescape") + b"\n"
-    return given + f"{run}; {{ _sandyard_end {exec_id}; }} 2>/dev/null\n\n".encode()
+    return given + f"{run}; {{ {end}; }} >/dev/null 2>&1\n\n".encode()

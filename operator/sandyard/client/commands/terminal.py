@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sandyard.client.errors import ExecTransportError, SandboxError
-from sandyard.client.exec import leash, script
+from sandyard.client.exec import leash, opening, script
 from sandyard.client.exec.call import LOST_REASON_SECONDS, REASON_SECONDS
 from sandyard.client.exec.termination import terminate
 from sandyard.client.session.session import Session
@@ -36,7 +36,7 @@ class Terminal:
         self._session = session
         self._size = size
         self._id = script.new_id()
-        self._words = script.session("terminal", self._id, cwd, env, "--", *command)
+        self._asked = cwd, env, ("--", *command)
         self._stack = contextlib.AsyncExitStack()
         self._process: remotecommand.Exec | None = None
         self._output: AsyncGenerator[bytes, None] | None = None
@@ -47,10 +47,12 @@ class Terminal:
         if self._process is not None:
             return self
         await self._session.check_usable()
+        cwd, env, command = self._asked
+        words = await opening.prepared(self._session, "terminal", self._id, cwd, env, *command)
         turn = await self._session.exec_limit.turn()
         turn.settle()
         try:
-            self._process = await self._stack.enter_async_context(self._session.open_interactive(self._words, tty=True))
+            self._process = await self._stack.enter_async_context(self._session.open_interactive(words, tty=True))
             await self.resize(*self._size)
         except (errors.ApiError, errors.TransportError) as error:
             raise self._session.explain_exec(error) from error

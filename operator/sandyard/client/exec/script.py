@@ -142,19 +142,7 @@ def run(
     if len(words) == 3 and words[:2] == ["/bin/sh", "-c"] and _LONGEST_WORD < len(_bytes(words[2])) <= _LONGEST_TEXT:
         _no_zeros(words)
         words, said = ["/bin/sh", "/dev/fd/6"], words[2]
-    _no_zeros([*words, *assigned, folder])
-    for word in (*words, *assigned, folder):
-        if len(_bytes(word)) > _LONGEST_WORD:
-            raise InvalidArgument(
-                f"{len(_bytes(word))} bytes are too long for one argument (Linux takes {_LONGEST_WORD}): "
-                "write it to a file, or send it as stdin"
-            )
-    together = sum(len(_bytes(word)) + 1 + _POINTER for word in (*words, *assigned))
-    if together > _LONGEST_WORDS:
-        raise InvalidArgument(
-            f"{together} bytes are too long for all words and variables of a command (Linux takes {_LONGEST_WORDS}): "
-            "write some of them to a file, or send them as stdin"
-        )
+    _check([*words, *assigned, folder])
     length = str(stdin_bytes) if stdin_bytes is not None else "-"
     watched = watch_seconds or stdin_bytes is not None
     parts = (
@@ -172,10 +160,10 @@ def session(part: str, exec_id: str, folder: str, env: Mapping[str, str], *words
     Raises
     ------
     InvalidArgument
-        A word is none that a request can carry: text without NUL bytes.
+        A word is none that a request can carry, text without NUL bytes, or longer than Linux takes.
     """
     told = [exec_id, place(folder), *variables(env), *words]
-    _no_zeros(told)
+    _check(told)
     for word in told:
         if word.encode(errors="replace") != _bytes(word):
             raise InvalidArgument(f"{word!r}: only text can be sent here, and this holds bytes that are none")
@@ -215,6 +203,23 @@ def _request(code: str, arguments: list[str]) -> Request:
     preface = _bytes(f"set -- {shlex.join(arguments)}\n{code}")
     # The id, by which what ends the command knows this shell.
     return Request(["/bin/sh", "-c", _BOOT, "sandyard-run", str(len(preface)), arguments[0]], preface)
+
+
+def _check(words: Sequence[str]) -> None:
+    """Raise unless Linux takes these words and variables for a command."""
+    _no_zeros(words)
+    for word in words:
+        if len(_bytes(word)) > _LONGEST_WORD:
+            raise InvalidArgument(
+                f"{len(_bytes(word))} bytes are too long for one argument (Linux takes {_LONGEST_WORD}): "
+                "write it to a file, or send it as stdin"
+            )
+    together = sum(len(_bytes(word)) + 1 + _POINTER for word in words)
+    if together > _LONGEST_WORDS:
+        raise InvalidArgument(
+            f"{together} bytes are too long for all words and variables of a command (Linux takes {_LONGEST_WORDS}): "
+            "write some of them to a file, or send them as stdin"
+        )
 
 
 def _no_zeros(words: Sequence[str]) -> None:

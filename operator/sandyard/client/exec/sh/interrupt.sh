@@ -11,7 +11,7 @@ sandyard_strike() {
   kill -s "$_sy_g" "$_sy_k"
   kill -s "$3" $_sy_x
   kill -s CONT $_sy_x
-  echo _sandyard_end 1<>"$1/queue"
+  echo '_sandyard_end "$?" "$-"' 1<>"$1/queue"
 } 2>/dev/null
 
 # sandyard_interrupt FOLDER CELL: ends what the context in that folder runs, if it is that cell ("any": whichever).

@@ -17,10 +17,11 @@ _sandyard_last() { return "$_sandyard_code"; }
 _sandyard_call() { command eval "$_sandyard_loud$_sandyard_text"; }
 _sandyard_take() {
   # Of one that was interrupted.
-  _sandyard_end
+  _sandyard_end "$?" "$-"
   case $_sandyard_tmout in "") ;; *) TMOUT=$_sandyard_tmout ;; esac
   _sandyard_cell=$2 _sandyard_text="" _sandyard_out=/dev/null _sandyard_err=/dev/null
-  command : 2>/dev/null >|"$2/begun" || return 0
+  # Where that cannot be written although the cell is there (no number is left for a file), it would wait for ever.
+  command : 2>/dev/null >|"$2/begun" || { [ ! -d "$2" ] || exit 1; return 0; }
   [ ! -e "$2/cancelled" ] || return 0
   "$_sandyard_builtin" printf '%s\n' "${2##*/}" >|"$_sandyard_context/current"
   _sandyard_text=$(SANDYARD_EXEC=- cat "$2/cell"; echo .)
@@ -28,12 +29,12 @@ _sandyard_take() {
   _sandyard_out=/proc/$1/fd/8 _sandyard_err=/proc/$1/fd/9
   export SANDYARD_ARTIFACTS="$2/artifacts"
 }
+# _sandyard_end CODE FLAGS
 _sandyard_end() {
-  _sandyard_seen=$?
   case $_sandyard_cell in "") return 0 ;; esac
-  _sandyard_code=$_sandyard_seen
-  _sandyard_quiet
   unset -f "$_sandyard_builtin" 2>/dev/null
+  _sandyard_quiet "$2"
+  _sandyard_code=$1
   "$_sandyard_builtin" printf '%s\n' "$_sandyard_code" 1<>"$_sandyard_cell/end"
   _sandyard_cell=""
   # It would end a shell that waits for a cell, too.

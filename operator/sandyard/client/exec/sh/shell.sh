@@ -8,4 +8,9 @@ export TERM="${TERM:-xterm-256color}"
 set -- "$(command -v bash || echo /bin/sh)"
 [ "$1" = /bin/sh ] || set -- "$1" --noprofile --norc
 [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
-exec "$@"
+# This shell stays: by its streams marks arrive whatever the other makes of its own. It says nothing itself; 4 is what
+# was standard error.
+exec 4>&2 2>/dev/null
+(exec "$@" 2>&4 4>&-)
+_sy_r=$?
+exit "$_sy_r"

@@ -1,7 +1,6 @@
-# What the session's own lines need, whatever the commands before them have done to the shell. Marks go by 8 and 9, so
-# that they arrive wherever standard output and error lead by then.
-exec 8>&1 9>&2
-_sandyard_code=0 _sandyard_loud=""
+# What the session's own lines need, whatever the commands before them have done to the shell. Marks go by the streams
+# of the shell above (shell.sh), so that they arrive wherever standard output and error lead by then.
+_sandyard_code=0 _sandyard_loud="" _sandyard_up=/proc/$PPID/fd
 # While its PATH is that of the image.
 _sandyard_dd=$(command -v dd)
 _sandyard_builtin="command"
@@ -12,11 +11,13 @@ _sandyard_call() { command eval "$_sandyard_loud$_sandyard_text"; }
 _sandyard_mark() {
   "$_sandyard_builtin" printf '\000%s:%s\000' "$1" "$_sandyard_code" || command printf '\000%s:%s\000' "$1" "$_sandyard_code"
 }
+# _sandyard_end WORD CODE FLAGS
 _sandyard_end() {
-  _sandyard_code=$?
-  _sandyard_quiet
   unset -f "$_sandyard_builtin" 2>/dev/null
-  _sandyard_mark "$1" >&8
-  _sandyard_mark "$1" >&9
+  _sandyard_quiet "$3"
+  _sandyard_code=$2
+  _sandyard_mark "$1" >"$_sandyard_up/1"
+  _sandyard_mark "$1" >"$_sandyard_up/4"
 }
-[ ! -r ~/.bashrc ] || . ~/.bashrc >/dev/null 2>&1 </dev/null 8>&- 9>&-
+[ ! -r ~/.bashrc ] || . ~/.bashrc >/dev/null 2>&1 </dev/null
+_sandyard_quiet "$-"
