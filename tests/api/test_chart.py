@@ -304,9 +304,9 @@ def test_policies_speak_of_the_very_account_that_the_operator_runs_as() -> None:
 def test_the_finalizer_comes_with_the_object_where_the_cluster_can_do_that(
     versions: str, value: bool, expected: str | None
 ) -> None:
-    objects = chart.render({"admission.finalizer": value}, api_versions=versions)
+    objects = chart.render({"admission.finalizer": value, "admission.untracked": value}, api_versions=versions)
     for kind in ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"):
-        assert [item["apiVersion"] for item in chart.selected(objects, kind)] == ([expected] if expected else [])
+        assert [item["apiVersion"] for item in chart.selected(objects, kind)] == ([expected] * 2 if expected else [])
     for policy in chart.selected(objects, "MutatingAdmissionPolicy"):
         # Without it the operator puts the finalizer on: no reason to refuse a Sandbox.
         assert policy["spec"]["failurePolicy"] == "Ignore"

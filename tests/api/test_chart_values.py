@@ -48,6 +48,7 @@ BAD: dict[str, list[Any]] = {
     "leaderElection.leaseDurationSeconds": [2, 301],
     "admission.enabled": ["true"],
     "admission.finalizer": ["x"],
+    "admission.untracked": ["x"],
     "logLevel": ["TRACE"],
     "drain.enabled": ["x"],
     "drain.timeoutSeconds": [0, 3601],
