@@ -183,3 +183,27 @@ async def _listening(port: int) -> None:
 
 def _environment() -> dict[str, str]:
     return dict(os.environ)
+
+
+# What a program may do to the folder of an interpreter; that of all of them lies above it.
+LOST = ["rm -rf {}", "rm -rf {}/*", "kill -s KILL $(cat {}/pid)", "rm {}/control"]
+
+
+@pytest.mark.usefixtures("pod")
+@pytest.mark.parametrize("lost", LOST)
+async def test_an_interpreter_that_is_lost_costs_one_call(lost: str) -> None:
+    async with served() as client:
+        sandbox = await call(client, "create_sandbox")
+        where = "open('/proc/self/cmdline').read().split(chr(0))[-2]"
+        folder = json.loads(await call(client, "run_code", sandbox=sandbox, code=where))["results"][0].strip("'")
+        assert folder.startswith("/tmp/.sandyard/contexts/")
+        await call(client, "run_command", sandbox=sandbox, command=lost.format(folder))
+        try:
+            await call(client, "run_code", sandbox=sandbox, code="x = 1")
+        except AssertionError as error:
+            assert "call again, for a new one" in str(error)
+        done = json.loads(await call(client, "run_code", sandbox=sandbox, code="y = 2; y"))
+        assert done["results"] == ["2"]
+        left = f"ps -eo args | grep -c '[k]ernel.py {folder}' || :"
+        if lost != "rm {}/control":
+            assert json.loads(await call(client, "run_command", sandbox=sandbox, command=left))["stdout"] == "0\n"

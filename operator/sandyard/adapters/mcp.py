@@ -19,7 +19,7 @@ from pydantic import Field
 
 from sandyard import __version__
 from sandyard.client.code.contexts import CodeContext
-from sandyard.client.errors import CommandTimeout, ContextEnded, SandboxError
+from sandyard.client.errors import CommandTimeout, ContextEnded, ContextNotFound, SandboxError
 from sandyard.client.files.listing import FileInfo
 from sandyard.client.result import CommandResult
 from sandyard.client.sandbox import AsyncSandbox
@@ -91,9 +91,11 @@ class Tools:
             made.contexts[language] = await _told(made.sandbox.contexts.create(language))
         try:
             done = await made.sandbox.run_code(code, context=made.contexts[language], timeout=timeout)
-        except ContextEnded as error:
+        except (ContextEnded, ContextNotFound) as error:
             # The next call begins anew.
-            del made.contexts[language]
+            gone = made.contexts.pop(language)
+            with contextlib.suppress(SandboxError):
+                await gone.remove()
             raise ToolError(
                 "the interpreter has ended and its variables are lost; this code was not run: call again, for a new one"
             ) from error

@@ -63,7 +63,9 @@ _NO_PROGRAM: Final = 127
 _KILLED: Final = 137
 _KERNELS: Final = {"python": "kernel.py", "javascript": "kernel.js"}
 _PROGRAMS: Final = {"python": "python3, python", "javascript": "node", "bash": "bash, sh"}
-_CELL: Final = f'cd "$1" 2>/dev/null && exec /bin/sh cell.sh "$2" "${{1##*/}}"; exit {_NONE}'
+_CELL: Final = (
+    f'cd "$1" 2>/dev/null && [ -f cell.sh ] && [ -p control ] && exec /bin/sh cell.sh "$2" "${{1##*/}}"; exit {_NONE}'
+)
 
 
 class HasId(Protocol):

@@ -6,16 +6,25 @@ const fs = require('fs');
 const net = require('net');
 const util = require('util');
 const path = require('path');
+const vm = require('vm');
+const url = require('url');
 const inspector = require('inspector');
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 
 const MOST = 8 * 1024 * 1024;
 const MOST_RESULTS = 500;
 const MOST_SKIPPED = 500;
+// By them it opens what it needs when a cell has left no number for a file.
+const SPARE = 6;
 const KIND = /^[a-z]{1,30}\/[A-Za-z0-9.+_-]{1,80}$/;
 // What node says of an import in what it evaluates.
 const NO_IMPORT = /^(Cannot use import statement|Invalid host defined options|A dynamic import callback)/;
 const BYTES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'application/pdf'];
+// What is text or comment, or a regular expression where one may stand; an import() of a cell; and what begins or ends a
+// part. As in languages.py.
+const PART = /'(?:\\[^]|[^'\\\n])*'?|"(?:\\[^]|[^"\\\n])*"?|\/\*[^]*?(?:\*\/|$)|\/\/[^\n]*|(?:^|[(,=:[!&|?;]|\breturn)\s*\/(?![*/])(?:\\[^]|\[(?:\\[^]|[^\]\\\n])*\]?|[^/\\[\n])*\/?|(?<![.\w$])import(?=\s*\()|[`{}]/g;
+const TEMPLATE = /\\[^]|`|\$\{/g;
+const LOAD = Symbol.for('sandyard.import');
 // A cell may put another in its place.
 const { stringify } = JSON;
 
@@ -28,6 +37,39 @@ function lines(fifo, take) {
     rest = found.pop();
     found.forEach(take);
   });
+}
+
+// Nothing that the inspector evaluates may import() by itself.
+function importing(code) {
+  if (!code.includes('import')) return code;
+  const opened = [];
+  let made = '';
+  for (let place = 0; ;) {
+    const within = opened[opened.length - 1] === '`';
+    const part = within ? TEMPLATE : PART;
+    part.lastIndex = place;
+    const found = part.exec(code);
+    if (!found) return made + code.slice(place);
+    const [text] = found;
+    made += code.slice(place, found.index) + (text === 'import' ? "globalThis[Symbol.for('sandyard.import')]" : text);
+    place = found.index + text.length;
+    if (text === '}' || (within && text === '`')) opened.pop();
+    else if (text === '`' || text === '{' || text === '${') opened.push(text[text.length - 1]);
+  }
+}
+// What loads for the cells, from the folder that they begin in.
+function loader(filename) {
+  try {
+    const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+    return vm.runInThisContext('(name, ...more) => (more.length ? import(name, more[0]) : import(name))', { filename, importModuleDynamically });
+  } catch (error) {
+    // An older node: packages are those that require() finds, or node's own.
+    const { resolve } = require('module').createRequire(filename);
+    return async (name) => {
+      const found = resolve(name);
+      return import(path.isAbsolute(found) ? url.pathToFileURL(found).href : found);
+    };
+  }
 }
 
 if (!isMainThread) {
@@ -132,6 +174,7 @@ function main(folder) {
     add(data, isMain);
   }
   globalThis.require = require('module').createRequire(path.join(process.cwd(), 'cell.js'));
+  Object.defineProperty(globalThis, LOAD, { value: loader(path.join(process.cwd(), 'cell.js')), enumerable: false });
   globalThis.display = (...values) => values.forEach((value) => show(value, false));
 
   // The value behind what the inspector calls an object.
@@ -163,13 +206,13 @@ function main(folder) {
     const value = attempt(() => (isError ? error.message : util.inspect(error)), none).slice(0, 60000);
     return {
       name: isError ? attempt(() => error.name, 'Error') : typeof error,
-      value: NO_IMPORT.test(value) ? `${value}: a cell has no import; use require('...')` : value,
+      value: NO_IMPORT.test(value) ? `${value}: a cell has no such import; use require('...') or await import('...')` : value,
       traceback: attempt(() => util.inspect(error), none).split('\n').filter(own).join('\n').slice(0, 60000),
     };
   }
   async function run(code) {
     const interrupted = new Promise((resolve) => { stop = () => resolve({ stopped: true }); });
-    const expression = `${code}\n//# sourceURL=cell-${count}`;
+    const expression = `${importing(code)}\n//# sourceURL=cell-${count}`;
     // Its first part runs within this very call.
     Atomics.store(new Int32Array(answered), 1, 1);
     const evaluated = post('Runtime.evaluate', { expression, replMode: true, awaitPromise: true });
@@ -187,6 +230,26 @@ function main(folder) {
     if (value !== undefined) { globalThis._ = value; show(value, true); }
     return null;
   }
+  const spare = [];
+  const known = fs.statSync(`${folder}/language`);
+  function hold() {
+    try {
+      while (spare.length < SPARE) spare.push(fs.openSync(`${folder}/language`));
+    } catch (error) { /* so many as there are */ }
+  }
+  // But for what a cell has put in their place.
+  function release() {
+    for (const fd of spare.splice(0)) {
+      try {
+        const there = fs.fstatSync(fd);
+        if (there.ino === known.ino && there.dev === known.dev) fs.closeSync(fd);
+      } catch (error) { /* the cell has closed it */ }
+    }
+  }
+  // Where somebody waits, it would be for ever. The shell that keeps an interpreter tells of its end.
+  function giveUp(pid, place) {
+    if (fs.existsSync(`${place}/end`) && fs.existsSync(`/proc/${pid}`)) process.exit(1);
+  }
   async function cell(line) {
     const gap = line.indexOf(' ');
     const pid = line.slice(0, gap);
@@ -194,18 +257,26 @@ function main(folder) {
     current = path.basename(place);
     let code;
     let end;
-    // Where a cell has closed one of the first three files, what is opened next would be the output of all that it starts.
-    let spare;
-    do spare = fs.openSync('/dev/null', 'r+'); while (spare < 3);
-    fs.closeSync(spare);
+    let waiting;
+    release();
     try {
+      // Where a cell has closed one of the first three files, what is opened next would be the output of all that it starts.
+      let first;
+      do first = fs.openSync('/dev/null', 'r+'); while (first < 3);
+      fs.closeSync(first);
       fs.writeFileSync(`${place}/begun`, '');
       if (fs.existsSync(`${place}/cancelled`)) return;
       code = fs.readFileSync(`${place}/cell`, 'utf8');
       // The cell may take its folder away.
       end = fs.openSync(`${place}/end`, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK);
+      waiting = fs.fstatSync(end);
       streams = [8, 9].map((at) => fs.openSync(`/proc/${pid}/fd/${at}`, fs.constants.O_WRONLY));
-    } catch (error) { return; }
+    } catch (error) {
+      giveUp(pid, place);
+      return;
+    } finally {
+      hold();
+    }
     process.env.SANDYARD_ARTIFACTS = `${place}/artifacts`;
     [shown, skipped, room] = [[], [], MOST];
     count += 1;
@@ -215,16 +286,23 @@ function main(folder) {
     const used = process.cpuUsage(before);
     streams.forEach((stream) => { try { fs.closeSync(stream); } catch (failure) { /* the cell has closed it */ } });
     streams = [-1, -1];
+    release();
     const answer = { results: shown, error, skipped, cpu: (used.user + used.system) / 1e6 };
     try {
       fs.writeFileSync(`${place}/results.json`, stringify(answer));
     } catch (failure) { /* nobody waits any more */ }
     try {
+      // The cell may have closed that file, or put another in its place.
+      let there;
+      try { there = fs.fstatSync(end); } catch (failure) { /* closed */ }
+      if (!there || there.ino !== waiting.ino) end = fs.openSync(`${place}/end`, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK);
       fs.writeSync(end, error ? '1\n' : '0\n');
       fs.closeSync(end);
-    } catch (failure) { /* nor here */ }
+    } catch (failure) { giveUp(pid, place); }
+    hold();
   }
 
+  hold();
   let turn = Promise.resolve();
   lines(`${folder}/queue`, (line) => { turn = turn.then(() => cell(line)); });
 }

@@ -31,9 +31,9 @@ from typing import Any
 
 # Of everything that a cell shows; what is beyond it is named in "skipped".
 MOST_BYTES = 8 * 1024 * 1024
-MOST_RESULTS = 500
-MOST_SKIPPED = 500
+MOST_RESULTS = MOST_SKIPPED = 500
 MOST_TRACEBACK = 60_000
+SPARE = 6
 _AWAIT = getattr(ast, "PyCF_ALLOW_TOP_LEVEL_AWAIT", 0)
 # What "from __future__ import ..." of a cell changes for those that follow.
 _FUTURE = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -48,16 +48,10 @@ _KIND = re.compile(r"[a-z]{1,30}/[A-Za-z0-9.+_-]{1,80}")
 _BYTES = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
 # By these methods objects say how they look, as IPython has it.
 _METHODS = {
-    "_repr_html_": "text/html",
-    "_repr_markdown_": "text/markdown",
-    "_repr_latex_": "text/latex",
-    "_repr_svg_": "image/svg+xml",
-    "_repr_png_": "image/png",
-    "_repr_jpeg_": "image/jpeg",
-    "_repr_pdf_": "application/pdf",
-    "_repr_json_": "application/json",
-    "_repr_javascript_": "application/javascript",
-}
+    "_repr_html_": "text/html", "_repr_markdown_": "text/markdown", "_repr_latex_": "text/latex",
+    "_repr_svg_": "image/svg+xml", "_repr_png_": "image/png", "_repr_jpeg_": "image/jpeg",
+    "_repr_pdf_": "application/pdf", "_repr_json_": "application/json", "_repr_javascript_": "application/javascript",
+}  # fmt: skip
 
 
 class Kernel:
@@ -66,14 +60,14 @@ class Kernel:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.pid = os.getpid()
-        self.cell = ""
-        self.running = False
-        self.count = 0
+        self.cell, self.running, self.count = "", False, 0
         self.results: list[dict[str, Any]] = []
         self.skipped: list[str] = []
         self.room = MOST_BYTES
         self.loop: Any = None
         self.flags = _AWAIT
+        self.spare: list[int] = []
+        self.known = os.stat(f"{folder}/language")
         # It is __main__ for whatever looks a cell's functions and classes up there (pickle, processes).
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update(__builtins__=builtins, display=self.display)
@@ -81,16 +75,18 @@ class Kernel:
     def serve(self) -> None:
         """Run cells until the queue ends."""
         sys.modules["__main__"] = self.main
-        sys.path[0] = ""
-        sys.argv = [""]
+        sys.path[0], sys.argv = "", [""]
         os.environ.setdefault("MPLBACKEND", "agg")
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(line_buffering=True, write_through=False)
         queue = f"{self.folder}/queue"
         while os.path.exists(queue):
-            # A cell may close all files of its process, or put others in their place: then it is opened again.
-            with contextlib.suppress(OSError), _open(queue, errors="replace") as lines:
+            # A cell may close all files of its process, or put others there: then it is opened again, or this ends.
+            self.release()
+            lines = _open(queue, errors="replace")
+            self.hold()
+            with contextlib.suppress(OSError), lines:
                 known = os.fstat(lines.fileno())
                 for line in lines:
                     pid, _, folder = line.strip().partition(" ")
@@ -100,29 +96,61 @@ class Kernel:
 
     def interrupted(self, *_: object) -> None:
         """SIGINT: the file ``interrupt`` names the cell that is meant; one that is over is not."""
+        if not self.running:
+            return
         asked = ""
+        self.release()
         with contextlib.suppress(OSError), _open(f"{self.folder}/interrupt") as file:
             asked = file.read().strip()
-        if self.running and asked in ("any", self.cell):
+        self.hold()
+        if asked in ("any", self.cell):
             raise KeyboardInterrupt
 
-    def take(self, pid: str, folder: str) -> None:
-        """Run the cell in *folder*, unless it was given up meanwhile."""
-        self.cell = os.path.basename(folder)
+    def hold(self) -> None:
+        """Keep a few files open, so that there is a number for others when a cell has left none."""
+        with contextlib.suppress(OSError):
+            while len(self.spare) < SPARE:
+                # Nothing can be read from such a one, should its number have been the queue's.
+                self.spare.append(os.open(f"{self.folder}/language", os.O_PATH))
+
+    def release(self) -> None:
+        """Close them, but for what a cell has put in their place."""
+        for number in self.spare:
+            if attempt(lambda number=number: os.path.samestat(os.fstat(number), self.known), False):  # type: ignore[misc]
+                os.close(number)
+        self.spare = []
+
+    def begin(self, pid: str, folder: str) -> tuple[str, int, os.stat_result] | None:
+        """Open what the cell in *folder* needs: its text, and where its end is told; None: it was given up."""
         try:
             _open(f"{folder}/begun", "w").close()
             if os.path.exists(f"{folder}/cancelled"):
-                return
+                return None
             with _open(f"{folder}/cell", encoding="utf-8", errors="surrogateescape") as file:
                 code = file.read()
             # The cell may take its folder away.
             end = os.open(f"{folder}/end", os.O_WRONLY | os.O_NONBLOCK)
-            known = os.fstat(end)
             for stream in (1, 2):
                 self.lead(stream, f"/proc/{pid}/fd/{stream + 7}")
         except OSError:
-            # Whoever sent it is gone.
+            self.give_up(pid, folder)
+            return None
+        return code, end, os.fstat(end)
+
+    def give_up(self, pid: str, folder: str) -> None:
+        """End where somebody waits, for ever, for a cell: the shell that keeps the interpreter tells of its end."""
+        if os.path.exists(f"{folder}/end") and os.path.exists(f"/proc/{pid}"):
+            os._exit(1)
+
+    def take(self, pid: str, folder: str) -> None:
+        """Run the cell in *folder*, unless it was given up meanwhile."""
+        self.cell = os.path.basename(folder)
+        self.release()
+        begun = self.begin(pid, folder)
+        self.hold()
+        if begun is None:
             return
+        code, end, known = begun
         # One that some cell has set is for that cell.
         signal.signal(signal.SIGINT, self.interrupted)
         self.main.__dict__.setdefault("__name__", "__main__")
@@ -134,19 +162,21 @@ class Kernel:
         if os.getpid() != self.pid:
             # The cell has forked, and this is the child.
             os._exit(0)
+        self.release()
         answer = {"results": self.results, "error": error, "skipped": self.skipped,
                   "cpu": round(sum(os.times()[:4]) - before, 3)}  # fmt: skip
-        with contextlib.suppress(OSError):
-            for stream in (1, 2):
-                self.lead(stream, os.devnull)
+        attempt(lambda: [self.lead(stream, os.devnull) for stream in (1, 2)], None)  # type: ignore[func-returns-value]
         with contextlib.suppress(OSError, ValueError), _open(f"{folder}/results.json", "w", encoding="utf-8") as file:
             json.dump(answer, file, ensure_ascii=False)
-        with contextlib.suppress(OSError):
+        try:
             # The cell may have closed that file as well, or put another in its place.
             if not attempt(lambda: os.path.samestat(os.fstat(end), known), False):
                 end = os.open(f"{folder}/end", os.O_WRONLY | os.O_NONBLOCK)
             os.write(end, b"1\n" if error else b"0\n")
             os.close(end)
+        except OSError:
+            self.give_up(pid, folder)
+        self.hold()
 
     def lead(self, stream: int, path: str) -> None:
         """Let a standard stream lead there, for all that the cell starts too."""
@@ -200,6 +230,8 @@ class Kernel:
         except BaseException as error:  # noqa: BLE001 - whatever a cell raises is an answer
             self.running = False
             self.child(error)
+            interrupted = isinstance(error, KeyboardInterrupt)
+            attempt(lambda: self.figures(drawn=not interrupted), None)
             return None if is_exit(error) else self.told(error)
         finally:
             self.running = False
@@ -242,8 +274,7 @@ class Kernel:
         value = attempt(lambda: plain(str(error))[:MOST_TRACEBACK], "<its text cannot be made>")
         lines = attempt(lambda: plain(self.lines(error)), name)
         if len(lines) > MOST_TRACEBACK:
-            half = MOST_TRACEBACK // 2
-            lines = f"{lines[:half]}\n...\n{lines[-half:]}"
+            lines = f"{lines[: MOST_TRACEBACK // 2]}\n...\n{lines[-MOST_TRACEBACK // 2 :]}"
         return {"name": name, "value": value, "traceback": lines}
 
     def lines(self, error: BaseException) -> str:
@@ -295,23 +326,25 @@ class Kernel:
 
     def skip(self, why: str) -> None:
         """Say what is not shown."""
-        if len(self.skipped) < MOST_SKIPPED:
-            self.skipped.append(why)
+        self.skipped += [why][: MOST_SKIPPED - len(self.skipped)]
 
-    def figures(self) -> None:
-        """Show the figures of matplotlib that are open, and close them."""
+    def figures(self, *, drawn: bool = True) -> None:
+        """Show the figures of matplotlib that are open, unless there is no time for that, and close them."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None:
             return
-        for number in pyplot.get_fignums():
-            figure, picture = pyplot.figure(number), io.BytesIO()
-            figure.savefig(picture, format="png", bbox_inches="tight")
-            self.add({"image/png": picture.getvalue(), "text/plain": repr(figure)}, main=False)
-        pyplot.close("all")
+        try:
+            for number in pyplot.get_fignums() if drawn else ():
+                figure, picture = pyplot.figure(number), io.BytesIO()
+                figure.savefig(picture, format="png", bbox_inches="tight")
+                self.add({"image/png": picture.getvalue(), "text/plain": repr(figure)}, main=False)
+        finally:
+            # Those of one cell are not for the next.
+            pyplot.close("all")
 
 
 def attempt(make: Callable[[], Any], otherwise: Any) -> Any:
-    """What *make* gives; *otherwise* where what a cell has defined or changed fails in any way."""
+    """What *make* gives; *otherwise* where what a cell has defined or changed fails."""
     try:
         return make()
     except BaseException:  # noqa: BLE001 - a cell's own method may raise anything

@@ -88,12 +88,22 @@ LANGUAGES: Final[Mapping[str, Language]] = {
 }  # fmt: skip
 _NAMES: Final = {"py": "python", "python3": "python", "js": "javascript", "node": "javascript", "ts": "typescript",
                  "golang": "go", "rs": "rust", "sh": "bash", "shell": "bash", "rb": "ruby"}  # fmt: skip
-_IMPORT: Final = re.compile(r"^[^\S\n]*(import\s[^(]|import[{*]|export\s)", re.MULTILINE)
+# Statements that modules alone have, where "" stands for any text; or what only a module may ask about itself.
+_IMPORT: Final = re.compile(
+    r"""(?:^|[;}])\s*(?:import(?:\s+[\w$]|\s*[*{]|\s*"")|export(?:\s*[*{]|\s+(?:default|async|class|const|function|let|var)\b))"""
+    r"""|(?<![.\w$])import\.meta\b""",
+    re.MULTILINE,
+)
+# What modules have not.
+_REQUIRE: Final = re.compile(r"(?<![.\w$])(?:require\s*[(.]|module\.exports|exports\.|__dirname\b|__filename\b)")
+_WORDS: Final = re.compile(r"[\w$]+|=>|[^\S\n]+|.", re.DOTALL)
+# After these, what is in braces is no function.
+_BLOCKS: Final = frozenset(["if", "for", "while", "switch", "catch", "with", "await"])
 # What is text or comment in JavaScript, or a regular expression where one may stand; and what begins or ends a part.
 # Each has an end, if need be that of the line or of all: a program without ends costs no more time than another.
 _PARTS: Final = re.compile(
     r"""'(?:\\.|[^'\\\n])*'?|"(?:\\.|[^"\\\n])*"?|/\*.*?(?:\*/|\Z)|//[^\n]*"""
-    r"""|(?:[(,=:\[!&|?;]|\breturn)\s*/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]?|[^/\\\[\n])*/?|[`{}]""",
+    r"""|(?:^|[(,=:\[!&|?;]|\breturn)\s*/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]?|[^/\\\[\n])*/?|[`{}]""",
     re.DOTALL,
 )
 _TEMPLATE: Final = re.compile(r"\\.|`|\$\{", re.DOTALL)
@@ -127,7 +137,7 @@ def files(language: Language, code: str, *, called: bool, given: str = "") -> di
         else:
             program = code + language.call
     # Modules of the newer kind are known by the name of their file.
-    if file == "main.js" and _IMPORT.search(_statements(code)):
+    if file == "main.js" and _is_module(_statements(code)):
         file = "main.mjs"
     run = "call.py" if "call.py" in made else file
     # Its first argument is more of the same, from the pod.
@@ -139,8 +149,40 @@ def files(language: Language, code: str, *, called: bool, given: str = "") -> di
     return {file: program, **made, "runner.sh": "\n".join([*lines, missing, ""])}
 
 
+def _is_module(statements: str) -> bool:
+    """Whether only a module can be meant; newer versions of node find that out themselves."""
+    return _IMPORT.search(statements) is not None or (_REQUIRE.search(statements) is None and _waits(statements))
+
+
+def _waits(statements: str) -> bool:
+    """Whether it awaits something outside of every function."""
+    # What is open: a function "f", the expression that an arrow leads to "a", another brace or bracket with what was
+    # before it.
+    opened, before, last, line = list[str](), list[str](), "", False
+    for word in _WORDS.findall(statements):
+        if word.isspace():
+            line = line or "\n" in word
+            continue
+        if "a" in opened[-1:] and (word in ",;)]}" or (line and last[-1:] not in "=>+-*/.?:&|(" and word[0].isalnum())):
+            while opened[-1:] == ["a"]:
+                opened.pop()
+        if last == "=>" and word != "{":
+            opened.append("a")
+        if word == "await" and last != "." and not {"f", "a"} & set(opened):
+            return True
+        if word in ("(", "["):
+            opened.append(last)
+        elif word in (")", "]", "}") and opened:
+            before.append(opened.pop())
+        elif word == "{":
+            is_function = last == "=>" or (last == ")" and before[-1:] and before[-1] not in _BLOCKS)
+            opened.append("f" if is_function else "")
+        last, line = word, False
+    return False
+
+
 def _statements(code: str) -> str:
-    """JavaScript without its texts and comments, in which nothing is a statement."""
+    """JavaScript without its comments, and with "" for its texts, in which nothing is a statement."""
     left, place = list[str](), 0
     # What is open: templates, and braces. How many of the former there are.
     opened, templates = list[str](), 0
@@ -153,10 +195,20 @@ def _statements(code: str) -> str:
             return "".join(left)
         part, place = found[0], found.end()
         if not templates and part != "`":
-            left.append(part if part in "{}" else '""')
+            left.append(_left(part))
         if part == "}" or (within and part == "`"):
             templates -= within
             del opened[-1:]
         elif part in ("`", "{", "${"):
             templates += part == "`"
             opened.append(part[-1])
+
+
+def _left(part: str) -> str:
+    """What stays of a part."""
+    if part in "{}":
+        return part
+    if part.startswith(("//", "/*")):
+        return "\n" if "\n" in part else " "
+    # Before a regular expression stands what makes it one.
+    return f'{part[: part.index("/")]}""' if part[0] not in "'\"" else '""'

@@ -20,7 +20,7 @@ _sy_e="</dev/null >\"\$_sandyard_out\" 2>\"\$_sandyard_err\""
 -*return*) _sandyard_last && :; _sandyard_call $_sy_e ;; \
 -*) _sandyard_last && :; command eval \"\$_sandyard_loud\$_sandyard_text\" $_sy_e ;; \
 *) \"\$_sandyard_builtin\" . \"\$_sandyard_context/line.sh\" $_sy_e ;; \
-esac; _sandyard_end \"\$?\" \"\$-\"
+esac; _sandyard_end \"\$?\" \"\$-\" || exit 1
 "
 # The interpreter opens these two: 1 and 2 are elsewhere while this shell itself writes into a file.
 exec 8>&1 9>&2

@@ -1,7 +1,8 @@
 # context-control ID WORD: the interpreter of the context is ended with what it has started, and a new one begins
 # ("restart"), or the context goes ("remove"). What keeps it may be gone too.
 d=/tmp/.sandyard/contexts/$1
-[ -p "$d/control" ] || { rm -rf "$d"; exit 44; }
+# Whose folder is gone, by whatever ran here: nobody can reach its interpreter.
+[ -p "$d/control" ] || { sandyard_end "$1" KILL 0; rm -rf "$d"; exit 44; }
 read -r p <"$d/pid"
 sandyard_end "$1" KILL 0
 n=0

@@ -29,15 +29,17 @@ _sandyard_take() {
   _sandyard_out=/proc/$1/fd/8 _sandyard_err=/proc/$1/fd/9
   export SANDYARD_ARTIFACTS="$2/artifacts"
 }
-# _sandyard_end CODE FLAGS
+# _sandyard_end CODE FLAGS. Fails where somebody waits who cannot be told (no number is left for a file): the end of this
+# shell tells it.
 _sandyard_end() {
   case $_sandyard_cell in "") return 0 ;; esac
   unset -f "$_sandyard_builtin" 2>/dev/null
   _sandyard_quiet "$2"
   _sandyard_code=$1
-  "$_sandyard_builtin" printf '%s\n' "$_sandyard_code" 1<>"$_sandyard_cell/end"
+  "$_sandyard_builtin" printf '%s\n' "$_sandyard_code" 1<>"$_sandyard_cell/end" || [ ! -p "$_sandyard_cell/end" ] || return
   _sandyard_cell=""
   # It would end a shell that waits for a cell, too.
   _sandyard_tmout=${TMOUT-}
   case $_sandyard_tmout in "") ;; *) TMOUT="" ;; esac
+  return 0
 } 2>/dev/null
