@@ -46,9 +46,11 @@ def finding(cluster: Cluster) -> Sandbox:
 def living(sandbox: Sandbox) -> None:
     assert_type(sandbox.name + sandbox.namespace + sandbox.uid + sandbox.pod_name, str)
     assert_type(sandbox.get_info(), SandboxInfo)
+    assert_type(Sandbox.get_info("s", namespace="n", cluster=None), SandboxInfo)
     assert_type(sandbox.is_running(), bool)
     sandbox.wait_until_ready(timeout=5)
     sandbox.set_timeout(seconds=None)
+    Sandbox.set_timeout("s", 60, namespace="n", cluster=None)
     sandbox.update_network(network={"mode": "None"})
     sandbox.pause()
     sandbox.suspend()
@@ -57,6 +59,7 @@ def living(sandbox: Sandbox) -> None:
     assert_type(sandbox.get_metrics(), Metrics)
     assert_type(sandbox.get_environment(), Environment)
     assert_type(sandbox.kill(wait=False), bool)
+    assert_type(Sandbox.kill("s", wait=False, namespace="n", cluster=None), bool)
     sandbox.close()
 
 

@@ -51,6 +51,14 @@ def synchronous() -> None:
     Sandbox.create("python", timeout="60")  # type: ignore[arg-type]
     Sandbox.create("python", times=60)  # type: ignore[call-arg]
     Sandbox.connect()  # type: ignore[call-arg]
+    assert_type(Sandbox.kill("s", wait=False, namespace="n"), bool)
+    assert_type(Mine.get_info("s"), SandboxInfo)
+    Sandbox.set_timeout("s", 60, cluster=None)
+    Sandbox.kill()  # type: ignore[call-arg]
+    Sandbox.kill(5)  # type: ignore[arg-type]
+    Sandbox.set_timeout("s")  # type: ignore[call-arg]
+    Sandbox.set_timeout("s", "60")  # type: ignore[arg-type]
+    Sandbox.get_info("s", name="t")  # type: ignore[call-arg]
     Sandbox.list(pools="python")  # type: ignore[call-arg]
 
 
@@ -61,3 +69,8 @@ async def asynchronous() -> None:
         assert_type(await sandbox.files.read_text("f"), str)
         await sandbox.commands.run("true", chek=True)  # type: ignore[call-arg]
         await AsyncSandbox.connect(1)  # type: ignore[arg-type]
+        assert_type(await AsyncSandbox.kill("s"), bool)
+        assert_type(await AsyncSandbox.get_info("s", namespace="n"), SandboxInfo)
+        await AsyncSandbox.set_timeout("s", 60)
+        await AsyncSandbox.kill(1)  # type: ignore[arg-type]
+        await AsyncSandbox.set_timeout("s", times=60)  # type: ignore[call-arg]

@@ -10,9 +10,10 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sandyard.api import names
+from sandyard.api.reasons import Phase
 from sandyard.client.code import languages
 from sandyard.client.errors import (
     InvalidArgument,
@@ -27,7 +28,7 @@ from sandyard.client.manifest import check_name
 from sandyard.client.session.cluster import POOLS, SANDBOXES, Cluster
 from sandyard.client.session.session import NOTICE_SECONDS, Session
 
-__all__ = ["come", "entered", "find", "make", "pool_for", "resume", "starting", "wait_until_ready"]
+__all__ = ["called", "come", "entered", "find", "make", "pool_for", "resume", "starting", "wait_until_ready"]
 
 _log: Final = logging.getLogger("sandyard.client")
 # What takes longer is told.
@@ -108,8 +109,12 @@ async def resume(session: Session) -> None:
                 raise SandboxCreateError(await _why(session), sandbox=session.name, reason=info.reason("Stalled"))
 
 
-async def find(cluster: Cluster, namespace: str, labels: Mapping[str, str], pool: str | None) -> list[SandboxInfo]:
-    """The Sandboxes with these labels, and of that pool."""
+async def find(
+    cluster: Cluster | None, namespace: str | None, labels: Mapping[str, str], pool: str | None, phase: str | None
+) -> list[SandboxInfo]:  # fmt: skip
+    """The Sandboxes with these labels, of that pool, and in that phase."""
+    if phase is not None and phase not in list(Phase):
+        raise InvalidArgument(f"phase: {phase!r} is none of {', '.join(Phase)}")
     query: dict[str, str] = {}
     check_name("pool", pool)
     for text in (*labels.keys(), *labels.values()):
@@ -119,7 +124,9 @@ async def find(cluster: Cluster, namespace: str, labels: Mapping[str, str], pool
         query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
     if pool is not None:
         query["fieldSelector"] = f"spec.poolRef.name={pool}"
-    return [SandboxInfo(found) for found in await cluster.items(SANDBOXES, namespace, query)]
+    async with _open(cluster, namespace) as opened:
+        found = map(SandboxInfo, await opened.items(SANDBOXES, namespace or opened.namespace, query))
+        return [info for info in found if phase in (None, info.phase)]
 
 
 def starting(info: SandboxInfo) -> bool:
@@ -206,6 +213,42 @@ async def entered(cluster: Cluster | None, namespace: str | None) -> AsyncIterat
     except BaseException:
         await opened.__aexit__()
         raise
+
+
+class HasSession(Protocol):
+    """A sandbox in use."""
+
+    _session: Session
+
+
+@contextlib.asynccontextmanager
+async def called(
+    sandbox: HasSession | str, namespace: str | None, cluster: Cluster | None
+) -> AsyncIterator[Session]:  # fmt: skip
+    """The session of *sandbox*, or one of its own for the Sandbox of that name, whatever its phase.
+
+    Raises
+    ------
+    SandboxNotFound
+        No Sandbox has that name.
+    """
+    if not isinstance(sandbox, str):
+        if namespace is not None or cluster is not None:
+            raise InvalidArgument("namespace, cluster: for a call by name; a sandbox has its own")
+        yield sandbox._session
+        return
+    async with _open(cluster, namespace) as opened:
+        yield Session(opened, await opened.get(SANDBOXES, namespace or opened.namespace, sandbox))
+
+
+@contextlib.asynccontextmanager
+async def _open(cluster: Cluster | None, namespace: str | None) -> AsyncIterator[Cluster]:
+    """The given cluster, or one for this call alone."""
+    opened = cluster or Cluster(namespace=namespace)
+    async with contextlib.AsyncExitStack() as stack:
+        if cluster is None:
+            await stack.enter_async_context(opened)
+        yield opened
 
 
 def _needs_help(info: SandboxInfo) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from sandyard.api import rfc3339
-from sandyard.api.reasons import Phase
 from sandyard.client import manifest, measuring
 from sandyard.client.code.code import CodeResult, Program, run_code
 from sandyard.client.code.contexts import Contexts, HasId, as_cell
@@ -18,14 +16,8 @@ from sandyard.client.commands.commands import Commands
 from sandyard.client.commands.forward import Forward
 from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
-from sandyard.client.creating import come, entered, find, make, pool_for, resume, starting, wait_until_ready
-from sandyard.client.errors import (
-    InvalidArgument,
-    SandboxClosed,
-    SandboxDeleted,
-    SandboxError,
-    SandboxNotFound,
-)
+from sandyard.client.creating import called, come, entered, find, make, pool_for, resume, starting, wait_until_ready
+from sandyard.client.errors import InvalidArgument, SandboxClosed, SandboxDeleted, SandboxError, SandboxNotFound
 from sandyard.client.exec.command import Input, Output
 from sandyard.client.files.files import Files
 from sandyard.client.info import SandboxInfo
@@ -196,26 +188,22 @@ class AsyncSandbox:
         InvalidArgument
             There is no such phase.
         """
-        if phase is not None and phase not in list(Phase):
-            raise InvalidArgument(f"phase: {phase!r} is none of {', '.join(Phase)}")
-        opened = cluster or Cluster(namespace=namespace)
-        async with contextlib.AsyncExitStack() as stack:
-            if cluster is None:
-                await stack.enter_async_context(opened)
-            found = await find(opened, namespace or opened.namespace, labels or {}, pool)
-            return [info for info in found if phase in (None, info.phase)]
+        return await find(cluster, namespace, labels or {}, pool, phase)
 
     # What it is
 
-    async def get_info(self) -> SandboxInfo:
-        """Read the Sandbox as it is now.
+    async def get_info(
+        self: AsyncSandbox | str, *, namespace: str | None = None, cluster: Cluster | None = None
+    ) -> SandboxInfo:  # fmt: skip
+        """Read the Sandbox as it is now; of the class, of the Sandbox of that name: ``AsyncSandbox.get_info("name")``.
 
         Raises
         ------
         SandboxNotFound
             The Sandbox is gone.
         """
-        return await self._session.refresh()
+        async with called(self, namespace, cluster) as session:
+            return session.info if isinstance(self, str) else await session.refresh()
 
     async def is_running(self) -> bool:
         """Whether the Sandbox is Ready now."""
@@ -320,12 +308,15 @@ class AsyncSandbox:
         """
         await wait_until_ready(self._session, timeout=timeout)
 
-    async def set_timeout(self, seconds: int | None) -> None:
-        """Let the sandbox live for *seconds* from now; None: for ever, as far as its pool allows."""
+    async def set_timeout(
+        self: AsyncSandbox | str, seconds: int | None, *, namespace: str | None = None, cluster: Cluster | None = None
+    ) -> None:  # fmt: skip
+        """Let the sandbox live for *seconds* from now; None: for ever, as far as its pool allows. By name as well."""
         manifest.check_seconds("seconds", seconds)
         deadline = rfc3339.timestamp(time.time() + seconds) if seconds is not None else None
-        await self._session.change({"lifetime": {"seconds": None, "deadline": deadline}})
-        await self._session.seen()
+        async with called(self, namespace, cluster) as session:
+            await session.change({"lifetime": {"seconds": None, "deadline": deadline}})
+            await session.seen()
 
     async def update_network(self, network: Mapping[str, Any]) -> None:
         """Let the sandbox talk to what *network* says, as in ``spec.network``, and to nothing else from now on.
@@ -366,15 +357,23 @@ class AsyncSandbox:
         await self.suspend()
         await self.resume()
 
-    async def kill(self, *, wait: bool = True) -> bool:
+    async def kill(
+        self: AsyncSandbox | str, *, wait: bool = True, namespace: str | None = None, cluster: Cluster | None = None
+    ) -> bool:  # fmt: skip
         """Delete the Sandbox with all that belongs to it; with *wait*, return when it is gone.
 
-        Nothing is left to be closed then. Returns False if the Sandbox was gone before.
+        Nothing is left to be closed then. Returns False if it was gone before. Of the class, it deletes the Sandbox of
+        that name: ``AsyncSandbox.kill("name")``.
         """
-        there = await self._session.delete()
-        if wait:
-            await self._session.gone()
-        await self._close(SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name))
+        try:
+            async with called(self, namespace, cluster) as session:
+                there = await session.delete()
+                if wait:
+                    await session.gone()
+        except SandboxNotFound:
+            return False
+        if not isinstance(self, str):
+            await self._close(SandboxDeleted(f"Sandbox {self.name!r} was deleted", sandbox=self.name))
         return there
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from sandyard.client.commands.shell import Shell
 from sandyard.client.commands.terminal import Terminal
 from sandyard.client.files.files import Files
 from sandyard.client.sandbox import AsyncSandbox
-from sandyard.client.waiting import Source, forgotten, iterate, make, plain, run, terminable
+from sandyard.client.waiting import Source, forgotten, iterate, make, named, plain, run, terminable
 from sandyard.client.waiting import wait as _wait
 
 __all__ = ["Sandbox"]
@@ -269,16 +269,16 @@ class Sandbox:
     run_code = _wait(AsyncSandbox.run_code)
     get_metrics = _wait(AsyncSandbox.get_metrics)
     get_environment = _wait(AsyncSandbox.get_environment)
-    get_info = _wait(AsyncSandbox.get_info)
+    get_info = named(AsyncSandbox.get_info)
     is_running = _wait(AsyncSandbox.is_running)
     wait_until_ready = _wait(AsyncSandbox.wait_until_ready)
-    set_timeout = _wait(AsyncSandbox.set_timeout)
+    set_timeout = named(AsyncSandbox.set_timeout)
     update_network = _wait(AsyncSandbox.update_network)
     pause = _wait(AsyncSandbox.pause)
     suspend = _wait(AsyncSandbox.suspend)
     resume = _wait(AsyncSandbox.resume)
     restart = _wait(AsyncSandbox.restart)
-    kill = _wait(AsyncSandbox.kill)
+    kill = named(AsyncSandbox.kill)
     close = _wait(AsyncSandbox.close)
 
     def __enter__(self) -> Self:

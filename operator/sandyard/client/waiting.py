@@ -17,14 +17,14 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from types import FrameType
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from sandyard.client.errors import InvalidArgument
 from sandyard.client.sandbox import AsyncSandbox
 from sandyard.client.session.cluster import Cluster
 from sandyard.client.session.session import Session
 
-__all__ = ["Source", "awaited", "forgotten", "iterate", "make", "plain", "run", "terminable", "wait"]
+__all__ = ["Source", "awaited", "forgotten", "iterate", "make", "named", "plain", "run", "terminable", "wait"]
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -147,6 +147,26 @@ def wait(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Calla
 
     @functools.wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return _loop.run(method(self._behind, *args, **kwargs), self._behind._session)
+
+    return call
+
+
+class Behind(Protocol):
+    """The synchronous face of a sandbox."""
+
+    _behind: AsyncSandbox
+
+
+def named(
+    method: Callable[Concatenate[AsyncSandbox | str, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Behind | str, P], T]:
+    """The same for a call that the class has too, for the Sandbox of a name."""
+
+    @functools.wraps(method)
+    def call(self: Behind | str, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if isinstance(self, str):
+            return _loop.run(method(self, *args, **kwargs))
         return _loop.run(method(self._behind, *args, **kwargs), self._behind._session)
 
     return call
