@@ -95,7 +95,7 @@ def sessions(sandbox: Sandbox) -> None:
     with sandbox.pty(command=["sh"], columns=80, rows=24, cwd="/tmp", env=ENV) as terminal:
         terminal.write(data=b"x")
         terminal.resize(columns=100, rows=30)
-        assert_type(terminal.read(), bytes)
+        assert_type(terminal.read(timeout=1), bytes)
         assert_type(terminal.exit_code, int | None)
         for data in terminal:
             assert_type(data, bytes)

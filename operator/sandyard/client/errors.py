@@ -275,7 +275,7 @@ class ContextEnded(SandboxError):
 
 
 class NotFinished(SandboxError, TimeoutError):
-    """A background command still runs; wait again."""
+    """A background command still runs, or a terminal has shown nothing yet; wait again."""
 
     code = "NotFinished"
     retryable = True

@@ -166,7 +166,15 @@ class SyncTerminal:
 
     write = _wait(Terminal.write)
     resize = _wait(Terminal.resize)
-    read = _wait(Terminal.read)
+
+    def read(self, timeout: float | None = None) -> bytes:
+        # Only this thread takes what has come: an interrupt before it does so loses nothing.
+        while run(self._behind._await_output(timeout), self._behind._session):
+            if (piece := self._behind._shown.take()) is not None:
+                return piece
+        return b""
+
+    read.__doc__ = Terminal.read.__doc__
 
     def __iter__(self) -> Iterator[bytes]:
         while data := self.read():

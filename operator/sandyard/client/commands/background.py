@@ -22,18 +22,22 @@ from sandyard.client.errors import (
     ExecTransportError,
     InvalidArgument,
     NotFinished,
+    SandboxFileNotFound,
     StdinClosed,
     checked,
 )
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Output, Sinks, hand_over
+from sandyard.client.exec.command import Command, Output, Sinks, hand_over, is_number
 from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.session.session import Session
 
-__all__ = ["BackgroundCommand", "BackgroundInfo", "OutputChunk"]
+__all__ = ["SPOILED", "BackgroundCommand", "BackgroundInfo", "OutputChunk"]
+
+# What a look ends with where the command has spoiled its own files.
+SPOILED: Final = (BadAnswer, CommandNotFound, CommandTimeout)
 
 _FOLDER: Final = "/tmp/.sandyard/proc"
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -41,11 +45,13 @@ _FOLLOW_BYTES: Final = 8 * _CHUNK_BYTES
 # How long one look inside waits for news.
 _LOOK_SECONDS: Final = 20
 _STDIN_SECONDS: Final = 20.0
+_END_SECONDS: Final = 10.0
 _EMPTY_SECONDS: Final = 0.5
 # Beyond any output: such a look returns at the end only.
 _END: Final = 2**60
 _GONE: Final = 44
 _NO_READER: Final = 45
+_NO_FILES: Final = 46
 # SIGPIPE, as the shell tells it.
 _BROKEN_PIPE: Final = 141
 _TOO_LONG: Final = "the command took longer than its timeout, and was ended"
@@ -138,7 +144,7 @@ class BackgroundCommand:
         CommandNotFound
             The sandbox has no such command, or the command was removed.
         """
-        if not 0 <= wait < math.inf:
+        if not is_number(wait) or not 0 <= wait < math.inf:
             raise InvalidArgument(f"wait: {wait!r} is not a number of seconds from 0 on")
         words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]
         words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
@@ -146,6 +152,8 @@ class BackgroundCommand:
         done = await runner.run(self._session, look, Sinks(keep=2 * max_bytes + 200))
         if done.exit_code == _GONE:
             raise CommandNotFound(f"no background command {self.id!r}", sandbox=self._session.name)
+        if done.exit_code == _NO_FILES:
+            raise BadAnswer(f"background command {self.id}: its output is no file any more; it may have changed that")
         return _chunk(self.id, done, stdout_offset, stderr_offset, max_bytes)
 
     async def follow(self, on_stdout: Output | None = None, on_stderr: Output | None = None) -> OutputChunk:
@@ -175,6 +183,8 @@ class BackgroundCommand:
         CommandTimeout
             The command took longer than its own ``timeout`` and was ended.
         """
+        if timeout is not None and not (is_number(timeout) and timeout >= 0):
+            raise InvalidArgument(f"timeout: {timeout!r} is not a number of seconds from 0 on; None is for no limit")
         started = time.monotonic()
         while True:
             left = _LOOK_SECONDS if timeout is None else min(_LOOK_SECONDS, timeout - (time.monotonic() - started))
@@ -201,26 +211,33 @@ class BackgroundCommand:
 
         Returns False if the command had ended before.
         """
-        before = await self.read(_END, _END, max_bytes=0)
+        try:
+            running = (await self.read(_END, _END, max_bytes=0)).exit_code is None
+        except SPOILED:
+            # Nothing that it makes of its files keeps it from its end.
+            if not await lives(self._session, self.id):
+                raise
+            running = True
         await terminate(self._session, self.id, signal, grace)
-        return before.exit_code is None
+        return running
 
     async def send_stdin(self, data: bytes) -> None:
         """Write to the standard input of a command that was started with ``stdin=True``.
 
+        Returns when the command has taken all of it, but for the 64 KiB that a pipe holds.
+
         Raises
         ------
         StdinClosed
-            The command has ended, has closed its standard input, or never had one.
+            The command has ended, has closed its standard input, or never had one: some of *data* may be lost.
         """
-        code = f"[ -p stdin ] && [ ! -e stdin_closed ] && [ ! -e exit ] || exit {_NO_READER}; exec cat >>stdin"
-        await self._to_stdin(code, data)
+        await self._to_stdin(script.text("feed_background"), data, None)
 
     async def close_stdin(self) -> None:
         """Close the command's standard input."""
         code = f"[ -p stdin ] && [ ! -e exit ] || exit {_NO_READER}; "
         code += "[ -e stdin_closed ] || { : >stdin_closed; : >hold; }"
-        await self._to_stdin(code, b"")
+        await self._to_stdin(code, b"", _STDIN_SECONDS)
 
     async def remove(self) -> None:
         """End the command if it still runs, and delete its files."""
@@ -231,17 +248,31 @@ class BackgroundCommand:
     def _folder(self) -> str:
         return f"{_FOLDER}/{self.id}"
 
-    async def _to_stdin(self, code: str, data: bytes) -> None:
+    async def _to_stdin(self, code: str, data: bytes, timeout: float | None) -> None:
         name = self._session.name
-        feed = Command(["/bin/sh", "-c", code], self._folder, stdin=data, timeout=_STDIN_SECONDS)
+        feed = Command(["/bin/sh", "-c", code], self._folder, stdin=data, timeout=timeout)
         try:
             done = await runner.run(self._session, feed)
         except CommandTimeout as error:
             raise StdinClosed(f"{self.id} does not read its input", sandbox=name) from error
+        except SandboxFileNotFound as error:
+            raise CommandNotFound(f"no background command {self.id!r}", sandbox=name) from error
         if done.exit_code in (_NO_READER, _BROKEN_PIPE):
             raise StdinClosed(f"{self.id} has no standard input any more", sandbox=name)
         if done.exit_code != 0:
             raise CommandNotFound(f"no background command {self.id!r}", sandbox=name)
+
+
+async def lives(session: Session, exec_id: str) -> bool:
+    """Whether any process of a command runs, whatever its files say.
+
+    Raises
+    ------
+    ApiError, TransportError
+        The exec failed: it is not known.
+    """
+    words = ["/bin/sh", "-c", script.text("functions") + '\nsandyard_tagged "$1"', "sandyard-lives", exec_id]
+    return bool((await session.run_own(words, _STDIN_SECONDS)).stdout.strip())
 
 
 async def start(session: Session, command: Command, *, stdin: bool, keep: int) -> BackgroundCommand:
@@ -277,7 +308,8 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
         raise InvalidArgument("keep_output goes with stdin of bytes, and without output_limit")
     started = time.monotonic()
     handle = await start(session, command, stdin=bool(command.stdin), keep=keep)
-    tails = Tail(handle.id, sinks.keep), Tail(handle.id, sinks.keep)
+    # Its files hold no marks: what looks like one is output.
+    tails = Tail(script.new_id(), sinks.keep), Tail(script.new_id(), sinks.keep)
 
     def into(tail: Tail, output: Output | None) -> Output:
         def take(data: bytes) -> Awaitable[None] | None:
@@ -287,14 +319,16 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
         return take
 
     try:
-        if command.stdin:
-            with contextlib.suppress(StdinClosed):
-                await handle.send_stdin(command.stdin)
-                await handle.close_stdin()
-        end = await handle.follow(into(tails[0], sinks.on_stdout), into(tails[1], sinks.on_stderr))
-    except asyncio.CancelledError:
+        async with asyncio.TaskGroup() as tasks:
+            if command.stdin:
+                tasks.create_task(_feed(handle, command.stdin))
+            end = await handle.follow(into(tails[0], sinks.on_stdout), into(tails[1], sinks.on_stderr))
+    except BaseException as error:
+        # Nobody waits for it any more, or nobody feeds it.
         with contextlib.suppress(Exception):
-            await asyncio.shield(asyncio.wait_for(terminate(session, handle.id), 10))
+            await asyncio.shield(asyncio.wait_for(terminate(session, handle.id), _END_SECONDS))
+        if isinstance(error, BaseExceptionGroup):
+            raise error.exceptions[0] from None
         raise
     await finish(sinks.on_stdout, sinks.on_stderr)
     for tail in tails:
@@ -307,6 +341,14 @@ async def run_kept(session: Session, command: Command, sinks: Sinks, keep: int) 
     if end.timed_out:
         raise CommandTimeout(_TOO_LONG, result, sandbox=session.name)
     return result
+
+
+async def _feed(handle: BackgroundCommand, data: bytes) -> None:
+    """All of its input, for as long as the command takes to read it; one that has read enough wants no more."""
+    with contextlib.suppress(StdinClosed):
+        await handle.send_stdin(data)
+    with contextlib.suppress(StdinClosed, CommandNotFound):
+        await handle.close_stdin()
 
 
 def parse_list(printed: bytes) -> list[BackgroundInfo]:

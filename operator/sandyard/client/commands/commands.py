@@ -10,7 +10,7 @@ from sandyard.client.commands.background import BackgroundCommand, BackgroundInf
 from sandyard.client.commands.processes import ProcessInfo, parse_processes
 from sandyard.client.errors import CommandNotFound, InvalidArgument, PermissionDenied, checked
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Input, Output, Sinks
+from sandyard.client.exec.command import Command, Input, Output, Sinks, check_count
 from sandyard.client.exec.termination import GRACE_SECONDS, signal_name, terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.session.session import Session
@@ -77,6 +77,8 @@ class Commands:
             The stream broke off; ``error.started`` says whether the command may have run.
         """
         asked = Command(script.words_of(command), cwd, env or {}, stdin, timeout, output_limit)
+        for name, count in (("max_output", max_output), ("keep_output", keep_output), ("output_limit", output_limit)):
+            check_count(name, count)
         sinks = Sinks(on_stdout, on_stderr, max(max_output, output_limit or 0))
         if keep_output:
             result = await background.run_kept(self._session, asked, sinks, keep_output)
@@ -106,6 +108,7 @@ class Commands:
         max_output
             Bytes of each stream to keep, in files of the sandbox; the rest is dropped.
         """
+        check_count("max_output", max_output)
         asked = Command(script.words_of(command), cwd, env or {}, timeout=timeout)
         return await background.start(self._session, asked, stdin=stdin, keep=max_output)
 
@@ -120,7 +123,12 @@ class Commands:
         if not script.is_id(id):
             raise CommandNotFound(f"no background command {id!r}", sandbox=self._session.name)
         found = BackgroundCommand(self._session, id)
-        await found.read(max_bytes=0)
+        try:
+            await found.read(max_bytes=0)
+        except background.SPOILED:
+            # What it has made of its files must not keep anybody from ending it.
+            if not await background.lives(self._session, id):
+                raise
         return found
 
     async def list(self) -> list[BackgroundInfo]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from sandyard.client.errors import InvalidArgument
 from sandyard.client.result import DEFAULT_KEEP
 
-__all__ = ["Command", "Input", "Output", "Sinks", "check_timeout", "encoded", "hand_over"]
+__all__ = ["Command", "Input", "Output", "Sinks", "check_count", "check_timeout", "encoded", "hand_over",
+           "is_number"]  # fmt: skip
 
 # Called with each piece of output; where it is asynchronous, the next piece waits for it.
 Output = Callable[[bytes], Awaitable[None] | None]
@@ -69,8 +70,19 @@ async def hand_over(data: bytes, output: Output | None) -> None:
 
 def check_timeout(seconds: float | None) -> None:
     """Raise `InvalidArgument` unless *seconds* is a time that a command may take."""
-    if seconds is not None and not 0 < seconds < math.inf:
+    if seconds is not None and not (is_number(seconds) and 0 < seconds < math.inf):
         raise InvalidArgument(f"timeout: {seconds!r} is not above zero and finite; None is for no limit")
+
+
+def is_number(said: object) -> bool:
+    """Whether it is a number, which no text is; nor is a truth, though Python counts with it."""
+    return isinstance(said, int | float) and not isinstance(said, bool)
+
+
+def check_count(name: str, said: int | None, least: int = 0) -> None:
+    """Raise `InvalidArgument` unless the argument *name* is a whole number from *least* on, or None."""
+    if said is not None and (isinstance(said, bool) or not isinstance(said, int) or said < least):
+        raise InvalidArgument(f"{name}: {said!r} is no whole number from {least} on")
 
 
 def encoded(text: str, what: str) -> bytes:

@@ -26,20 +26,26 @@ class Lines:
         *lines, rest = data.split(b"\n")
         for line in lines:
             self._rest += line
-            await self._hand_over()
+            await self._hand_over_pieces()
+            await self._hand_over(len(self._rest), b"\r")
         self._rest += rest
-        while len(self._rest) >= _LONGEST:
-            await self._hand_over()
+        await self._hand_over_pieces()
 
     async def end(self) -> None:
         """There is no more for now."""
         if self._rest:
-            await self._hand_over()
+            await self._hand_over(len(self._rest), b"\r")
 
-    async def _hand_over(self) -> None:
-        piece = bytes(self._rest[:_LONGEST])
-        del self._rest[:_LONGEST]
-        if (waiting := self._on_line(piece.removesuffix(b"\r").decode(errors="replace"))) is not None:
+    async def _hand_over_pieces(self) -> None:
+        """All but the last piece of a line that is too long, each of whole characters."""
+        while len(self._rest) > _LONGEST + self._rest.endswith(b"\r"):
+            cut = next((at for at in range(_LONGEST, _LONGEST - 4, -1) if self._rest[at] & 0xC0 != 0x80), _LONGEST)
+            await self._hand_over(cut)
+
+    async def _hand_over(self, size: int, end: bytes = b"") -> None:
+        piece = bytes(self._rest[:size])
+        del self._rest[:size]
+        if (waiting := self._on_line(piece.removesuffix(end).decode(errors="replace"))) is not None:
             await waiting
 
 

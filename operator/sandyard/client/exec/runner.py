@@ -20,7 +20,7 @@ from sandyard.client.errors import (
 )
 from sandyard.client.exec import script
 from sandyard.client.exec.call import Call
-from sandyard.client.exec.command import Command, Input, Sinks, check_timeout
+from sandyard.client.exec.command import Command, Input, Sinks, check_count, check_timeout, hand_over
 from sandyard.client.exec.lines import finish
 from sandyard.client.result import CommandResult
 from sandyard.client.session.session import Session
@@ -48,6 +48,7 @@ async def check(session: Session, command: Command) -> None:
     """Raise if *command* cannot be run, or the sandbox cannot be used."""
     await session.check_usable()
     check_timeout(command.timeout)
+    check_count("output_limit", command.output_limit)
     if not isinstance(command.stdin, bytes | AsyncIterable):
         raise InvalidArgument(f"stdin: a {type(command.stdin).__name__} is neither bytes nor an asynchronous iterator")
 
@@ -85,6 +86,9 @@ async def run(session: Session, command: Command, sinks: Sinks | None = None) ->
         # The node was too busy; nothing has run, so nothing is done twice.
         await asyncio.sleep(pause_seconds(attempt, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS))
     seconds = time.monotonic() - started
+    # What looked like the beginning of a mark, where none came.
+    await hand_over(call.stdout.rest(), sinks.on_stdout)
+    await hand_over(call.stderr.rest(), sinks.on_stderr)
     await finish(sinks.on_stdout, sinks.on_stderr)
     return _outcome(session, command, call, seconds)
 

@@ -84,8 +84,19 @@ def _short(*parts: str) -> str:
 
 
 def words_of(command: str | Sequence[str]) -> list[str]:
-    """The words of a command; a text is run by ``/bin/sh -c``."""
-    return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+    """The words of a command; a text is run by ``/bin/sh -c``.
+
+    Raises
+    ------
+    InvalidArgument
+        It is neither text nor words, or a word is something else.
+    """
+    if isinstance(command, str):
+        return ["/bin/sh", "-c", command]
+    if not isinstance(command, Sequence) or isinstance(command, bytes | bytearray) or not command:
+        raise InvalidArgument(f"command: {command!r:.80} is neither text nor a list of words")
+    _check_text("command", *command)
+    return list(command)
 
 
 def by_bash(code: str, *words: str) -> list[str]:
@@ -110,7 +121,14 @@ def variables(env: Mapping[str, str]) -> list[str]:
 
 
 def place(folder: str) -> str:
-    """The folder as ``cd`` takes it: neither an option of it, nor looked for elsewhere (CDPATH)."""
+    """The folder as ``cd`` takes it: neither an option of it, nor looked for elsewhere (CDPATH).
+
+    Raises
+    ------
+    InvalidArgument
+        It is no text.
+    """
+    _check_text("cwd", folder)
     return folder if folder.startswith("/") else f"./{folder}"
 
 
@@ -121,7 +139,7 @@ def new_id() -> str:
 
 def is_id(text: str) -> bool:
     """Whether *text* is of the kind that `new_id` makes."""
-    return re.fullmatch("[0-9a-f]{32}", text) is not None
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{32}", text) is not None
 
 
 def run(
@@ -138,6 +156,7 @@ def run(
     InvalidArgument
         A word is longer than Linux takes, or a variable's name is none.
     """
+    _check_text("cwd", folder)
     words, assigned, said = words_of(command), variables(env), ""
     if len(words) == 3 and words[:2] == ["/bin/sh", "-c"] and _LONGEST_WORD < len(_bytes(words[2])) <= _LONGEST_TEXT:
         _no_zeros(words)
@@ -162,6 +181,7 @@ def session(part: str, exec_id: str, folder: str, env: Mapping[str, str], *words
     InvalidArgument
         A word is none that a request can carry, text without NUL bytes, or longer than Linux takes.
     """
+    _check_text("command", *words)
     told = [exec_id, place(folder), *variables(env), *words]
     _check(told)
     for word in told:
@@ -220,6 +240,14 @@ def _check(words: Sequence[str]) -> None:
             f"{together} bytes are too long for all words and variables of a command (Linux takes {_LONGEST_WORDS}): "
             "write some of them to a file, or send them as stdin"
         )
+
+
+def _check_text(what: str, *words: object) -> None:
+    for word in words:
+        if not isinstance(word, str):
+            raise InvalidArgument(
+                f"{what}: {word!r:.80} is no text but of type {type(word).__name__}: give str(...) of it"
+            )
 
 
 def _no_zeros(words: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from sandyard.client.errors import InvalidArgument
 from sandyard.client.exec import script
+from sandyard.client.exec.command import is_number
 from sandyard.client.session.session import Session
 
 __all__ = ["GRACE_SECONDS", "signal_name", "terminate"]
@@ -30,7 +31,7 @@ def signal_name(signal: str) -> str:
     InvalidArgument
         POSIX knows no such signal.
     """
-    name = signal.upper().removeprefix("SIG")
+    name = str(signal).upper().removeprefix("SIG")
     if name not in _SIGNALS:
         raise InvalidArgument(f"unknown signal {signal!r}; use one of {', '.join(sorted(_SIGNALS))}")
     return name
@@ -47,6 +48,6 @@ async def terminate(session: Session, exec_id: str, signal: str = "TERM", grace:
         The exec failed: whether the processes have ended is not known.
     """
     name = signal_name(signal)
-    if not 0 <= grace <= _LONGEST_GRACE:
+    if not is_number(grace) or not 0 <= grace <= _LONGEST_GRACE:
         raise InvalidArgument(f"grace: {grace!r} is not from 0 to {_LONGEST_GRACE} seconds")
     await session.run_own(script.kill(exec_id, name, math.ceil(grace)), grace + _SLACK_SECONDS)

@@ -29,8 +29,9 @@ supervise() {
   if [ "$_sy_in" = 1 ]; then
     mkfifo "$_sy_d/stdin" "$_sy_d/hold"
     _sy_stdin=$_sy_d/stdin
-    # Holds it open from one writer to the next, until somebody opens the other end of "hold".
-    SANDYARD_EXEC=- cat - >"$_sy_d/stdin" <"$_sy_d/hold" &
+    # Holds it open from one writer to the next, until somebody opens the other end of "hold". Once this is open, the
+    # command has its end of it.
+    (exec >"$_sy_d/stdin"; command : >"$_sy_d/stdin_opened"; SANDYARD_EXEC=- exec cat - <"$_sy_d/hold") &
     _sy_h=$!
   fi
   # What begins in the background has SIGINT ignored, which bash alone can take back.
@@ -53,7 +54,7 @@ supervise() {
   { wait $_sy_c; } 2>/dev/null
   _sy_r=$?
   [ -z "$_sy_w" ] || kill -s USR1 $_sy_w
-  [ -z "$_sy_h" ] || kill $_sy_h
+  [ -z "$_sy_h" ] || { command : >"$_sy_d/stdin_closed"; kill $_sy_h; }
   # What it has written is on its way through the pipes; a child may hold them open for longer.
   _sy_n=0
   until [ -e "$_sy_d/stdout.end" ] && [ -e "$_sy_d/stderr.end" ] || [ $_sy_n -ge 20 ]; do
@@ -62,6 +63,8 @@ supervise() {
   done
   echo $_sy_r >"$_sy_d/exit.new"
   mv -f "$_sy_d/exit.new" "$_sy_d/exit"
+  # Whoever was about to close its input waits for the other end.
+  [ ! -p "$_sy_d/hold" ] || command : <>"$_sy_d/hold"
   rm -f "$_sy_d/o" "$_sy_d/e" "$_sy_d/ready" "$_sy_d/stdin" "$_sy_d/hold"
 }
 

@@ -4,7 +4,9 @@ cd "/tmp/.sandyard/proc/$1" 2>/dev/null || exit 44
 n=0
 while :; do
   x=-
-  [ ! -e exit ] || x=$(head -c 20 exit)
+  # What the command has put there may be a pipe, and to open one is to wait.
+  for f in stdout stderr; do [ ! -e "$f" ] || [ -f "$f" ] || exit 46; done
+  [ ! -f exit ] || x=$(head -c 20 exit)
   so=$(wc -c <stdout) se=$(wc -c <stderr)
   [ "$x" != - ] || [ "$so" -gt "$2" ] || [ "$se" -gt "$3" ] || [ $n -ge $(($5 * 5)) ] && break
   n=$((n + 1))

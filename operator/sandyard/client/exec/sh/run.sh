@@ -32,7 +32,7 @@ sandyard_run() {
   _sy_w=
   case $_sy_t:$_sy_n in
     0:* | *:0) ;;
-    *) sandyard_watch "$_sy_m" "$_sy_t" >/dev/null </dev/null 4>&- 5<&- & _sy_w=$! ;;
+    *) { exec >/dev/null </dev/null 4>&- 5<&-; sandyard_watch "$_sy_m" "$_sy_t"; } & _sy_w=$! ;;
   esac
   (
     while [ "$1" != -- ]; do sandyard_give "$1"; shift; done
@@ -84,7 +84,8 @@ _sy_f=
 case $_sy_n in
   -) exec 5<&3 3<&- ;;
   0)
-    sandyard_wait >/dev/null </dev/null 4>&- &
+    # Of a function a shell would keep the streams that it is to let go of.
+    { exec >/dev/null </dev/null 4>&-; sandyard_wait; } &
     _sy_f=$!
     exec 5</dev/null 3<&-
     ;;
