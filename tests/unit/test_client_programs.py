@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import tempfile
 import textwrap
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
 from sandyard.client.code import code
+from sandyard.client.exec.command import Command
 from tests.unit.local_pod import LocalPod
 
 pytestmark = pytest.mark.timeout(60)
+NOBODY = 65534
 
 
 @pytest.mark.parametrize(
@@ -150,3 +156,54 @@ async def test_a_network_is_closed_as_the_sandbox_its_template_or_its_pool_says(
     await sandbox.get_info()
     done = await sandbox.run_code("import socket; raise socket.gaierror(-3, 'Temporary failure in name resolution')")
     assert done.outcome == "unauthorized_access"
+
+
+@pytest.fixture
+def places() -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """The sandbox's own folder and that of programs, of a user who is not root."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        found = pathlib.Path(made, "workspace"), pathlib.Path(made, "code")
+        for folder in (pathlib.Path(made), *found):
+            folder.mkdir(exist_ok=True)
+            os.chown(folder, NOBODY, NOBODY)
+        yield found
+        if found[0].exists():
+            found[0].chmod(0o700)
+
+
+@pytest.mark.parametrize("program", ["chmod 0 {}", "rm -rf {}", "cd /; mv {0} {0}2"])
+async def test_what_becomes_of_the_sandboxs_own_folder_raises_nothing(
+    inside: tuple[LocalPod, AsyncSandbox], places: tuple[pathlib.Path, pathlib.Path], monkeypatch: pytest.MonkeyPatch,
+    program: str,
+) -> None:  # fmt: skip
+    pod, sandbox = inside
+    pod.user, pod.folder = NOBODY, places[0]
+    monkeypatch.setattr(code, "_FOLDER", str(places[1]))
+    (places[0] / "artifact").touch()
+    text = program.format(places[0]) + '; echo x >"$SANDYARD_ARTIFACTS/a.csv"; echo said'
+    done = await sandbox.run_code(text, "bash")
+    assert (done.outcome, done.stdout) == ("success", b"said\n")
+    if places[0].exists():
+        assert [one.name for one in done.artifacts] == ["a.csv"]
+        assert not list(places[1].iterdir())
+        assert (await sandbox.run_code("echo again", "bash")).stdout == b"again\n"
+    else:
+        # No node begins anything where there is no folder.
+        assert done.skipped[0].startswith("all: ")
+
+
+@pytest.mark.parametrize("error", [errors.ExecTransportError("lost", started=True), errors.PermissionDenied("no"),
+                                   errors.SandboxFileNotFound("gone"), errors.BadAnswer("odd")])  # fmt: skip
+async def test_what_cannot_be_collected_is_told_of_in_the_result(
+    sandbox: AsyncSandbox, monkeypatch: pytest.MonkeyPatch, error: errors.SandboxError
+) -> None:
+    run = code.runner.run
+
+    async def failing(session: Any, command: Command, *args: Any) -> Any:
+        if "sandyard-collect" in command.words:
+            raise error
+        return await run(session, command, *args)
+
+    monkeypatch.setattr(code.runner, "run", failing)
+    done = await sandbox.run_code("print('said')")
+    assert (done.outcome, done.stdout, done.skipped) == ("success", b"said\n", [f"all: {error}"])

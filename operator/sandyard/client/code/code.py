@@ -22,6 +22,7 @@ from sandyard.client.errors import (
     BadAnswer,
     CommandFailed,
     CommandTimeout,
+    ExecTransportError,
     InvalidArgument,
     IsADirectory,
     NoSpace,
@@ -189,13 +190,13 @@ async def run_code(
                  "SANDYARD_ARTIFACTS": f"{folder}/artifacts",
                  **{name: value for name, value in program.env.items() if is_settable(name)}}  # fmt: skip
     command = Command(
-        ["/bin/sh", "-c", script.text("raw", "code"), "sandyard-code", folder], env=variables, stdin=program.stdin,
+        ["/bin/sh", "-c", script.text("raw", "code"), "sandyard-code", folder], "/", variables, stdin=program.stdin,
         timeout=program.timeout, output_limit=program.output_limit,
     )  # fmt: skip
     await runner.check(session, command)
     async with passing(session, folder):
         try:
-            await Tools(session).run(script.text("unpack"), folder, "plain", stdin=written)
+            await Tools(session, "/").run(script.text("unpack"), folder, "plain", stdin=written)
         except _NOT_MADE as error:
             # Whatever ran here before may have locked or filled the place.
             return await _told("program_runner_error", None, f"{folder} cannot be made: {error}", on_stderr)
@@ -265,10 +266,11 @@ async def collect(session: Session, folder: str, max_files: int, max_bytes: int)
              *_PATTERNS]  # fmt: skip
     keep = (max_files + 2) * (max_bytes + 5000) + _SHOWN_BYTES
     try:
-        done = await runner.run(session, Command(words, timeout=_COLLECT_SECONDS), Sinks(keep=keep))
+        # Of the sandbox's own folder a program may have made anything.
+        done = await runner.run(session, Command(words, "/", timeout=_COLLECT_SECONDS), Sinks(keep=keep))
         entries = archive.read_plain(io.BytesIO(done.stdout))
         return {entry.name: content.read(entry.size) for entry, content in entries if content is not None}
-    except (BadAnswer, CommandTimeout, SandboxEnded) as error:
+    except (*_NOT_MADE, BadAnswer, ExecTransportError, SandboxEnded) as error:
         return {"skipped": f"all: {error}\n".encode()}
 
 

@@ -158,7 +158,7 @@ class CodeContext:
         """
         place = f"{_CELLS}/{script.new_id()}"
         words = ["/bin/sh", "-c", _CELL, "sandyard-cell", f"{_FOLDER}/{self.id}", place]
-        asked = Command(words, stdin=encoded(code, "code"), timeout=timeout, output_limit=output_limit)
+        asked = Command(words, "/", stdin=encoded(code, "code"), timeout=timeout, output_limit=output_limit)
         await runner.check(self._session, asked)
         limit: Limit | None = None
         async with passing(self._session, place):
