@@ -75,7 +75,7 @@ class Transferred:
     def count(self, name: str, content: _Whole, progress: Progress | None) -> None:
         """Count a file that was packed."""
         if content.short:
-            self.skip(name, "became shorter while it was read; the rest is zeros")
+            self.skip(name, "became shorter while it was read, or could not be read on; the rest is zeros")
         self.files += 1
         self.bytes += content.size
         if progress is not None:
@@ -122,7 +122,9 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
                     member.mode |= stat.S_IRWXU
                 archive.addfile(member)
             elif stat.S_ISLNK(found.st_mode):
-                member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
+                if (linked := _linked(path, name, done)) is None:
+                    continue
+                member.type, member.linkname = tarfile.SYMTYPE, linked
                 archive.addfile(member)
             elif stat.S_ISREG(found.st_mode):
                 with _opened(path, name, done) as content:
@@ -161,7 +163,8 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
             if _locked(found):
                 last.append(f"d {mode}".encode() + line)
         elif stat.S_ISLNK(found.st_mode):
-            target.write(b"l 777 0\n" + os.fsencode(name) + b"\n" + os.fsencode(os.readlink(path)) + b"\n")
+            if (linked := _linked(path, name, done)) is not None:
+                target.write(b"l 777 0\n" + os.fsencode(name) + b"\n" + os.fsencode(linked) + b"\n")
         elif stat.S_ISREG(found.st_mode):
             with _opened(path, name, done) as content:
                 if content is None:
@@ -199,6 +202,9 @@ def _members(source: pathlib.Path, done: Transferred) -> Iterator[tuple[pathlib.
                 found = path.lstat()
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                done.skip(path.relative_to(source).as_posix(), error.strerror or "it cannot be read")
+                continue
             yield path, path.relative_to(source).as_posix(), found
 
 
@@ -211,7 +217,10 @@ class _Whole:
         self.short = False
 
     def read(self, size: int) -> bytes:
-        piece = self._file.read(size)
+        try:
+            piece = self._file.read(size)
+        except OSError:
+            piece = b""
         self.short = self.short or len(piece) < size
         return piece.ljust(size, b"\0")
 
@@ -220,13 +229,27 @@ class _Whole:
 def _opened(path: pathlib.Path, name: str, done: Transferred) -> Iterator[_Whole | None]:
     """A file to be packed; None: it cannot be opened, which is told."""
     try:
-        file = path.open("rb")
+        # Whatever it has become since it was looked at: neither is a pipe waited for, nor a link followed.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         done.skip(name, error.strerror or "it cannot be read")
         yield None
         return
     with file:
-        yield _Whole(file)
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield _Whole(file)
+        else:
+            done.skip(name, "neither file, folder nor link")
+            yield None
+
+
+def _linked(path: pathlib.Path, name: str, done: Transferred) -> str | None:
+    """What a link leads to; None: it is none any more, which is told."""
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        done.skip(name, error.strerror or "it cannot be read")
+        return None
 
 
 def _parts(name: str) -> list[str] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import hashlib
+import io
 import math
 import pathlib
 import posixpath
@@ -21,11 +22,11 @@ from typing import Final
 from sandyard.client import answers
 from sandyard.client.errors import CommandFailed, InvalidArgument, OutputLimitExceeded
 from sandyard.client.exec import script
-from sandyard.client.exec.command import encoded
+from sandyard.client.exec.command import check_count, encoded
 from sandyard.client.files import listing, many, transfer
 from sandyard.client.files.archive import Limits, Progress, Transferred
 from sandyard.client.files.listing import FileChange, FileInfo
-from sandyard.client.files.tools import NO_PIPE, READ_LIMIT, Tools, undashed
+from sandyard.client.files.tools import NO_PIPE, READ_LIMIT, Tools, check_path, undashed
 from sandyard.client.session.session import Session
 
 __all__ = ["FileChange", "FileInfo", "FileLines", "Files", "GrepResult", "Match"]
@@ -93,13 +94,12 @@ class Files:
         InvalidArgument
             The file is longer than *max_bytes*.
         """
-        if offset < 0 or (length is not None and length < 0):
-            raise InvalidArgument(f"offset {offset}, length {length}: neither is below 0")
+        for name, count in (("offset", offset), ("length", length), ("max_bytes", max_bytes)):
+            check_count(name, count)
         code, span = f'{NO_PIPE} exec cat -- "$1"', []
         if offset or length is not None:
             span = [str(offset + 1), str(max_bytes + 1 if length is None else length)]
-            code = f'{NO_PIPE} [ ! -d "$1" ] || {{ echo "$1: Is a directory" >&2; exit 1; }}; '
-            code += 'tail -c "+$2" -- "$1" | head -c "$3"'
+            code = script.text("part")
         try:
             return await self._tools.run(code, path, *span, limit=max_bytes)
         except OutputLimitExceeded as error:
@@ -178,6 +178,8 @@ class Files:
         InvalidArgument
             *start* is below 1, or *end* below *start*.
         """
+        check_count("start", start)
+        check_count("end", end)
         if start < 1 or (end is not None and end < start):
             raise InvalidArgument(f"lines {start} to {end}: lines count from 1, and the end is not before the start")
         printed = await self._tools.run(script.text("lines"), path, str(start), str(end) if end is not None else "$")
@@ -186,14 +188,8 @@ class Files:
 
     async def insert(self, path: str, after_line: int, text: str) -> None:
         """Insert *text* after line *after_line*; 0: at the beginning, beyond the last line: at the end."""
-        if after_line < 0:
-            raise InvalidArgument(f"after_line: {after_line} is below 0")
-        lines = (await self.read(path)).splitlines(keepends=True)
-        above, below = lines[:after_line], lines[after_line:]
-        if above and text and not above[-1].endswith(b"\n"):
-            above[-1] += b"\n"
-        middle = _bytes(text, path) + (b"\n" if below and not text.endswith("\n") else b"")
-        await self.write(path, b"".join([*above, middle, *below]))
+        check_count("after_line", after_line)
+        await self.write(path, inserted(await self.read(path), after_line, _bytes(text, path)))
 
     async def grep(
         self, pattern: str, path: str = ".", *, fixed: bool = False, ignore_case: bool = False, max_results: int = 200
@@ -207,8 +203,9 @@ class Files:
         InvalidArgument
             *pattern* is empty, or the image's grep does not understand it.
         """
-        if not pattern or "\n" in pattern:
-            raise InvalidArgument("pattern: one line that is not empty")
+        if not isinstance(pattern, str) or not pattern or "\n" in pattern:
+            raise InvalidArgument("pattern: one line of text that is not empty")
+        check_count("max_results", max_results)
         options = ("F" if fixed else "E") + ("i" if ignore_case else "")
         try:
             printed = await self._tools.run(
@@ -323,6 +320,15 @@ class Files:
         await self._tools.run(f'{code} {_NO_FOLDER} exec cp -RP -- "$1" "$2"', old, undashed(new))
 
 
+def inserted(content: bytes, after_line: int, text: bytes) -> bytes:
+    """*content* with *text* after so many of its lines; they end at line feeds, as ``grep`` and ``sed`` have them."""
+    lines = io.BytesIO(content).readlines()
+    above, below = b"".join(lines[:after_line]), b"".join(lines[after_line:])
+    if above and text and not above.endswith(b"\n"):
+        above += b"\n"
+    return above + text + (b"\n" if below and not text.endswith(b"\n") else b"") + below
+
+
 def _bytes(data: bytes | str, path: str) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview | str):
         raise InvalidArgument(f"{path}: {type(data).__name__} is neither text nor bytes")
@@ -335,6 +341,7 @@ def _check_apart(files: Mapping[str, bytes | str]) -> dict[str, bytes]:
         raise InvalidArgument(f"files: {type(files).__name__} is no mapping of paths to contents")
     known, contents = dict[str, str](), dict[str, bytes]()
     for path, data in files.items():
+        check_path(path)
         contents[path] = _bytes(data, path)
         other = known.setdefault(posixpath.normpath(path), path)
         if other is not path:

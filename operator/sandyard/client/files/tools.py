@@ -27,8 +27,12 @@ _TIMEOUT_SECONDS: Final = 120.0
 NO_PIPE: Final = '[ ! -p "$1" ] && [ ! -S "$1" ] || { echo "$1: not a plain file" >&2; exit 1; };'
 # Where output is handed over, the result needs no more than the message of an error.
 _KEEP_MESSAGE: Final = 64 * 1024
+# The pod's own variables are for what is run there; of our programs they would change the answers.
+_OURS: Final = {"CDPATH": "", "TAR_OPTIONS": "", "GREP_OPTIONS": ""}
 _ERRORS: Final[dict[str, type[SandboxError]]] = {
     "No such file": SandboxFileNotFound,
+    # Of busybox.
+    "no such file": SandboxFileNotFound,
     "nonexistent directory": SandboxFileNotFound,
     "can't cd to": SandboxFileNotFound,
     "Permission denied": PermissionDenied,
@@ -49,10 +53,11 @@ _ERRORS: Final[dict[str, type[SandboxError]]] = {
 
 
 class Tools:
-    """Shell code on files of one sandbox."""
+    """Shell code on files of one sandbox, run in the folder *cwd*."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, cwd: str = ".") -> None:
         self._session = session
+        self._cwd = cwd
 
     @property
     def sandbox(self) -> str:
@@ -85,8 +90,7 @@ class Tools:
             check_path(word, self.sandbox)
         # Without words the code may be longer than an argument.
         told = ["sandyard-files", undashed(words[0]), *words[1:]] if words else []
-        command = Command(["/bin/sh", "-c", code, *told], env={"LC_ALL": locale},
-                          stdin=stdin, timeout=timeout, output_limit=limit)  # fmt: skip
+        command = Command(["/bin/sh", "-c", code, *told], self._cwd, {**_OURS, "LC_ALL": locale}, stdin, timeout, limit)
         sinks = Sinks(on_stdout, keep=_KEEP_MESSAGE if on_stdout is not None else limit)
         return await runner.run(self._session, command, sinks)
 
@@ -103,12 +107,16 @@ class Tools:
         return CommandFailed(f"exit code {done.exit_code}: {message[-500:]}", done, sandbox=self.sandbox)
 
 
-def check_path(path: str, sandbox: str) -> None:
+def check_path(path: str, sandbox: str = "") -> None:
     """Raise `InvalidArgument` unless *path* can be one."""
+    if not isinstance(path, str):
+        kind = type(path).__name__
+        raise InvalidArgument(f"{path!r:.80} is not a path: give text, not a {kind}: str(...) of it", sandbox=sandbox)
     if "\0" in path or not path:
         raise InvalidArgument(f"{path!r} is not a path", sandbox=sandbox)
 
 
 def undashed(path: str) -> str:
     """A path that no program takes for an option, or for its standard input."""
+    check_path(path)
     return f"./{path}" if path.startswith("-") else path

@@ -15,21 +15,24 @@ import pathlib
 import queue
 import secrets
 import stat
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO, Final, cast
 
 from sandyard.client import answers
 from sandyard.client.errors import (
     BadAnswer,
+    CommandFailed,
     ExecTransportError,
     InvalidArgument,
     OutputLimitExceeded,
+    SandboxError,
     TransferLimitExceeded,
 )
 from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits, Progress, Transferred
-from sandyard.client.files.tools import NO_PIPE, Tools
+from sandyard.client.files.tools import Tools
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "download", "upload"]
 
@@ -46,6 +49,7 @@ _WAYS: Final = """command -v tar >/dev/null && w=tar || w=plain
 """
 # What tar says at its end, of no file.
 _SUMMARY: Final = ("Exiting with failure status", "error exit delayed")
+_GAVE_UP: Final = "short read"
 _MOST_TOLD: Final = 1000
 _LONGEST_TOLD: Final = 300
 
@@ -78,27 +82,57 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
 
 async def _upload_file(tools: Tools, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
     with await asyncio.to_thread(local.open, "rb") as file:
-        digest, size = await asyncio.to_thread(_measured, file)
-        file.seek(0)
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        first, digest, size = await asyncio.to_thread(_measured, file)
+        # What is small was read but once.
+        file.seek(len(first))
+
+        again = hashlib.sha256()
 
         async def pieces() -> AsyncIterator[bytes]:
-            while piece := await asyncio.to_thread(file.read, _PIECE):
+            sent, piece = 0, first
+            while piece:
+                sent += len(piece)
+                again.update(piece)
+                if sent == size and again.hexdigest() != digest:
+                    # It must not become a file.
+                    return
                 yield piece
                 if on_progress is not None:
-                    on_progress(file.tell())
+                    on_progress(sent)
+                piece = await asyncio.to_thread(file.read, min(_PIECE, size - sent))
 
-        tag = script.new_id()
-        await tools.run(script.text("write"), path, str(size), tag, digest, stdin=pieces(), timeout=None)
+        words = [str(size), script.new_id(), digest, _symbolic(mode)]
+        try:
+            await tools.run(script.text("write"), path, *words, stdin=pieces(), timeout=None)
+        except CommandFailed:
+            if again.hexdigest() == digest:
+                raise
+            raise InvalidArgument(f"{local} has changed while it was read; nothing was written") from None
     return Transferred(1, size)
 
 
-def _measured(file: BinaryIO) -> tuple[str, int]:
-    """The digest of what is in the file, and its length: what a kernel makes as it is read has no size before."""
-    digest, size = hashlib.sha256(), 0
-    while piece := file.read(_PIECE):
+def _measured(file: BinaryIO) -> tuple[bytes, str, int]:
+    """The file's beginning, and the digest and length of all that is in it now; what is added meanwhile is not.
+
+    What a kernel makes as it is read has no size before.
+    """
+    most = os.fstat(file.fileno()).st_size or sys.maxsize
+    first = file.read(min(_PIECE, most))
+    digest, size = hashlib.sha256(first), len(first)
+    while piece := file.read(min(_PIECE, most - size)):
         digest.update(piece)
         size += len(piece)
-    return digest.hexdigest(), size
+    return first, digest.hexdigest(), size
+
+
+def _symbolic(mode: int) -> str:
+    """As ``chmod`` takes it for a file that has just been made, so that the umask of the sandbox holds, as of cp(1)."""
+    missing = [
+        f"{who}-{''.join(letter for bit, letter in ((4, 'r'), (2, 'w'), (1, 'x')) if not mode >> place & bit)}"
+        for who, place in (("u", 6), ("g", 3), ("o", 0))
+    ]
+    return ",".join(["+x", *missing])
 
 
 def _check_plain(local: pathlib.Path, found: os.stat_result) -> None:
@@ -113,6 +147,18 @@ async def download(
     kind, way = await _kind_and_way(tools, path)
     if kind == "file":
         return await _download_file(tools, path, local, limits, on_progress)
+    try:
+        return await _download_tree(tools, path, way, local, limits, on_progress)
+    except SandboxError as error:
+        # That of busybox gives up where a file has become shorter.
+        if way != "tar" or _GAVE_UP not in str(error):
+            raise
+    return await _download_tree(tools, path, "plain", local, limits, on_progress)
+
+
+async def _download_tree(
+    tools: Tools, path: str, way: str, local: pathlib.Path, limits: Limits, on_progress: Progress | None
+) -> Transferred:  # fmt: skip
     pipe = _Pipe()
     entries = (archive.read_tar if way == "tar" else archive.read_plain)(cast("BinaryIO", io.BufferedReader(pipe)))
     unpacking = asyncio.create_task(
@@ -162,13 +208,20 @@ async def _download_file(
         raise InvalidArgument(f"{local} is a folder: name the file to write")
     # As cp(1): a link stays, and a device is none of what is replaced.
     local = await asyncio.to_thread(local.resolve)
+    old: int | None = None
     if await asyncio.to_thread(local.exists):
-        _check_plain(local, await asyncio.to_thread(local.stat))
-    scratch = local.with_name(f".{local.name}.sandyard-{secrets.token_hex(4)}")
+        found = await asyncio.to_thread(local.stat)
+        _check_plain(local, found)
+        old = stat.S_IMODE(found.st_mode)
+    # Beside a name of any length.
+    scratch = local.with_name(f".sandyard-{secrets.token_hex(8)}")
     local.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     try:
-        with scratch.open("xb") as file:
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o777), "wb") as file:
+            # What the umask allows; nobody else sees what is on its way.
+            allowed = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            os.fchmod(file.fileno(), 0o600)
 
             def take(piece: bytes) -> None:
                 nonlocal size
@@ -179,14 +232,18 @@ async def _download_file(
                     on_progress(size)
 
             try:
-                await tools.run(
-                    f'{NO_PIPE} exec cat -- "$1"', path, on_stdout=take, limit=limits.max_bytes, timeout=None
+                done = await tools.result(
+                    script.text("fetch"), path, on_stdout=take, limit=limits.max_bytes, timeout=None
                 )
             except OutputLimitExceeded as error:
                 raise TransferLimitExceeded(f"{path}: more than max_bytes ({limits.max_bytes})") from error
-        printed = (await tools.run('sha256sum <"$1" 2>/dev/null || :', path, timeout=None)).split()
-        if printed and printed[0] != digest.hexdigest().encode():
-            raise ExecTransportError(f"{path} has changed while it was read; nothing was written", started=False)
+            if done.exit_code != 0:
+                raise tools.error(done)
+            mode, there = answers.words(done.stderr.rpartition(b"\n")[0].rpartition(b"\n")[2], 2, path)
+            if there not in (b"-", digest.hexdigest().encode()):
+                raise ExecTransportError(f"{path} has changed while it was read; nothing was written", started=False)
+            new = 0o666 if mode == b"-" else answers.octal(mode, path)
+            os.fchmod(file.fileno(), new & allowed & 0o777 if old is None else old)
         scratch.replace(local)
     finally:
         with contextlib.suppress(FileNotFoundError):

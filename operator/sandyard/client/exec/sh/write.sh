@@ -1,4 +1,4 @@
-# write PATH BYTES TAG [SHA256]: the input becomes the file, in one step, if all of it has arrived. Written
+# write PATH BYTES TAG [SHA256 [MODE]]: the input becomes the file, in one step, if all of it has arrived. Written
 # beside the target, so that the last step is a rename; what a link names is written, and the link stays.
 p=$1 n=$2
 fail() { echo "$1" >&2; exit 1; }
@@ -27,5 +27,6 @@ s=$(wc -c <"$t") && [ "$s" -eq "$n" ] || fail "$s of $n bytes arrived"
 if [ -n "$4" ] && h=$(sha256sum <"$t" 2>/dev/null); then
   [ "${h%% *}" = "$4" ] || fail "what arrived has another sha256"
 fi
-[ ! -e "$p" ] || { m=$(stat -c %a -- "$p") && chmod "$m" -- "$t"; } 2>/dev/null
+# A file that is new has the MODE, as chmod takes it.
+if [ -e "$p" ]; then m=$(stat -c %a -- "$p") && chmod "$m" -- "$t"; else [ -z "$5" ] || chmod "$5" -- "$t"; fi 2>/dev/null
 mv -f -- "$t" "$p"
