@@ -12,7 +12,7 @@ test: ## Run every check and test: lint, unit, API server, real cluster (half an
 
 test-all: test adapters soak mutants bench-loop ## Run every check, test and measurement, the long ones too (hours)
 
-soak: ## Run the long forms of the tests that have a short one (an hour; SANDYARD_SEED repeats a run)
+soak: ## Run the long forms of the tests that have a short one (an hour and a half; SANDYARD_SEED repeats a run)
 	@SANDYARD_SOAK=1 hack/test -m soak
 
 lint: ## Run the static checks (a minute)

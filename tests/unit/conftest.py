@@ -9,8 +9,17 @@ import pytest
 
 from sandyard.client import AsyncSandbox
 from sandyard.client.code.contexts import CodeContext
+from tests.unit import shells
 from tests.unit.local_pod import LocalPod, local_pod
 from tests.unit.simulation import World
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which shells the client's scripts were run on: not every machine has all."""
+    missing = [shell for shell in shells.ALL if shell not in shells.SHELLS]
+    terminalreporter.write_line(
+        f"shells of the client's scripts: {', '.join(shells.SHELLS)}; missing: {', '.join(missing) or 'none'}"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,14 @@ from yarl import URL
 from sandyard.client.errors import InvalidArgument
 from sandyard.client.exec import script
 from sandyard.client.exec.stream import Tail
+from tests.unit import shells
 from tests.unit.shells import ID, NAMESPACE, SHELLS, run, run_with_an_open_input
+
+
+def test_no_shell_is_left_out_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert shells.chosen({}) == []
+    assert shells.chosen({"CI": "true"}) == list(shells.ALL)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
