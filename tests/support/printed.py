@@ -45,7 +45,7 @@ def events(text: str) -> str:
     if not text.strip():
         return "No events found."
     rows = [_COLUMNS.split(line.strip())[1:] for line in text.rstrip().splitlines()]
-    return same(_aligned([rows[0], *sorted(rows[1:], key=lambda row: (row[2], row))]))
+    return same(_aligned([rows[0], *_once(sorted(rows[1:], key=lambda row: (row[2], row)))]))
 
 
 def _description(text: str) -> str:
@@ -56,8 +56,13 @@ def _description(text: str) -> str:
     rows = [_COLUMNS.split(line.strip()) for line in told.strip().splitlines()]
     if not mark or len(rows) < 3:
         return same(body + mark + told)
-    rows = [["Type", "Reason", "From", "Message"], *sorted([row[0], row[1], *row[3:]] for row in rows[2:])]
+    rows = [["Type", "Reason", "From", "Message"], *_once(sorted([row[0], row[1], *row[3:]] for row in rows[2:]))]
     return same(f"{body}\nEvents:\n{_aligned(rows, '  ')}")
+
+
+def _once(rows: list[list[str]]) -> list[list[str]]:
+    """How often the same was told is a matter of time."""
+    return [row for at, row in enumerate(rows) if at == 0 or list(map(same, row)) != list(map(same, rows[at - 1]))]
 
 
 def _aligned(rows: list[list[str]], indent: str = "") -> str:
