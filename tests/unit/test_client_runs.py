@@ -193,12 +193,12 @@ async def test_a_program_gives_its_value_and_its_outcome(sandbox: AsyncSandbox) 
 async def test_a_folder_that_is_wrong_raises(
     sandbox: AsyncSandbox, cwd: str, kind: type[errors.SandboxError], told: str
 ) -> None:
-    for call in (sandbox.commands.run("true", cwd=cwd), sandbox.commands.start("true", cwd=cwd)):
+    calls = (sandbox.commands.run("true", cwd=cwd), sandbox.commands.start("true", cwd=cwd), sandbox.shell(cwd=cwd),
+             sandbox.pty(["true"], cwd=cwd))  # fmt: skip
+    for call in calls:
         with pytest.raises(kind) as caught:
             await call  # type: ignore[misc]
         assert str(caught.value) == told
-    with pytest.raises(errors.SandboxFileNotFound, match=f"cwd: the sandbox has no folder '{cwd}'"):
-        await sandbox.shell(cwd=cwd)
 
 
 async def test_no_message_names_a_script_of_ours(sandbox: AsyncSandbox, tmp_path: pathlib.Path) -> None:
@@ -221,9 +221,9 @@ async def test_no_message_names_a_script_of_ours(sandbox: AsyncSandbox, tmp_path
         assert named in str(caught.value)
 
 
-async def test_a_variable_that_no_shell_can_set_is_refused(inside: tuple[LocalPod, AsyncSandbox]) -> None:
+async def test_a_variable_that_no_program_can_have_is_refused(inside: tuple[LocalPod, AsyncSandbox]) -> None:
     pod, sandbox = inside
-    for name in ("a.b", "a-b", "", "1a", "a b", "BASH_FUNC_x%%"):
+    for name in ("", "a=b", "="):
         with pytest.raises(errors.InvalidArgument, match="env: "):
             await sandbox.commands.run("true", env={name: "1"})
     assert pod.execs == 0
