@@ -7,7 +7,9 @@ import contextlib
 import os
 import pathlib
 import secrets
+import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -157,6 +159,28 @@ def test_input_is_fed_by_every_shell(shell: str, reader: str, codes: set[int], t
     assert fed.returncode in codes, fed.stderr
     if reader:
         assert (tmp_path / "said").stat().st_size == {"cat": 300_000, "head -c 5": 5}[reader]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_command_behind_begins_by_every_shell_with_nothing_of_ours_open(shell: str) -> None:
+    """However soon it takes its folder away."""
+    exec_id = script.new_id()
+    folder = PROC / exec_id
+    code = script.text("functions", "raw", "give", "program", "background")
+    run = [*shell.split(), "-c", code, "x", exec_id, "0", "9999", "0", "/", "--", "/bin/sh", "-c"]
+    seen = f"/tmp/{exec_id}.seen"
+    command = f"rm -rf {folder}; ls /proc/self/fd >{seen}.new; mv {seen}.new {seen}"
+    done = subprocess.run([*run, command], capture_output=True, timeout=20, check=True)
+    try:
+        assert done.stdout.strip().isdigit()
+        end = time.monotonic() + 20
+        while not os.access(seen, os.F_OK):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert pathlib.Path(seen).read_text().split() == ["0", "1", "2", "3"]  # The last is the folder itself.
+    finally:
+        pathlib.Path(seen).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # Output

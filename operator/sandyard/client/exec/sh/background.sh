@@ -45,10 +45,12 @@ supervise() {
     ! sandyard_own "$1" || set -- /bin/sh -c '"$@"' sh "$@"
     [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
     exec "$@"
-  ) <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e" &
+  ) <"$_sy_stdin" >"$_sy_d/o" 2>"$_sy_d/e" 9>&- &
   _sy_c=$!
   echo $_sy_c >"$_sy_d/pid"
-  echo $_sy_c >"$_sy_d/ready"
+  # By then the command may have taken the folder away.
+  echo $_sy_c >&9
+  exec 9>&-
   _sy_w=
   [ "$_sy_t" = 0 ] || { sandyard_watch "$_sy_i" "$_sy_t" "$_sy_d/timed_out" & _sy_w=$!; }
   { wait $_sy_c; } 2>/dev/null
@@ -68,10 +70,11 @@ supervise() {
   rm -f "$_sy_d/o" "$_sy_d/e" "$_sy_d/ready" "$_sy_d/stdin" "$_sy_d/hold"
 }
 
+exec 9<>"$_sy_d/ready"
 # Redirections of a function would be undone, so that its shell would hold the streams of this exec.
 {
   exec </dev/null >/dev/null 2>&1
   supervise "$@"
 } &
-TMOUT= read -r _sy_p <"$_sy_d/ready"
+TMOUT= read -r _sy_p <&9
 echo "$_sy_p"
