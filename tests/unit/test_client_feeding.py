@@ -13,11 +13,14 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from click.testing import CliRunner
 
-from sandyard.client import AsyncSandbox, errors
+from sandyard.cli.main import main
+from sandyard.client import AsyncSandbox, Sandbox, errors
 from sandyard.client.commands import background
 from sandyard.client.commands.background import BackgroundCommand
 from sandyard.client.exec import script
+from tests.unit.local_pod import serving
 from tests.unit.shells import SHELLS
 from tests.unit.test_client_given_up import marked
 
@@ -252,3 +255,19 @@ async def test_files_that_are_none_are_told_at_once(sandbox: AsyncSandbox) -> No
             async with asyncio.timeout(10):
                 with pytest.raises(errors.BadAnswer, match=handle.id):
                     await call()
+
+
+def test_the_command_line_ends_a_command_that_has_removed_its_own_files(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path, monkeypatch), Sandbox.connect("s") as sandbox:
+        handle = sandbox.commands.start(f"{FILES}; rm -rf $d; touch {tmp_path}/removed; exec sleep 60")
+        end = time.monotonic() + 20
+        while not (tmp_path / "removed").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        done = CliRunner().invoke(main, ["kill", "s", handle.id])
+        assert (done.exit_code, done.output) == (0, "")
+        # Nothing of it runs any more.
+        done = CliRunner().invoke(main, ["kill", "s", handle.id])
+        assert (done.exit_code, f"no background command {handle.id!r}" in done.output) == (1, True)
