@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TextIO, TypeVar
 
@@ -92,7 +93,8 @@ class Context:
     def run(self, job: Coroutine[Any, Any, T], failure: int = 1) -> T:
         """Run *job*; an error of the client ends the program with one line and the exit code *failure*."""
         try:
-            return asyncio.run(_terminable(job))
+            with _interruptible():
+                return asyncio.run(_terminable(job))
         except KeyboardInterrupt:
             # What was under way has been ended by now.
             raise Ended("interrupted", _EXIT_INTERRUPTED) from None
@@ -109,6 +111,9 @@ class Context:
             raise Ended(f"{explained} [{explained.code}]", failure) from error
         except OSError as error:
             raise ended(error, failure) from error
+        finally:
+            # It may have been interrupted before it began.
+            job.close()
 
     def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]], failure: int = 1) -> T:
         """Let *act* use the sandbox *name*."""
@@ -132,6 +137,20 @@ class Context:
         except kube_errors.ConfigError as error:
             raise errors.Unauthorized(str(error)) from error
         return Cluster(namespace=self.namespace, config=config)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be a KeyboardInterrupt, which asyncio makes the end of what it runs; before and after it ends all."""
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and callable(before)
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 async def _terminable(job: Coroutine[Any, Any, T]) -> T:
