@@ -26,7 +26,7 @@ CLUSTER_PACKAGES = {
 }
 BUILD_PACKAGES = {"mmdebstrap": "mmdebstrap", "buildah": "buildah"}
 # Shells that the client's scripts are tried with, beside those above.
-TEST_PACKAGES = {"bash": "bash", "dash": "dash", "mksh": "mksh"}
+TEST_PACKAGES = {"bash": "bash", "busybox": "busybox-static", "dash": "dash", "mksh": "mksh"}
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 

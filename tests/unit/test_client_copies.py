@@ -96,10 +96,10 @@ async def test_a_file_that_grows_is_brought_as_it_was(
     done = await sandbox.files.download("log", tmp_path / "copy", on_progress=grow)
     assert (tmp_path / "copy").read_bytes() == b"x" * LARGE
     assert done.bytes == LARGE
-    before = log.stat().st_size
+    log.write_bytes(b"x" * LARGE)
     done = await sandbox.files.upload(log, "there", on_progress=grow)
-    assert done.bytes == (here / "there").stat().st_size == before
-    assert log.stat().st_size > before
+    assert done.bytes == (here / "there").stat().st_size == LARGE
+    assert log.stat().st_size > LARGE
 
 
 async def test_a_file_that_is_replaced_is_brought_as_it_was(
