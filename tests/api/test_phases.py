@@ -201,7 +201,7 @@ def test_the_page_is_what_kubectl_shows(kube: Kube, admin: Kube, operator: Opera
         known.splitlines(), text.splitlines(), "the page", "kubectl", lineterm="", n=0)
         if re.match(r"[-+](?![-+])", line)]  # fmt: skip
     # What went well is told as far as there is time for it.
-    wrong = [line for line in difference if not re.match(r"- *Normal ", line)]
+    wrong = [line for line in difference if not re.match(r"[-+] *Normal ", line)]
     assert WRITE or not wrong, (
         "\n".join(difference) + "\n\nSANDYARD_WRITE_PAGES=1 hack/test tests/api/test_phases.py writes it anew"
     )
