@@ -76,7 +76,10 @@ async def test_ends_of_background_commands(sandbox: AsyncSandbox) -> None:
     limited = await start("echo begun; sleep 300 & wait", timeout=2)
     loud = await start("yes | head -c 3000000; echo end >&2", max_output=1_000_000)
     child = await start("sleep 300 & echo mother")
-    assert [process for process in await sandbox.commands.processes() if process.command.startswith("sleep 300")]
+    async with asyncio.timeout(20):
+        # A command begins in its own time.
+        while not any(one.command.startswith("sleep 300") for one in await sandbox.commands.processes()):
+            await asyncio.sleep(0.1)
     assert await stubborn.kill(grace=1)
     assert (await stubborn.wait(timeout=20)).exit_code == 137
     with pytest.raises(errors.CommandTimeout) as caught:

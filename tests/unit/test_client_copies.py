@@ -149,9 +149,10 @@ async def test_a_copy_that_was_spoiled_on_its_way_is_noticed(
     (here / "f").write_bytes(b"x" * 1000)
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "head").write_text('#!/bin/sh\n/usr/bin/head "$@" | tr x y\n')
+    spoiling = 'case "$*" in *bs=1000*) /usr/bin/dd "$@" | tr x y ;; *) exec /usr/bin/dd "$@" ;; esac'
+    (tools / "dd").write_text(f"#!/bin/sh\n{spoiling}\n")
     (tools / "sha256sum").write_text("#!/bin/sh\ntr y x | /usr/bin/sha256sum\n")
-    for name in ("head", "sha256sum"):
+    for name in ("dd", "sha256sum"):
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     with pytest.raises(errors.ExecTransportError, match="changed while it was read"):
