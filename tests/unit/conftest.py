@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pathlib
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -36,6 +39,16 @@ def world() -> Iterator[World]:
     made.prompt(4)
     yield made
     made.close()
+
+
+@pytest.fixture
+def here() -> Iterator[pathlib.Path]:
+    """A folder that everybody may enter."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        folder = pathlib.Path(made)
+        folder.chmod(0o777)
+        yield folder
+        subprocess.run(["chmod", "-R", "u+rwX", made], check=False)
 
 
 @pytest.fixture

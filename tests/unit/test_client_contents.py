@@ -5,8 +5,7 @@ from __future__ import annotations
 import pathlib
 import shutil
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -23,16 +22,6 @@ from tests.unit.shells import SHELLS
 pytestmark = pytest.mark.timeout(60)
 NOBODY = 65534
 LONGEST = 1024 * 1024
-
-
-@pytest.fixture
-def here() -> Iterator[pathlib.Path]:
-    """A folder that everybody may enter."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as made:
-        folder = pathlib.Path(made)
-        folder.chmod(0o777)
-        yield folder
-        subprocess.run(["chmod", "-R", "u+rwX", made], check=False)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pathlib
 import shutil
 import stat
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -23,16 +22,6 @@ from tests.unit.shells import SHELLS
 pytestmark = pytest.mark.timeout(60)
 NOBODY = 65534
 LARGE = 3_000_000
-
-
-@pytest.fixture
-def here() -> Iterator[pathlib.Path]:
-    """A folder that everybody may enter."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as made:
-        folder = pathlib.Path(made)
-        folder.chmod(0o777)
-        yield folder
-        subprocess.run(["chmod", "-R", "u+rwX", made], check=False)
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import io
 import os
 import pathlib
 import stat
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,16 +18,6 @@ from tests.unit.local_pod import LocalPod, local_pod
 
 pytestmark = pytest.mark.timeout(60)
 NOBODY = 65534
-
-
-@pytest.fixture
-def here() -> Iterator[pathlib.Path]:
-    """A folder that everybody may enter."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as made:
-        folder = pathlib.Path(made)
-        folder.chmod(0o777)
-        yield folder
-        subprocess.run(["chmod", "-R", "u+rwX", made], check=False)
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import pathlib
 import shutil
 import stat
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -25,16 +24,6 @@ pytestmark = pytest.mark.timeout(60)
 NOBODY = 65534
 MANY = Limits(10**9, 10**6)
 WAYS = ["tar", "plain"]
-
-
-@pytest.fixture
-def here() -> Iterator[pathlib.Path]:
-    """A folder that everybody may enter."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as made:
-        folder = pathlib.Path(made)
-        folder.chmod(0o777)
-        yield folder
-        subprocess.run(["chmod", "-R", "u+rwX", made], check=False)
 
 
 @pytest.fixture
