@@ -11,7 +11,7 @@ import yaml
 
 from sandyard.api import names
 from sandyard.engine.process import settings
-from tests.support import api, chart
+from tests.support import api, chart, manifests
 from tests.support.kube import Kube, until
 
 
@@ -35,8 +35,9 @@ def test_a_drain_takes_one_replica_at_a_time_and_they_lie_on_several_nodes() -> 
 def test_the_api_server_queues_the_operators_requests_by_themselves_where_that_is_asked_for(
     admin: Kube, operator_config: pathlib.Path
 ) -> None:
-    assert not chart.selected(chart.render(), "FlowSchema")
-    schema = chart.one(chart.render({"flowControl.enabled": True}), "FlowSchema")
+    without = {"flowControl.claims.enabled": False}
+    assert not chart.selected(chart.render(without), "FlowSchema")
+    schema = chart.one(chart.render({"flowControl.enabled": True, **without}), "FlowSchema")
     admin.apply_as_is(schema)
     try:
         uid = admin.get("flowschema", schema["metadata"]["name"])["metadata"]["uid"]
@@ -44,6 +45,33 @@ def test_the_api_server_queues_the_operators_requests_by_themselves_where_that_i
         until("it counts", lambda: api.of(operator_config).headers(path)["X-Kubernetes-PF-FlowSchema-UID"] == uid, 30)
     finally:
         admin.delete("flowschema", schema["metadata"]["name"], wait=False)
+
+
+def test_namespaces_take_turns_with_new_sandboxes(admin: Kube) -> None:
+    for served, expected in ((["a", "b"], ["a", "b"]), ([], ["*"])):
+        rules = chart.one(chart.render({"namespaces": served}), "FlowSchema")["spec"]["rules"]
+        (asked,) = [rule for item in rules for rule in item["resourceRules"]]
+        assert asked == {"verbs": ["create"], "apiGroups": [names.GROUP], "resources": [names.SANDBOXES],
+                         "namespaces": expected}  # fmt: skip
+    objects = chart.render()
+    schema, level = chart.one(objects, "FlowSchema"), chart.one(objects, "PriorityLevelConfiguration")
+    admin.apply_as_is(level, schema)
+    try:
+        uid = admin.get("flowschema", schema["metadata"]["name"])["metadata"]["uid"]
+
+        def of_it(path: str, body: Any = None, user: str = "anybody") -> bool:
+            return api.of(admin.kubeconfig).headers(path, body, user)["X-Kubernetes-PF-FlowSchema-UID"] == uid
+
+        path = f"/apis/{names.API_VERSION}/namespaces/default/{names.SANDBOXES}"
+        until("it counts", lambda: of_it(f"{path}?dryRun=All", manifests.sandbox("one", "python")), 30)
+        assert not of_it(path)
+        assert not of_it(path.replace(names.SANDBOXES, names.POOLS) + "?dryRun=All", manifests.pool("python"))
+        # The seats are fewer than the API server's processors could fill, and nobody else's.
+        limited = admin.get("prioritylevelconfiguration", level["metadata"]["name"])["spec"]["limited"]
+        assert (limited["nominalConcurrencyShares"], limited["borrowingLimitPercent"]) == (2, 0)
+    finally:
+        admin.delete("flowschema", schema["metadata"]["name"], wait=False)
+        admin.delete("prioritylevelconfiguration", level["metadata"]["name"], wait=False)
 
 
 @pytest.mark.parametrize(("kind", "key"), [("ServiceMonitor", "serviceMonitor"), ("PodMonitor", "podMonitor")])

@@ -117,7 +117,7 @@ async def _scenarios(running: Running, wanted: argparse.Namespace) -> list[Figur
         found.append(Figures.of(running.subject.name, scenario, offered, outcome, used, levels))
         print(found[-1].line(), flush=True)
 
-    async with crowd(running.kube.kubeconfig, NAMESPACE, finalizers=running.subject.finalizers) as users:
+    async with crowd(running.plane.users, NAMESPACE, finalizers=running.subject.finalizers) as users:
         await users.steady(POOL, 5, 3, 0.5, seed=0)
         for rate in wanted.rates:
             seed = wanted.seed + int(rate)
@@ -137,7 +137,7 @@ async def _neighbours(running: Running, users: Crowd, wanted: argparse.Namespace
     kube.make_namespace(_QUIET)
     kube.apply(manifests.pool(POOL, _QUIET_REPLICAS))
     await asyncio.to_thread(kube.wait_for, "sandboxpool", POOL, "Full", 120)
-    async with crowd(kube.kubeconfig, _QUIET) as quiet:
+    async with crowd(running.plane.users, _QUIET) as quiet:
 
         def little(seed: int) -> Awaitable[Outcome]:
             return quiet.steady(POOL, _QUIET_RATE, wanted.seconds, 1.0, wanted.seed + seed)
@@ -171,7 +171,7 @@ def run(subject: Subject, wanted: argparse.Namespace) -> tuple[list[Figures], fl
         with subject.start(kube, folder, _REPLICAS) as pid:
             running = Running(subject, plane, kube, pid)
             found = asyncio.run(_scenarios(running, wanted))
-        bare = asyncio.run(_floor(kube.kubeconfig, subject, wanted.seconds)) if subject.name == "sketch" else 0.0
+        bare = asyncio.run(_floor(plane.users, subject, wanted.seconds)) if subject.name == "sketch" else 0.0
         return found, bare
 
 

@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any, Final
 
-from localcluster import components, tools
+from localcluster import components, pki, tools
 from tests.support.control_plane import ControlPlane
 from tests.support.kube import Kube, until
 
@@ -31,10 +31,16 @@ class Plane(ControlPlane):
     def __init__(self, folder: pathlib.Path, nodes: int = 3) -> None:
         super().__init__(folder, _NOTHING_LOGGED)
         self._nodes = nodes
+        # Of those who make Sandboxes: what an administrator asks, no API server puts into a queue.
+        self.users = folder / "users"
 
     def start(self, *, controllers: bool = True) -> Kube:
         """Start everything, and wait until the nodes are Ready."""
         kube = super().start(controllers=controllers)
+        keys, port = self._serving
+        pki.issue(keys, "user", "/O=users/CN=user")
+        pki.kubeconfig(keys, "user", f"https://127.0.0.1:{port}", self.users)
+        kube.kubectl("create", "clusterrolebinding", "users", "--clusterrole=cluster-admin", "--group=users")
         self._run("kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
                   *_NO_LIMIT)  # fmt: skip
         options = self._folder / "kwok.yaml"

@@ -121,9 +121,12 @@ class Api:
             raise error(f"{method} {path}: {_message(text)}")
         return json.loads(text) if text else None
 
-    def headers(self, path: str) -> Message:
-        """The headers of the reply to a GET."""
-        return self._send("GET", path, None, self._headers)[1]
+    def headers(self, path: str, body: Any = None, user: str = "") -> Message:
+        """The headers of the reply to a GET, or to a POST of *body*, as *user* if one is named."""
+        headers = {**self._headers, **({"Impersonate-User": user} if user else {})}
+        if body is None:
+            return self._send("GET", path, None, headers)[1]
+        return self._send("POST", path, json.dumps(body).encode(), {**headers, "Content-Type": _JSON})[1]
 
     def kind(self, name: str) -> Kind:
         """Find a kind by any of its names: plural, singular, short, with or without its group.
