@@ -42,7 +42,9 @@ def test_a_limit_range_that_takes_the_sandbox_takes_its_proof(kube: Kube, operat
 def test_a_start_that_hangs_is_no_exhausted_pool(kube: Kube, operator: OperatorProcess, kubelet: Kubelet) -> None:
     kubelet.stuck.add("slow")
     pool(kube, 0, ready=False, template={**TEMPLATE, "image": "slow"})
-    kube.create(manifests.sandbox("s", "python", waitSeconds=3))
+    kube.create(manifests.sandbox("s", "python", waitSeconds=600))
+    kube.wait_reason("sandbox", "s", "Stalled", ["ImagePullBackOff"], 60)
+    kube.patch("sandbox", "s", {"spec": {"waitSeconds": 1}})
     until("given up", lambda: kube.status("sandbox", "s").get("phase") == "Failed")
     assert kube.condition("sandbox", "s", "Ready")["reason"] == "ImagePullBackOff"  # type: ignore[index]
 

@@ -171,13 +171,14 @@ def test_time_asleep_is_no_idle_time(kube: Kube, operator: OperatorProcess) -> N
 
 def test_a_start_that_fails_loses_no_workspace(kube: Kube, operator: OperatorProcess, kubelet: Kubelet) -> None:
     pool(kube, 1, template=PERSISTENT)
-    claim(kube, "s", waitSeconds=3)
+    claim(kube, "s", waitSeconds=600)
     want(kube, "s", "Suspended")
     workspace = suspended(kube)["workspaceClaim"]
     kubelet.stuck.add("stuck")
     patch(kube, "sandboxpool", "python", {"template": {**PERSISTENT, "image": "stuck"}})
     want(kube, "s", "Running")
     kube.wait_reason("sandbox", "s", "Stalled", ["ImagePullBackOff"], 60)
+    patch(kube, "sandbox", "s", {"waitSeconds": 1})
     until("given up", lambda: kube.status("sandbox", "s")["phase"] == "Suspended")
     assert workspace in claims(kube)
     patch(kube, "sandboxpool", "python", {"template": PERSISTENT})
