@@ -205,23 +205,29 @@ def test_a_network_is_not_widened_later_without_the_right_either(world: World) -
 # Workspaces
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def snapshots(world: World) -> Iterator[Kube]:
-    """A cluster that knows VolumeSnapshots, as one with a CSI driver does."""
+    """A cluster that knows VolumeSnapshots, and those of groups, as one with a CSI driver does."""
+    kinds = {"snapshot.storage.k8s.io": "VolumeSnapshot", "groupsnapshot.storage.k8s.io": "VolumeGroupSnapshot"}
+    for group, kind in kinds.items():
+        world.admin.create(definition(group, kind))
+    until("snapshots are known", lambda: not refused(world.admin, snapshot("plain")), 30)
+    until("those of groups are known", lambda: not refused(world.admin, group_snapshot({})), 30)
+    yield world.admin
+    world.admin.delete("customresourcedefinitions", *(f"{kind.lower()}s.{group}" for group, kind in kinds.items()))
+
+
+def definition(group: str, kind: str) -> dict[str, Any]:
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    name = "volumesnapshots.snapshot.storage.k8s.io"
-    world.admin.create({
+    approved = {"api-approved.kubernetes.io": "https://github.com/kubernetes-csi/external-snapshotter/pull/814"}
+    return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": name, "annotations": {
-            "api-approved.kubernetes.io": "https://github.com/kubernetes-csi/external-snapshotter/pull/814"}},
-        "spec": {"group": "snapshot.storage.k8s.io", "scope": "Namespaced", "versions": [version],
-                 "names": {"kind": "VolumeSnapshot", "listKind": "VolumeSnapshotList", "plural": "volumesnapshots",
-                           "singular": "volumesnapshot"}},
-    })  # fmt: skip
-    until("snapshots are known", lambda: not refused(world.admin, snapshot("plain")), 30)
-    yield world.admin
-    world.admin.delete("customresourcedefinitions", name)
+        "metadata": {"name": f"{kind.lower()}s.{group}", "annotations": approved},
+        "spec": {"group": group, "scope": "Namespaced", "versions": [version],
+                 "names": {"kind": kind, "listKind": f"{kind}List", "plural": f"{kind.lower()}s",
+                           "singular": kind.lower()}},
+    }  # fmt: skip
 
 
 def snapshot(claim: str, **labels: str) -> dict[str, Any]:
@@ -230,11 +236,16 @@ def snapshot(claim: str, **labels: str) -> dict[str, Any]:
             "spec": {"source": {"persistentVolumeClaimName": claim}}}  # fmt: skip
 
 
+def group_snapshot(selector: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "groupsnapshot.storage.k8s.io/v1", "kind": "VolumeGroupSnapshot",
+            "metadata": {"name": "s"}, "spec": {"source": {"selector": selector}}}  # fmt: skip
+
+
 def refused(kube: Kube, made: dict[str, Any]) -> str:
     """Why *made* is not taken; empty if it is."""
-    path = kube.path("namespace", kube.namespace).replace("/api/v1", "/apis/snapshot.storage.k8s.io/v1")
+    path = kube.path("namespace", kube.namespace).replace("/api/v1", f"/apis/{made['apiVersion']}")
     try:
-        kube.request("POST", f"{path}/volumesnapshots", made, params={"dryRun": "All"})
+        kube.request("POST", f"{path}/{made['kind'].lower()}s", made, params={"dryRun": "All"})
     except Refused as error:
         return str(error)
     return ""
@@ -248,3 +259,36 @@ def test_a_workspace_is_not_copied_by_a_snapshot(snapshots: Kube) -> None:
         assert "not to be copied" in refused(kube, snapshot("ours", **{"sandyard.dev/state": "warm"}))
         assert refused(kube, snapshot("plain")) == ""
     assert refused(snapshots, snapshot("ours")) == "", "an administrator's backup"
+
+
+SANDBOXES = {"key": names.LABEL_SANDBOX_UID}
+GROUPS_WITH_OURS: list[dict[str, Any]] = [
+    {},
+    {"matchLabels": {names.LABEL_SANDBOX_UID: "s1"}},
+    {"matchLabels": {names.LABEL_POOL_UID: "p1"}, "matchExpressions": []},
+    {"matchExpressions": [{**SANDBOXES, "operator": "Exists"}]},
+    {"matchExpressions": [{**SANDBOXES, "operator": "In", "values": ["s0", "s1"]}]},
+    {"matchExpressions": [{**SANDBOXES, "operator": "NotIn", "values": ["s2"]}]},
+    {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]},
+    {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["x"]}]},
+]
+GROUPS_WITHOUT: list[dict[str, Any]] = [
+    {"matchLabels": {"app": "x"}},
+    {"matchLabels": {names.LABEL_SANDBOX_UID: "s2"}},
+    {"matchExpressions": [{"key": "app", "operator": "In", "values": ["x"]}]},
+    {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+    {"matchExpressions": [{**SANDBOXES, "operator": "NotIn", "values": ["s1"]}]},
+    {"matchExpressions": [{**SANDBOXES, "operator": "DoesNotExist"}]},
+]
+
+
+@pytest.mark.parametrize("selector", GROUPS_WITH_OURS)
+def test_a_workspace_is_not_copied_by_a_snapshot_of_a_group(snapshots: Kube, selector: dict[str, Any]) -> None:
+    for user in (SOMEBODY, OPERATOR):
+        assert "not to be copied" in refused(snapshots.as_user(user), group_snapshot(selector))
+    assert refused(snapshots, group_snapshot(selector)) == "", "an administrator's backup"
+
+
+@pytest.mark.parametrize("selector", GROUPS_WITHOUT)
+def test_a_snapshot_of_a_group_without_workspaces_is_taken(snapshots: Kube, selector: dict[str, Any]) -> None:
+    assert refused(snapshots.as_user(SOMEBODY), group_snapshot(selector)) == ""

@@ -17,7 +17,7 @@ import pytest
 
 from sandyard.api import model, names
 from tests.support import admission, attacks, manifests
-from tests.support.admission import OPERATOR, World
+from tests.support.admission import OPERATOR, VOLUMES, World
 from tests.support.attacks import Attack
 from tests.support.kube import Kube, Refused, until
 from tests.support.kubelet import Kubelet
@@ -69,7 +69,7 @@ def bind(kube: Kube) -> None:
 
 def as_actor(kube: Kube, actor: str) -> Kube:
     """*kube* with an actor's rights; the kubelet's are the administrator's here."""
-    return kube.as_user({"operator": OPERATOR, "kubelet": ""}.get(actor, f"attacker-{actor}"))
+    return kube.as_user({"operator": OPERATOR, "kubelet": "", "controller": VOLUMES}.get(actor, f"attacker-{actor}"))
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,12 @@ def world(admin: Kube) -> Iterator[World]:
         scheduled["metadata"]["name"] = "scheduled"
         made.admin.as_user(OPERATOR).create(scheduled)
         made.admin.request("POST", made.admin.path("pod", "scheduled", "binding"), binding("scheduled", "n1"))
+        admission.waiting(made.admin)
         bind(made.admin)
         until("the bounds hold", functools.partial(bounded, made.admin), 60)
         until("policies know the pods of others", functools.partial(kept_out, made.admin), 30)
         yield made
-        made.admin.delete("pod", "scheduled", wait=False, force=True)
+        made.admin.delete("pod", "scheduled", "resumed", "awaited", wait=False, force=True)
 
 
 def bounded(kube: Kube) -> bool:

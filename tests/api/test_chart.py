@@ -208,6 +208,7 @@ POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "s
             "sandyard-entering", "sandyard-operator", "sandyard-status", "sandyard-bounds",
             "sandyard-foreign-network-policies", "sandyard-services", "sandyard-mounted-workspaces",
             "sandyard-exec-in-sandboxes", "sandyard-mounted-by-others", "sandyard-copied-by-others",
+            "sandyard-awaited-by-ours", "sandyard-awaited-by-pods", "sandyard-awaited-by-volumes",
             "sandyard-autoscalers"}  # fmt: skip
 
 

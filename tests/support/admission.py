@@ -5,6 +5,7 @@ What says no to them is admission.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator
@@ -17,13 +18,15 @@ from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
 from tests.support.kubelet import NODELESS
 
-__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "WORKSPACE",
-           "World", "built", "claim", "policy", "world"]  # fmt: skip
+__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "VOLUMES",
+           "WORKSPACE", "World", "built", "claim", "policy", "waiting", "world"]  # fmt: skip
 
 OPERATOR: Final = "system:serviceaccount:sandyard-system:sandyard"
 SOMEBODY = "mallory"
 COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 SCHEDULER = "system:kube-scheduler"
+# It makes the volumes of pods that bring a template for them.
+VOLUMES: Final = "system:serviceaccount:kube-system:ephemeral-volume-controller"
 STRANGERS = [
     SOMEBODY,
     "system:serviceaccount:kube-system-too:x",
@@ -93,7 +96,7 @@ def world(admin: Kube) -> Iterator[World]:
     admin.make_namespace(namespace)
     made = World(admin, namespace)
     subjects = [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
-                for name in [OPERATOR, *STRANGERS, *CONTROL_PLANE]]  # fmt: skip
+                for name in [OPERATOR, VOLUMES, *STRANGERS, *CONTROL_PLANE]]  # fmt: skip
     made.admin.create({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "all"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
@@ -123,3 +126,39 @@ def world(admin: Kube) -> Iterator[World]:
         operator.patch(kind, "ours", {"metadata": {"finalizers": None}})
     made.admin.delete("pod", "ours", "claimed", wait=False, force=True)
     made.admin.delete("namespace", namespace, wait=False)
+
+
+def waiting(kube: Kube) -> None:
+    """Pods of ours whose workspaces are not there, and what others have put there to wait for such."""
+    copy = claim("copy")
+    copy["spec"]["dataSource"] = {"kind": "PersistentVolumeClaim", "name": "copied-workspace"}
+    volume = {"name": "w", "persistentVolumeClaim": {"claimName": "awaited-workspace"}}
+    kube.create(claim("early-workspace"), copy, {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "waits"},
+        "spec": {"containers": [{"name": "c", "image": "a"}], "volumes": [volume]},
+    })  # fmt: skip
+    # The policies know of what waits a moment later; that they refuse is for the tests to say.
+    with contextlib.suppress(AssertionError):
+        until("they know", lambda: not any(_taken(kube, made_with(pod)) for pod in ("awaited", "copied")), 10)
+    resumed, awaited = built(), built(workspace={"persistent": {"size": "1Mi"}})
+    resumed["spec"]["volumes"][0] = {"name": names.WORKSPACE_VOLUME,
+                                     "persistentVolumeClaim": {"claimName": "resumed-workspace"}}  # fmt: skip
+    for name, pod in {"resumed": resumed, "awaited": awaited}.items():
+        pod["metadata"]["name"] = name
+        kube.as_user(OPERATOR).create(pod)
+
+
+def made_with(pod: str) -> dict[str, Any]:
+    """The workspace that Kubernetes makes with a pod of ours."""
+    made = claim(f"{pod}-workspace", {names.LABEL_POOL_UID: POOL.uid, names.LABEL_MANAGED_BY: names.MANAGED_BY})
+    made["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": POOL.uid}]
+    return made
+
+
+def _taken(kube: Kube, workspace: dict[str, Any]) -> bool:
+    """Whether the control plane could make *workspace*."""
+    try:
+        kube.as_user(VOLUMES).create(workspace, dry_run=True)
+    except Refused:
+        return False
+    return True

@@ -38,8 +38,10 @@ KINDS: Final = (
     "pods", "annotations", "addresses", "squatting", "finalizers", "sizes", "exec", "logs", "deputy", "inside",
 )  # fmt: skip
 # Who attacks: see SECURITY.md. "pods" has every right on pods, bindings, the status of volumes and our kinds,
-# "operator" the operator's token.
-ACTORS: Final = ("viewer", "user", "author", "pool-admin", "editor", "pods", "operator", "kubelet", "inside")
+# "operator" the operator's token; "controller" makes volumes with pods, for whoever makes the pod.
+ACTORS: Final = (
+    "viewer", "user", "author", "pool-admin", "editor", "pods", "operator", "kubelet", "controller", "inside"
+)  # fmt: skip
 VERDICTS: Final = ("refused", "contained", "allowed")
 
 

@@ -353,3 +353,17 @@ def test_a_workspace_that_a_pod_names_is_not_adopted_unless_it_is_the_pods() -> 
     assert "workspaceClaim" not in status(world, "s1")
     assert world.api.objects["persistentvolumeclaims", "theirs"]["metadata"]["labels"] == {}
     world.close()
+
+
+def test_a_workspace_that_its_owner_alone_says_is_the_pods_is_not_adopted() -> None:
+    """Whoever may make volumes can name any pod as the owner of one, and mount it in a pod of his own."""
+    world = World(persistent=True)
+    world.prompt(4)
+    for pod in world.free():
+        name = pod["metadata"]["annotations"][names.ANNOTATION_WORKSPACE]
+        # What Kubernetes keeps for the pod is what it finds there, if that pod owns it.
+        world.api.change("persistentvolumeclaims", name, {"metadata": {"labels": {names.LABEL_POOL_UID: None}}})
+    world.claim("s1")
+    world.prompt(8)
+    assert "workspaceClaim" not in status(world, "s1")
+    world.close()

@@ -20,9 +20,16 @@ def belongs(workspace: Mapping[str, Any], sandbox: AnySandbox) -> bool:
 
 
 def made_with(workspace: Mapping[str, Any], pod_uid: str | None) -> bool:
-    """Whether Kubernetes has made *workspace* with that very pod."""
-    owners = workspace["metadata"].get("ownerReferences") or ()
-    return pod_uid is not None and any(owner["uid"] == pod_uid for owner in owners)
+    """Whether Kubernetes has made *workspace* with that very pod.
+
+    By its owner alone anybody can have made it. The labels of the pod's own template are there too then, which
+    admission lets nobody else write.
+    """
+    metadata = workspace["metadata"]
+    owners = metadata.get("ownerReferences") or ()
+    labels = metadata.get("labels") or {}
+    labelled = names.LABEL_POOL_UID in labels or names.LABEL_SANDBOX_UID in labels
+    return pod_uid is not None and labelled and any(owner["uid"] == pod_uid for owner in owners)
 
 
 class Workspaces:
