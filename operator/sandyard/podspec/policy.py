@@ -14,7 +14,7 @@ from sandyard.api import names
 from sandyard.api.network import AllowRule, IngressPeer
 from sandyard.podspec.network import Allowance, Reach, allowance, ingress_hash
 
-__all__ = ["COMMON", "EXCLUDED", "METADATA", "allow", "closed", "dns", "ingress", "internet", "policies", "private"]
+__all__ = ["COMMON", "EXCLUDED", "METADATA", "allow", "closed", "dns", "in_all_forms", "ingress", "internet", "policies", "private"]
 
 # Names of those that every namespace has.
 COMMON: Final = ("sandyard-closed", "sandyard-dns", "sandyard-internet")
@@ -85,7 +85,7 @@ def allow(
         Addresses of the cluster's DNS as pods know it. Behind them stand pods, and most network plugins see a packet
         when it is on its way to one of these: a policy that names the address alone opens nothing.
     """
-    closed_ = _in_all_forms([*METADATA, *excluded])
+    closed_ = in_all_forms([*METADATA, *excluded])
     egress = [rule for item in allowed.rules if (rule := _allow_rule(item, closed_)) is not None]
     servers = [ipaddress.ip_network(server) for server in allowed.nameservers]
     blocks = [{"ipBlock": {"cidr": str(server)}} for server in servers if not _within(server, closed_)]
@@ -188,7 +188,7 @@ def _allow_rule(rule: AllowRule, excluded: Sequence[_Network]) -> dict[str, Any]
     return made
 
 
-def _in_all_forms(blocks: Iterable[str]) -> list[_Network]:
+def in_all_forms(blocks: Iterable[str]) -> list[_Network]:
     """*blocks*, and the IPv6 networks by which a translator would reach those of IPv4."""
     networks = [ipaddress.ip_network(block, strict=False) for block in blocks]
     embedded = [
