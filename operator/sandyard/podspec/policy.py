@@ -14,7 +14,8 @@ from sandyard.api import names
 from sandyard.api.network import AllowRule, IngressPeer
 from sandyard.podspec.network import Allowance, Reach, allowance, ingress_hash
 
-__all__ = ["COMMON", "EXCLUDED", "METADATA", "allow", "closed", "dns", "in_all_forms", "ingress", "internet", "policies", "private"]
+__all__ = ["COMMON", "EXCLUDED", "METADATA", "allow", "closed", "dns", "in_all_forms", "ingress", "internet",
+           "policies", "private"]  # fmt: skip
 
 # Names of those that every namespace has.
 COMMON: Final = ("sandyard-closed", "sandyard-dns", "sandyard-internet")
