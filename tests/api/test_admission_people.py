@@ -241,11 +241,13 @@ def group_snapshot(selector: dict[str, Any]) -> dict[str, Any]:
             "metadata": {"name": "s"}, "spec": {"source": {"selector": selector}}}  # fmt: skip
 
 
-def refused(kube: Kube, made: dict[str, Any]) -> str:
-    """Why *made* is not taken; empty if it is."""
-    path = kube.path("namespace", kube.namespace).replace("/api/v1", f"/apis/{made['apiVersion']}")
+def refused(kube: Kube, item: dict[str, Any]) -> str:
+    """Why *item* is not taken; empty if it is."""
+    path = kube.path("namespace", kube.namespace)
+    if item["apiVersion"] != "v1":
+        path = path.replace("/api/v1", f"/apis/{item['apiVersion']}")
     try:
-        kube.request("POST", f"{path}/{made['kind'].lower()}s", made, params={"dryRun": "All"})
+        kube.request("POST", f"{path}/{item['kind'].lower()}s", item, params={"dryRun": "All"})
     except Refused as error:
         return str(error)
     return ""
@@ -259,6 +261,47 @@ def test_a_workspace_is_not_copied_by_a_snapshot(snapshots: Kube) -> None:
         assert "not to be copied" in refused(kube, snapshot("ours", **{"sandyard.dev/state": "warm"}))
         assert refused(kube, snapshot("plain")) == ""
     assert refused(snapshots, snapshot("ours")) == "", "an administrator's backup"
+
+
+WITH_SNAPSHOTS = (f"{chart.SERVED},snapshot.storage.k8s.io/v1/VolumeSnapshot,"
+                  "groupsnapshot.storage.k8s.io/v1/VolumeGroupSnapshot")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def watched(snapshots: Kube) -> Iterator[Kube]:
+    """With the policies that the chart makes where snapshots are known."""
+    own = [item for item in chart.render(api_versions=WITH_SNAPSHOTS)
+           if item["metadata"]["name"].startswith("sandyard-awaited-by-snapshots")]  # fmt: skip
+    snapshots.apply(*own)
+    until("the policies find the kinds", lambda: "paramKind" not in made(snapshots, "found"), 90)
+    yield snapshots
+    for item in own:
+        snapshots.delete(item["kind"].lower(), item["metadata"]["name"])
+
+
+def made(kube: Kube, pod: str) -> str:
+    """Why the control plane makes no workspace with a sandbox's pod; empty if it does."""
+    return refused(kube.as_user(admission.VOLUMES), admission.made_with(pod))
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [snapshot("late-workspace"), group_snapshot({"matchLabels": {names.LABEL_POOL_UID: admission.POOL.uid}})],
+    ids=["alone", "of a group"],
+)
+def test_no_workspace_is_made_that_a_snapshot_waits_for(watched: Kube, waits: dict[str, Any]) -> None:
+    """It has passed the rule about the workspaces that there are."""
+    kind = waits["kind"].lower()
+    until("nothing waits", lambda: not made(watched, "late"), 30)
+    watched.create(waits)
+    try:
+        until("it is known", lambda: f"{waits['kind']} of somebody else's waits" in made(watched, "late"), 30)
+        if kind == "volumesnapshot":
+            assert made(watched, "another") == ""
+        watched.patch(kind, "s", {"status": {f"bound{waits['kind']}ContentName": "made"}})
+        until("it has what it asked for", lambda: not made(watched, "late"), 30)
+    finally:
+        watched.delete(kind, "s")
 
 
 SANDBOXES = {"key": names.LABEL_SANDBOX_UID}

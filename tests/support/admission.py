@@ -19,7 +19,7 @@ from tests.support.kube import Kube, Refused, until
 from tests.support.kubelet import NODELESS
 
 __all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "VOLUMES",
-           "WORKSPACE", "World", "built", "claim", "policy", "waiting", "world"]  # fmt: skip
+           "WORKSPACE", "World", "built", "claim", "made_with", "policy", "waiting", "world"]  # fmt: skip
 
 OPERATOR: Final = "system:serviceaccount:sandyard-system:sandyard"
 SOMEBODY = "mallory"

@@ -96,6 +96,15 @@ request.userInfo.groups.exists(group, group in {{ toJson .Values.admission.break
 (has({{ . }}.metadata.ownerReferences) && {{ . }}.metadata.ownerReferences.exists(o, o.apiVersion.startsWith('sandyard.dev/')))
 {{- end }}
 
+{{/* CEL: a label selector selects what has these labels; called with the names of both variables. */}}
+{{- define "sandyard.selects" -}}
+((!has({{ .selector }}.matchLabels) || {{ .selector }}.matchLabels.all(key,
+key in {{ .labels }} && {{ .labels }}[key] == {{ .selector }}.matchLabels[key])) &&
+(!has({{ .selector }}.matchExpressions) || {{ .selector }}.matchExpressions.all(e,
+(e.operator in ['In', 'Exists']) == (e.key in {{ .labels }} &&
+(!(e.operator in ['In', 'NotIn']) || {{ .labels }}[e.key] in e.values)))))
+{{- end }}
+
 {{/* The binding of a policy that is called like it; called with the chart's context and the name. */}}
 {{- define "sandyard.binding" -}}
 ---
