@@ -27,7 +27,7 @@ from sandyard.client.errors import (
     checked,
 )
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Output, Sinks, hand_over, is_number
+from sandyard.client.exec.command import Command, Output, Sinks, check_count, hand_over, is_number
 from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
 from sandyard.client.exec.termination import terminate
@@ -144,6 +144,8 @@ class BackgroundCommand:
         CommandNotFound
             The sandbox has no such command, or the command was removed.
         """
+        for name, count in (("stdout_offset", stdout_offset), ("stderr_offset", stderr_offset), ("max_bytes", max_bytes)):
+            check_count(name, count)
         if not is_number(wait) or not 0 <= wait < math.inf:
             raise InvalidArgument(f"wait: {wait!r} is not a number of seconds from 0 on")
         words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]

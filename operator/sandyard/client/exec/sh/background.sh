@@ -9,11 +9,14 @@ mkdir -p "$_sy_d" && mkfifo "$_sy_d/ready" "$_sy_d/o" "$_sy_d/e" || exit 126
 (while [ "$1" != -- ]; do shift; done; shift; printf %s "$*") >"$_sy_d/cmd"
 date +%s >"$_sy_d/start"
 
-# keep FILE: so much of the input goes there, the rest is dropped.
+# Whoever looks before those that fill them have begun finds two files.
+command : >"$_sy_d/stdout" && command : >"$_sy_d/stderr" || exit 126
+
+# keep FILE: so much of the input goes there. The rest is dropped, and so is what a full disk does not take: a pipe that
+# nobody reads would end the command.
 keep() {
-  command : >"$1"
   while _sy_s=$(wc -c <"$1") && [ "$_sy_s" -lt "$_sy_most" ]; do
-    SANDYARD_EXEC=- dd bs=65536 count=$(((_sy_most - _sy_s + 65535) / 65536)) 2>/dev/null >>"$1"
+    SANDYARD_EXEC=- dd bs=65536 count=$(((_sy_most - _sy_s + 65535) / 65536)) 2>/dev/null >>"$1" || break
     [ "$(wc -c <"$1")" -gt "$_sy_s" ] || { command : >"$1.end"; return; }
   done
   command : >"$_sy_d/truncated"

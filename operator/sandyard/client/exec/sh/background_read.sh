@@ -7,7 +7,8 @@ while :; do
   # What the command has put there may be a pipe, and to open one is to wait.
   for f in stdout stderr; do [ ! -e "$f" ] || [ -f "$f" ] || exit 46; done
   [ ! -f exit ] || x=$(head -c 20 exit)
-  so=$(wc -c <stdout) se=$(wc -c <stderr)
+  so=$(wc -c <stdout) || so=0
+  se=$(wc -c <stderr) || se=0
   [ "$x" != - ] || [ "$so" -gt "$2" ] || [ "$se" -gt "$3" ] || [ $n -ge $(($5 * 5)) ] && break
   n=$((n + 1))
   sleep 0.2 || sleep 1
