@@ -59,10 +59,10 @@ async def test_a_full_disk_ends_no_command(how: str, here: pathlib.Path, monkeyp
     """What a disk does not take is dropped, as what is more than is kept."""
     lines = {
         "nothing fits": 'exec /usr/bin/dd "$@" of=/dev/full',
-        "some fits": f'[ -e {here}/once ] && exec /usr/bin/dd "$@" of=/dev/full; : >{here}/once; exec /usr/bin/head -c 5',
+        "some fits": f'[ -e {here}/once ] && exec /usr/bin/dd "$@" of=/dev/full; : >{here}/once; exec head -c 5',
         "nothing writes": "exit 127",
     }
-    others = "case $1 in bs=65536) ;; *) exec /usr/bin/dd \"$@\" ;; esac"
+    others = 'case $1 in bs=65536) ;; *) exec /usr/bin/dd "$@" ;; esac'
     (here / "dd").write_text(f"#!/bin/sh\n{others}\n{lines[how]}\n")
     (here / "dd").chmod(0o755)
     monkeypatch.setenv("PATH", f"{here}:{os.environ['PATH']}")

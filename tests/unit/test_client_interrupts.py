@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from sandyard.client import AsyncSandbox, errors
 from sandyard.client.code.contexts import CodeContext
 from tests.unit.local_pod import LocalPod
 from tests.unit.shells import SHELLS, run
+from tests.unit.test_client_shell import programs_but_bash
 
 pytestmark = pytest.mark.timeout(90)
 # In the masks of /proc.
@@ -110,11 +110,10 @@ async def test_a_cell_that_is_interrupted_ends_there_and_one_that_is_deaf_takes_
 
 
 async def test_a_shell_that_is_no_bash_leaves_its_loop(
-    inside: tuple[LocalPod, AsyncSandbox], tmp_path: pathlib.Path
+    inside: tuple[LocalPod, AsyncSandbox], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("cat", "sleep", "mkdir", "rm", "mkfifo", "date", "mv"):
-        (tmp_path / name).symlink_to(shutil.which(name) or "")
-    made = await inside[1].contexts.create("bash", env={"PATH": str(tmp_path)})
+    monkeypatch.setenv("PATH", str(programs_but_bash(tmp_path)))
+    made = await inside[1].contexts.create("bash")
     try:
         await made.run("kept=5")
         for cell in ("while :; do :; done", "f() { while :; do :; done; }; f", "sleep 60; sleep 60"):

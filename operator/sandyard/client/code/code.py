@@ -182,7 +182,7 @@ async def run_code(
         raise InvalidArgument(languages.unknown(program.language))
     folder = f"{_FOLDER}/{script.new_id()}"
     given = next((word[1:] for word in script.variables(program.env) if word.startswith("=")), "")
-    made = languages.files(known, program.code, called=program.args is not None, given=given)
+    made = languages.files(known, program.code, called=program.args is not None, given=given, names=program.env)
     made["args.json"] = _arguments(program.args)
     written = archive.plain({"artifacts/": b"", **{name: encoded(content, "code") for name, content in made.items()}})
     # Not those that "given" has for the program: they would be for the shells before it.
@@ -205,10 +205,10 @@ async def run_code(
 
 @contextlib.asynccontextmanager
 async def passing(session: Session, folder: str) -> AsyncIterator[None]:
-    """If whoever waits within gives up, the folder goes."""
+    """If whoever waits within gives up, or the caller's own function for output fails, the folder goes."""
     try:
         yield
-    except asyncio.CancelledError:
+    except BaseException:
         with contextlib.suppress(errors.ApiError, errors.TransportError):
             await asyncio.shield(session.run_own(["rm", "-rf", "--", folder], _FAREWELL_SECONDS))
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -86,6 +86,11 @@ LANGUAGES: Final[Mapping[str, Language]] = {
     "bash": Language("main.sh", {"bash": "exec bash main.sh", "sh": "exec sh main.sh"}),
     "ruby": Language("main.rb", {"ruby": "exec ruby main.rb"}, _RUBY_CALL),
 }  # fmt: skip
+# Variables by which Python runs; of them only those stay that were given for the program.
+_PYTHON_NAME: Final = re.compile("PYTHON[A-Z0-9_]*")
+_KEPT: Final = """for v in $(env | sed -n 's/^\\(PYTHON[A-Z0-9_]*\\)=.*/\\1/p'); do
+case " {names} " in *" $v "*) ;; *) unset "$v" ;; esac
+done"""
 _NAMES: Final = {"py": "python", "python3": "python", "js": "javascript", "node": "javascript", "ts": "typescript",
                  "golang": "go", "rs": "rust", "sh": "bash", "shell": "bash", "rb": "ruby"}  # fmt: skip
 # Statements that modules alone have, where "" stands for any text; or what only a module may ask about itself.
@@ -125,10 +130,10 @@ def unknown(name: str) -> str:
     return f"unknown language {name!r}; use one of {', '.join(LANGUAGES)}"
 
 
-def files(language: Language, code: str, *, called: bool, given: str = "") -> dict[str, str]:
+def files(language: Language, code: str, *, called: bool, given: str = "", names: Iterable[str] = ()) -> dict[str, str]:
     """What to write into the folder of a run: the program, how to run it, and what calls it.
 
-    *given* are ``NAME=VALUE`` words, quoted, for variables that no shell can set.
+    *given* are ``NAME=VALUE`` words, quoted, for variables that no shell can set; *names* are of all that are given.
     """
     file, program, made = language.file, code, {}
     if called and language.call:
@@ -142,7 +147,12 @@ def files(language: Language, code: str, *, called: bool, given: str = "") -> di
     run = "call.py" if "call.py" in made else file
     # Its first argument is more of the same, from the pod.
     lines = ['eval "set -- $1"', f'set -- "$@" {given}', '[ $# = 0 ] || set -- env -- "$@"']
-    for runner, command in language.runners.items():
+    runners = dict(language.runners)
+    if language.file == "main.py" and (own := [name for name in names if _PYTHON_NAME.fullmatch(name)]):
+        # Those of the image still change nothing.
+        lines.append(_KEPT.format(names=" ".join(own)))
+        runners = {runner: command.replace(" -E", "") for runner, command in runners.items()}
+    for runner, command in runners.items():
         begun = command.format(file=run).replace("exec ", 'exec "$@" ')
         lines.append(f"command -v {runner} >/dev/null && {{ {begun}; exit; }}")
     missing = f": >no-runner; echo 'this image has none of: {', '.join(language.runners)}' >&2; exit 127"

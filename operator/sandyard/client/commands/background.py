@@ -144,8 +144,9 @@ class BackgroundCommand:
         CommandNotFound
             The sandbox has no such command, or the command was removed.
         """
-        for name, count in (("stdout_offset", stdout_offset), ("stderr_offset", stderr_offset), ("max_bytes", max_bytes)):
-            check_count(name, count)
+        check_count("stdout_offset", stdout_offset)
+        check_count("stderr_offset", stderr_offset)
+        check_count("max_bytes", max_bytes)
         if not is_number(wait) or not 0 <= wait < math.inf:
             raise InvalidArgument(f"wait: {wait!r} is not a number of seconds from 0 on")
         words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]

@@ -80,6 +80,8 @@ class Shell:
         self._process: remotecommand.Exec | None = None
         self._tails: dict[int, tuple[Tail, Output | None]] | None = None
         self._ended = asyncio.Event()
+        # What the caller's own function for output has raised.
+        self._failed: asyncio.Future[Exception] | None = None
         self._id = ""
         self._by_dd = False
         # Whether a command of this session may have set a trap that bash springs for each line, ours too.
@@ -127,16 +129,19 @@ class Shell:
             tails = (Tail(exec_id, max_output), on_stdout), (Tail(exec_id, max_output), on_stderr)
             self._tails = dict(zip((remotecommand.STDOUT, remotecommand.STDERR), tails, strict=True))
             self._ended.clear()
+            self._failed = asyncio.get_running_loop().create_future()
             started = time.monotonic()
             try:
                 timed_out, lost = await self._follow(text, timeout)
             except asyncio.CancelledError:
                 with contextlib.suppress(Exception):
-                    await asyncio.shield(asyncio.wait_for(self._end_children(), _FAREWELL_SECONDS))
+                    await asyncio.shield(asyncio.wait_for(self._give_up(), _FAREWELL_SECONDS))
                 raise
             finally:
                 out, err = tails[0][0], tails[1][0]
                 self._tails = None
+            if self._failed.done():
+                raise self._failed.result()
             await finish(on_stdout, on_stderr)
             out.close()
             err.close()
@@ -232,7 +237,12 @@ class Shell:
                 if self._tails is None:
                     continue
                 tail, output = self._tails[channel]
-                await hand_over(tail.feed(data), output)
+                try:
+                    await hand_over(tail.feed(data), output)
+                except Exception as error:  # noqa: BLE001 - whoever runs the command gets it
+                    self._tails = {of: (one, None) for of, (one, _) in self._tails.items()}
+                    if self._failed is not None and not self._failed.done():
+                        self._failed.set_result(error)
                 if all(tail.ended for tail, _ in self._tails.values()):
                     self._ended.set()
             assert process.exit is not None
@@ -246,24 +256,31 @@ class Shell:
                 await self._process.write(text)
             ended = asyncio.create_task(self._ended.wait())
             try:
-                waiting = {ended, losing, self._reading}
+                assert self._failed is not None
+                waiting: set[asyncio.Future[Any]] = {ended, losing, self._reading, self._failed}
                 done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 if ended in done:
                     return False, None
                 if losing in done:
                     return False, losing.result()
-                if done:
+                if self._reading in done:
                     return False, None
-                await self._end_children()
-                done, _ = await asyncio.wait(
-                    {ended, self._reading}, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    # It is the shell itself that hangs.
-                    await self.close()
-                return True, None
+                await self._give_up()
+                return not done, None
             finally:
                 ended.cancel()
+
+    async def _give_up(self) -> None:
+        """End what runs, and the shell itself if it hangs: nothing of it may be taken for what runs next."""
+        assert self._reading is not None
+        try:
+            await self._end_children()
+            ended = asyncio.create_task(self._ended.wait())
+            await asyncio.wait({ended, self._reading}, timeout=_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+        finally:
+            if not self._ended.is_set():
+                await self.close()
 
     def _let_go(self, _: asyncio.Task[remotecommand.Exit]) -> None:
         if self._leash is not None:
@@ -289,10 +306,11 @@ def _lines(command: str, exec_id: str, *, by_dd: bool, traps: bool) -> bytes:
         run = f'case ${{BASH_VERSION-}} in "") _sandyard_last && :; _sandyard_call </dev/null ;; *) {run} ;; esac'
     if any(begin in command for begin in ("$(", "<(", ">(")):
         run = f"{_PARSES} && {{ {run}; }}"
-    end = f'_sandyard_end {exec_id} "$?" "$-"{_TRAPS if traps else ""}'
+    end = f'_sandyard_end {exec_id} "$?" "$-" || "$_sandyard_builtin" exit 1{_TRAPS if traps else ""}; :'
     given = encoded(command, "command")
     if by_dd and len(given) > _LONG_BYTES:
         given = _READ.format(size=len(given) + 1).encode() + given + b".\n_sandyard_text=${_sandyard_text%.}\n"
     else:
         given = b"_sandyard_text=" + shlex.quote(command).encode(errors="surrogateescape") + b"\n"
-    return given + f"{run}; {{ {end}; }} >/dev/null 2>&1\n\n".encode()
+    # A shell that has no number left for a file can tell nothing: its end tells it.
+    return given + f'{run}; {{ {end}; }} >/dev/null 2>&1 || "$_sandyard_builtin" exit 1\n\n'.encode()

@@ -36,6 +36,11 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 # Makes those above the second path.
 _FOLDERS: Final = 'case $2 in */*) mkdir -p -- "${2%/*}" ;; esac'
 _NO_FOLDER: Final = '[ ! -d "$2" ] || { echo "$2: Is a directory" >&2; exit 1; };'
+# What is read-only can be removed by whoever owns it.
+_REMOVE: Final = (
+    'rm -rf -- "$1" 2>/dev/null && exit; find "$1" -type d ! -perm -700 -exec chmod u+rwx {} \\; 2>/dev/null; '
+    'exec rm -rf -- "$1"'
+)
 _EDIT_NOT_ONCE: Final = "the old text is in the file {count} times, not once; give more of it, or replace_all=True"
 
 
@@ -296,7 +301,7 @@ class Files:
     async def remove(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file, or with *recursive* a folder and all that is in it."""
         await self._tools.run('[ -e "$1" ] || [ -L "$1" ] || { echo "$1: No such file or directory" >&2; exit 1; }; '
-                       + ('exec rm -rf -- "$1"' if recursive else 'exec rm -- "$1"'), path)  # fmt: skip
+                       + (_REMOVE if recursive else 'exec rm -- "$1"'), path)  # fmt: skip
 
     async def rename(self, old: str, new: str) -> None:
         """Rename or move a file or folder; the folders above the new name are made, a file of that name is replaced.
@@ -316,8 +321,8 @@ class Files:
         IsADirectory
             A file was to be copied, and there is a folder of the new name.
         """
-        code = f'{_FOLDERS} && if [ -d "$1" ] && [ ! -L "$1" ] && [ -d "$2" ]; then exec cp -RP -- "$1/." "$2"; fi; '
-        await self._tools.run(f'{code} {_NO_FOLDER} exec cp -RP -- "$1" "$2"', old, undashed(new))
+        code = f'{_FOLDERS} && if [ -d "$1" ] && [ ! -L "$1" ] && [ -d "$2" ]; then exec cp -fRP -- "$1/." "$2"; fi; '
+        await self._tools.run(f'{code} {_NO_FOLDER} exec cp -fRP -- "$1" "$2"', old, undashed(new))
 
 
 def inserted(content: bytes, after_line: int, text: bytes) -> bytes:

@@ -9,7 +9,9 @@ if [ -n "${BASH_VERSION-}" ]; then
 else
   trap "break 999" USR2
 fi
-_sandyard_cell="" _sandyard_tmout=""
+_sandyard_cell="" _sandyard_tmout=${TMOUT-}
+# It would end a shell that waits for a cell, too.
+case $_sandyard_tmout in "") ;; *) TMOUT="" ;; esac
 _sandyard_code=0 _sandyard_loud=""
 _sandyard_builtin="command"
 [ -z "${BASH_VERSION-}" ] || _sandyard_builtin=builtin
@@ -18,14 +20,15 @@ _sandyard_call() { command eval "$_sandyard_loud$_sandyard_text"; }
 _sandyard_take() {
   # Of one that was interrupted.
   _sandyard_end "$?" "$-"
-  case $_sandyard_tmout in "") ;; *) TMOUT=$_sandyard_tmout ;; esac
+  case $_sandyard_tmout in "" | "${TMOUT-}") ;; *) TMOUT=$_sandyard_tmout ;; esac
   _sandyard_cell=$2 _sandyard_text="" _sandyard_out=/dev/null _sandyard_err=/dev/null
   # Where that cannot be written although the cell is there (no number is left for a file), it would wait for ever.
   command : 2>/dev/null >|"$2/begun" || { [ ! -d "$2" ] || exit 1; return 0; }
   [ ! -e "$2/cancelled" ] || return 0
   "$_sandyard_builtin" printf '%s\n' "${2##*/}" >|"$_sandyard_context/current"
-  _sandyard_text=$(SANDYARD_EXEC=- cat "$2/cell"; echo .)
-  _sandyard_text=${_sandyard_text%.}
+  _sandyard_text=$(SANDYARD_EXEC=- "$_sandyard_builtin" command "$_sandyard_cat" "$2/cell" && "$_sandyard_builtin" printf .)
+  # What cannot be read is not taken for an empty cell.
+  case $_sandyard_text in *.) _sandyard_text=${_sandyard_text%.} ;; *) exit 1 ;; esac
   _sandyard_out=/proc/$1/fd/8 _sandyard_err=/proc/$1/fd/9
   export SANDYARD_ARTIFACTS="$2/artifacts"
 }
@@ -38,8 +41,8 @@ _sandyard_end() {
   _sandyard_code=$1
   "$_sandyard_builtin" printf '%s\n' "$_sandyard_code" 1<>"$_sandyard_cell/end" || [ ! -p "$_sandyard_cell/end" ] || return
   _sandyard_cell=""
-  # It would end a shell that waits for a cell, too.
   _sandyard_tmout=${TMOUT-}
-  case $_sandyard_tmout in "") ;; *) TMOUT="" ;; esac
+  # One that is read-only stays, and ends the shell.
+  case $_sandyard_tmout in "") ;; *) (TMOUT="") && TMOUT="" ;; esac
   return 0
 } 2>/dev/null

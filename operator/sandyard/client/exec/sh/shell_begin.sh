@@ -16,7 +16,7 @@ _sandyard_end() {
   unset -f "$_sandyard_builtin" 2>/dev/null
   _sandyard_quiet "$3"
   _sandyard_code=$2
-  _sandyard_mark "$1" >"$_sandyard_up/1"
+  _sandyard_mark "$1" >"$_sandyard_up/1" &&
   _sandyard_mark "$1" >"$_sandyard_up/4"
 }
 [ ! -r ~/.bashrc ] || . ~/.bashrc >/dev/null 2>&1 </dev/null
