@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sandyard.client import AsyncSandbox, errors
-from sandyard.client.files import archive
+from sandyard.client.files import archive, sources
 from tests.unit.local_pod import LocalPod, local_pod
 
 pytestmark = pytest.mark.timeout(60)
@@ -125,16 +125,16 @@ def test_a_file_that_cannot_be_read_to_its_end_is_named(
     # Of what is not mapped there is nothing to read.
     (here / "tree" / "memory").write_text("x" * 10)
     (here / "tree" / "z").write_text("z")
-    real = archive._Whole.__init__
+    real = sources.Whole.__init__
 
-    def broken(whole: archive._Whole, file: Any) -> None:
+    def broken(whole: sources.Whole, file: Any) -> None:
         real(whole, open("/proc/self/mem", "rb") if whole_of(file) == "memory" else file)  # noqa: SIM115
         whole.size = 10 if whole_of(file) == "memory" else whole.size
 
     def whole_of(file: Any) -> str:
         return os.path.basename(os.readlink(f"/proc/self/fd/{file.fileno()}"))
 
-    monkeypatch.setattr(archive._Whole, "__init__", broken)
+    monkeypatch.setattr(sources.Whole, "__init__", broken)
     sent = io.BytesIO()
     done = (archive.pack_plain if plain else archive.pack)(here / "tree", sent)
     assert done.files == 2

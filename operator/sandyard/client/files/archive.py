@@ -15,13 +15,14 @@ import os
 import pathlib
 import stat
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from sandyard.client import answers
 from sandyard.client.errors import TransferLimitExceeded
 from sandyard.client.files.reading import LONGEST_NAME, Entry, read_plain, read_tar
+from sandyard.client.files.sources import Leave, Progress, Transferred, linked, members, opened
 
 __all__ = ["Entry", "Limits", "Progress", "Transferred", "pack", "pack_plain", "plain", "read_only", "read_plain",
            "read_tar", "unpack"]  # fmt: skip
@@ -33,12 +34,8 @@ _NAMES_ERRORS: Final = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETO
 # Of file systems that give no second name.
 _NO_LINKS: Final = (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV)
 _LONGEST_TOLD: Final = 200
-_MOST_TOLD: Final = 1000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-# Told of the bytes so far.
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -47,39 +44,6 @@ class Limits:
 
     max_bytes: int
     max_files: int
-
-
-@dataclass
-class Transferred:
-    """What was copied.
-
-    Attributes
-    ----------
-    files, bytes
-        Number of files, and of the bytes in them.
-    skipped
-        What was left out, each with the reason: links that lead out, devices, sockets.
-    """
-
-    files: int = 0
-    bytes: int = 0
-    skipped: list[str] = field(default_factory=list)
-
-    def skip(self, name: str, why: str) -> None:
-        """Say that *name* was left out; of very many the last ones are not named."""
-        if len(self.skipped) < _MOST_TOLD:
-            self.skipped.append(f"{answers.text(name, _LONGEST_TOLD)!r}: {why}")
-        elif len(self.skipped) == _MOST_TOLD:
-            self.skipped.append("and more")
-
-    def count(self, name: str, content: _Whole, progress: Progress | None) -> None:
-        """Count a file that was packed."""
-        if content.short:
-            self.skip(name, "became shorter while it was read, or could not be read on; the rest is zeros")
-        self.files += 1
-        self.bytes += content.size
-        if progress is not None:
-            progress(self.bytes)
 
 
 def unpack(
@@ -104,15 +68,17 @@ def unpack(
         os.close(top)
 
 
-def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
-    """Write the tree below *source* as a tar stream: plain files, folders and links, with their modes.
+def pack(
+    source: pathlib.Path, target: BinaryIO, progress: Progress | None = None, leave: Leave | None = None
+) -> Transferred:
+    """Write the tree below *source* as a tar stream: plain files with all their names, folders and links, with modes.
 
     A folder that its owner may not write to comes a second time at the end: until then it can be filled.  What cannot
     be read, or goes or shrinks meanwhile, is named in ``skipped``.
     """
-    done, last = Transferred(), list[tarfile.TarInfo]()
+    done, last, packed = Transferred(), list[tarfile.TarInfo](), dict[tuple[int, int], str]()
     with tarfile.open(fileobj=target, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_PIECE) as archive:
-        for path, name, found in _members(source, done):
+        for path, name, found in members(source, done, leave):
             member = tarfile.TarInfo(name)
             member.mode, member.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
             if stat.S_ISDIR(found.st_mode):
@@ -122,13 +88,18 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
                     member.mode |= stat.S_IRWXU
                 archive.addfile(member)
             elif stat.S_ISLNK(found.st_mode):
-                if (linked := _linked(path, name, done)) is None:
+                if (to := linked(path, name, done)) is None:
                     continue
-                member.type, member.linkname = tarfile.SYMTYPE, linked
+                member.type, member.linkname = tarfile.SYMTYPE, to
                 archive.addfile(member)
             elif stat.S_ISREG(found.st_mode):
-                with _opened(path, name, done) as content:
+                with opened(path, name, done) as content:
                     if content is None:
+                        continue
+                    if (first := packed.setdefault(content.inode, name)) != name:
+                        member.type, member.linkname = tarfile.LNKTYPE, first
+                        archive.addfile(member)
+                        done.files += 1
                         continue
                     member.size = content.size
                     archive.addfile(member, content)  # type: ignore[arg-type]
@@ -142,7 +113,7 @@ def pack(source: pathlib.Path, target: BinaryIO, progress: Progress | None = Non
 
 def read_only(source: pathlib.Path) -> list[bytes]:
     """Names of folders below *source* that their owner may not write to: one that is there must be opened first."""
-    folders = ((name, found) for _, name, found in _members(source, Transferred()) if stat.S_ISDIR(found.st_mode))
+    folders = ((name, found) for _, name, found in members(source, Transferred()) if stat.S_ISDIR(found.st_mode))
     return [os.fsencode(name) for name, found in folders if _locked(found) and "\n" not in name]
 
 
@@ -150,10 +121,12 @@ def _locked(found: os.stat_result) -> bool:
     return found.st_mode & stat.S_IRWXU != stat.S_IRWXU
 
 
-def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None = None) -> Transferred:
+def pack_plain(
+    source: pathlib.Path, target: BinaryIO, progress: Progress | None = None, leave: Leave | None = None
+) -> Transferred:
     """The same for an image without tar, as ``unpack.sh`` reads it; names with line feeds are left out."""
-    done, last = Transferred(), list[bytes]()
-    for path, name, found in _members(source, done):
+    done, last, packed = Transferred(), list[bytes](), dict[tuple[int, int], str]()
+    for path, name, found in members(source, done, leave):
         mode = f"{stat.S_IMODE(found.st_mode):o}"
         if "\n" in name:
             done.skip(name, "a line feed in its name, and no tar in the image")
@@ -163,11 +136,15 @@ def pack_plain(source: pathlib.Path, target: BinaryIO, progress: Progress | None
             if _locked(found):
                 last.append(f"d {mode}".encode() + line)
         elif stat.S_ISLNK(found.st_mode):
-            if (linked := _linked(path, name, done)) is not None:
-                target.write(b"l 777 0\n" + os.fsencode(name) + b"\n" + os.fsencode(linked) + b"\n")
+            if (to := linked(path, name, done)) is not None:
+                target.write(b"l 777 0\n" + os.fsencode(name) + b"\n" + os.fsencode(to) + b"\n")
         elif stat.S_ISREG(found.st_mode):
-            with _opened(path, name, done) as content:
+            with opened(path, name, done) as content:
                 if content is None:
+                    continue
+                if (first := packed.setdefault(content.inode, name)) != name:
+                    target.write(b"h 0 0\n" + os.fsencode(name) + b"\n" + os.fsencode(first) + b"\n")
+                    done.files += 1
                     continue
                 target.write(f"f {mode} {content.size}\n".encode() + os.fsencode(name) + b"\n")
                 for start in range(0, content.size, _PIECE):
@@ -186,70 +163,6 @@ def plain(files: Mapping[str, bytes]) -> bytes:
         kind, mode = ("d", 755) if name.endswith("/") else ("f", 644)
         parts += [f"{kind} {mode} {len(content)}\n{name.rstrip('/')}\n".encode(), content]
     return b"".join([*parts, b"end 0 0\n"])
-
-
-def _members(source: pathlib.Path, done: Transferred) -> Iterator[tuple[pathlib.Path, str, os.stat_result]]:
-    """Everything below *source*, folders before what is in them, with its name in an archive."""
-
-    def told(error: OSError) -> None:
-        done.skip(os.path.relpath(error.filename or source, source), error.strerror or "it cannot be read")
-
-    for folder, folders, files in os.walk(source, onerror=told):
-        folders.sort()
-        for inner in sorted([*folders, *files]):
-            path = pathlib.Path(folder, inner)
-            try:
-                found = path.lstat()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                done.skip(path.relative_to(source).as_posix(), error.strerror or "it cannot be read")
-                continue
-            yield path, path.relative_to(source).as_posix(), found
-
-
-class _Whole:
-    """A file that is as long as it was when it was opened: what is gone meanwhile is zeros, as tar(1) has it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
-        self.short = False
-
-    def read(self, size: int) -> bytes:
-        try:
-            piece = self._file.read(size)
-        except OSError:
-            piece = b""
-        self.short = self.short or len(piece) < size
-        return piece.ljust(size, b"\0")
-
-
-@contextlib.contextmanager
-def _opened(path: pathlib.Path, name: str, done: Transferred) -> Iterator[_Whole | None]:
-    """A file to be packed; None: it cannot be opened, which is told."""
-    try:
-        # Whatever it has become since it was looked at: neither is a pipe waited for, nor a link followed.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    except OSError as error:
-        done.skip(name, error.strerror or "it cannot be read")
-        yield None
-        return
-    with file:
-        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            yield _Whole(file)
-        else:
-            done.skip(name, "neither file, folder nor link")
-            yield None
-
-
-def _linked(path: pathlib.Path, name: str, done: Transferred) -> str | None:
-    """What a link leads to; None: it is none any more, which is told."""
-    try:
-        return os.readlink(path)
-    except OSError as error:
-        done.skip(name, error.strerror or "it cannot be read")
-        return None
 
 
 def _parts(name: str) -> list[str] | None:

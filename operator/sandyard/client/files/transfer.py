@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import pathlib
+import posixpath
 import queue
 import secrets
 import stat
@@ -32,6 +33,8 @@ from sandyard.client.errors import (
 from sandyard.client.exec import script
 from sandyard.client.files import archive
 from sandyard.client.files.archive import Limits, Progress, Transferred
+from sandyard.client.files.sources import Leave
+from sandyard.client.files.standing import standing
 from sandyard.client.files.tools import Tools
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "download", "upload"]
@@ -62,15 +65,16 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
         _check_plain(local, found)
         return await _upload_file(tools, local, path, on_progress)
     _, way = await _kind_and_way(tools, path)
+    there = await standing(tools, path)
     locked = await asyncio.to_thread(archive.read_only, local)
     if locked:
         await tools.run(script.text("unlock"), path, stdin=b"".join(name + b"\n" for name in locked))
     pipe = _Pipe()
     work = archive.pack if way == "tar" else archive.pack_plain
-    packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress))
+    packing = asyncio.create_task(asyncio.to_thread(_closing, pipe, work, local, progress, there.leave))
     try:
         await tools.run(script.text("unpack"), path, way, stdin=pipe.pieces(), timeout=None)
-        return await packing
+        done = await packing
     except InvalidArgument:
         if packing.done() and isinstance(why := packing.exception(), OSError):
             raise InvalidArgument(f"{why.filename or local}: {why.strerror}; not all of it was copied") from why
@@ -78,6 +82,10 @@ async def upload(tools: Tools, local: pathlib.Path, path: str, on_progress: Prog
     finally:
         pipe.abandon()
         await asyncio.gather(packing, return_exceptions=True)
+    for name in there.through:
+        written = await _upload_file(tools, local / name, posixpath.join(path, name), None)
+        done.files, done.bytes = done.files + 1, done.bytes + written.bytes
+    return done
 
 
 async def _upload_file(tools: Tools, local: pathlib.Path, path: str, on_progress: Progress | None) -> Transferred:
@@ -252,13 +260,13 @@ async def _download_file(
 
 
 def _closing(
-    pipe: _Pipe, work: Callable[[pathlib.Path, BinaryIO, Progress | None], Transferred], local: pathlib.Path,
-    progress: Progress | None,
+    pipe: _Pipe, work: Callable[[pathlib.Path, BinaryIO, Progress | None, Leave], Transferred], local: pathlib.Path,
+    progress: Progress | None, leave: Leave,
 ) -> Transferred:  # fmt: skip
     """Pack into the pipe, and end it: well, or not."""
     end: bytes | None = None
     try:
-        done = work(local, cast("BinaryIO", pipe), progress)
+        done = work(local, cast("BinaryIO", pipe), progress, leave)
         end = b""
         return done
     finally:
