@@ -115,12 +115,12 @@ class Context:
             # It may have been interrupted before it began.
             job.close()
 
-    def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]], failure: int = 1) -> T:
-        """Let *act* use the sandbox *name*."""
+    def use(self, name: str, act: Callable[[AsyncSandbox], Awaitable[T]], failure: int = 1, *, ready: bool = True) -> T:
+        """Let *act* use the sandbox *name*, once it is there if it has to be *ready*."""
 
         async def job() -> T:
             async with self.cluster() as cluster:
-                sandbox = await AsyncSandbox.connect(name, cluster=cluster)
+                sandbox = await AsyncSandbox.connect(name, wait=ready, cluster=cluster)
                 try:
                     return await act(sandbox)
                 finally:

@@ -85,6 +85,7 @@ def edit(context: Context, name: str, path: str, replace: Sequence[tuple[str, st
 @click.command()
 @click.argument("source")
 @click.argument("target")
+@click.option("-r", "-R", "--recursive", is_flag=True, expose_value=False, help="Folders too, as without it.")
 @click.pass_obj
 def cp(context: Context, source: str, target: str) -> None:
     """Copy a file or a folder into a sandbox or out of it; NAME:PATH is in the sandbox.

@@ -10,9 +10,10 @@ import click
 
 from sandyard.api import names
 from sandyard.cli import tables
-from sandyard.cli.context import Context, waiting
+from sandyard.cli.context import Context, note, waiting
 from sandyard.cli.options import making, output, pairs, wanted
 from sandyard.client import AsyncSandbox
+from sandyard.client.errors import SandboxNotFound
 from sandyard.client.session.cluster import ALL_NAMESPACES, EVENTS, SANDBOXES, Cluster
 
 __all__ = ["COMMANDS"]
@@ -114,7 +115,9 @@ async def events_of(
     return sorted(ours, key=tables.seen)
 
 
-def _plain(verb: str, becomes: str, act: Callable[[AsyncSandbox], Any], help_: str) -> click.Command:
+def _plain(
+    verb: str, becomes: str, act: Callable[[AsyncSandbox], Any], help_: str, *, ready: bool = True
+) -> click.Command:
     """A command that does one thing to a sandbox."""
 
     @click.command(verb, help=help_)
@@ -125,15 +128,16 @@ def _plain(verb: str, becomes: str, act: Callable[[AsyncSandbox], Any], help_: s
             async with waiting(f"waiting until {name} is {becomes}"):
                 await act(sandbox)
 
-        context.use(name, job)
+        context.use(name, job, ready=ready)
 
     return command
 
 
 pause = _plain("pause", "Paused", AsyncSandbox.pause, "Stop every process of a sandbox; memory is kept.")
 suspend = _plain(
-    "suspend", "Suspended", AsyncSandbox.suspend, "Delete the pod of a sandbox; its persistent workspace is kept."
-)
+    "suspend", "Suspended", AsyncSandbox.suspend, "Delete the pod of a sandbox; its persistent workspace is kept.",
+    ready=False,
+)  # fmt: skip
 resume = _plain("resume", "Ready", AsyncSandbox.resume, "Resume a paused or suspended sandbox.")
 restart = _plain(
     "restart", "Ready", AsyncSandbox.restart, "Continue a sandbox in a new pod, with the same persistent workspace."
@@ -146,7 +150,7 @@ restart = _plain(
 @click.pass_obj
 def ttl(context: Context, name: str, seconds: int) -> None:
     """Set how many seconds a sandbox lives from now on."""
-    context.use(name, lambda sandbox: sandbox.set_timeout(seconds))
+    context.use(name, lambda sandbox: sandbox.set_timeout(seconds), ready=False)
 
 
 @click.command()
@@ -162,13 +166,23 @@ def rm(context: Context, names_: Sequence[str], labels: dict[str, str], all_: bo
 
     async def job() -> None:
         async with context.cluster() as cluster, waiting("waiting until the sandboxes are gone"):
-            bodies = [await cluster.get(SANDBOXES, cluster.namespace, name) for name in names_]
+            bodies, missing = list[dict[str, Any]](), list[SandboxNotFound]()
+            for name in dict.fromkeys(names_):
+                try:
+                    bodies.append(await cluster.get(SANDBOXES, cluster.namespace, name))
+                except SandboxNotFound as error:
+                    # The others go all the same.
+                    missing.append(error)
             if labels or all_:
                 bodies += await AsyncSandbox.list(labels=labels, cluster=cluster)
             deleting = [AsyncSandbox(cluster, body, own_cluster=False, ends=False) for body in bodies]
             await asyncio.gather(*(sandbox.kill(wait=not no_wait) for sandbox in deleting))
             for sandbox in deleting:
                 click.echo(f"{sandbox.name} deleted")
+            for other in missing[1:]:
+                note(f"{other} [{other.code}]")
+            if missing:
+                raise missing[0]
 
     context.run(job())
 
