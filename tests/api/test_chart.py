@@ -205,7 +205,7 @@ def test_the_definitions_are_kept_on_uninstall_or_left_to_somebody_else() -> Non
 
 POLICIES = {"sandyard-objects", "sandyard-pods", "sandyard-network-policies", "sandyard-workspaces", "sandyard-exec",
             "sandyard-pod-status", "sandyard-pod-deletion", "sandyard-pod-eviction", "sandyard-pod-binding",
-            "sandyard-entering", "sandyard-operator", "sandyard-status", "sandyard-bounds",
+            "sandyard-evicted-later", "sandyard-entering", "sandyard-operator", "sandyard-status", "sandyard-bounds",
             "sandyard-foreign-network-policies", "sandyard-services", "sandyard-mounted-workspaces",
             "sandyard-exec-in-sandboxes", "sandyard-mounted-by-others", "sandyard-copied-by-others",
             "sandyard-awaited-by-ours", "sandyard-awaited-by-pods", "sandyard-awaited-by-volumes",

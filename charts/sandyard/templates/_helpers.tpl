@@ -178,6 +178,11 @@ spec:
 {{- if $own }}(request.namespace in {{ toJson $own }} ? {{ toJson $own }}[request.namespace] : {{ $everywhere }}){{ else }}{{ $everywhere }}{{ end }}
 {{- end }}
 
+{{/* CEL: the longest grace period of sandboxes in the namespace of the request, in seconds. */}}
+{{- define "sandyard.mostGrace" -}}
+[{{ include "sandyard.bound" (dict "context" . "key" "maxGraceSeconds") }}].map(most, most == 0 ? 3600 : most)[0]
+{{- end }}
+
 {{- define "sandyard.containerSecurity" -}}
 {{- $given := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) }}
 {{- mergeOverwrite $given .Values.securityContext | toYaml }}
