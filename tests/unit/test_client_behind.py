@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
+import signal
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -87,3 +89,47 @@ async def test_a_place_that_is_none_is_told(sandbox: AsyncSandbox, wrong: dict[s
     with pytest.raises(errors.InvalidArgument, match=next(iter(wrong))):
         await handle.read(**wrong)
     await handle.remove()
+
+
+@pytest.fixture
+def read_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts one text in another's place in the script that looks."""
+
+    def put(before: str, after: str) -> None:
+        code = text("background_read")
+        assert before in code
+        monkeypatch.setattr(background.script, "text", lambda *parts: (
+            code.replace(before, after) if parts == ("background_read",) else text(*parts)
+        ))  # fmt: skip
+
+    text = script.text
+    return put
+
+
+async def test_a_look_takes_the_time_that_it_was_given_however_long_a_round_is(
+    sandbox: AsyncSandbox, read_as: Callable[[str, str], None]
+) -> None:
+    handle = await sandbox.commands.start("sleep 60")
+    read_as("sleep 0.2 || sleep 1", "sleep 1.5")
+    for wait in (1, 2):
+        began = time.monotonic()
+        assert not (await handle.read(wait=wait)).done
+        assert wait <= time.monotonic() - began < wait + 5
+    assert await handle.kill()
+
+
+async def test_a_look_that_is_not_answered_says_nothing_of_the_commands_end(
+    sandbox: AsyncSandbox, read_as: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await sandbox.commands.start("sleep 60")
+    monkeypatch.setattr(background, "_ANSWER_SECONDS", 1.0)
+    read_as("while :; do", "sleep 30; while :; do")
+    for look in (handle.read, handle.follow, handle.wait):
+        if look != handle.read:
+            monkeypatch.setattr(background, "_LOOK_SECONDS", 0)
+        with pytest.raises(errors.ExecTransportError, match="no answer within 1 s"):
+            await look()
+    # What cannot be looked at is ended all the same.
+    assert await handle.kill()
+    monkeypatch.undo()
+    assert (await handle.read()).exit_code == 128 + signal.SIGTERM

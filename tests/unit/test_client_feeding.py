@@ -248,7 +248,8 @@ async def test_a_command_whose_folder_is_gone_and_that_has_ended_is_none(sandbox
 
 
 async def test_files_that_are_none_are_told_at_once(sandbox: AsyncSandbox) -> None:
-    spoil = "rm $d/stdout; mkfifo $d/stdout; touch $d/spoiled; sleep 60"
+    # Whoever fills it may begin just now, and make it again.
+    spoil = "until mkfifo $d/stdout; do rm -f $d/stdout; done; touch $d/spoiled; sleep 60"
     async with started(sandbox, f"{FILES}; {spoil}") as (handle, _):
         await there(f"{PROC}/{handle.id}/spoiled")
         for call in (handle.read, handle.follow, handle.wait):

@@ -37,7 +37,7 @@ from sandyard.client.session.session import Session
 __all__ = ["SPOILED", "BackgroundCommand", "BackgroundInfo", "OutputChunk"]
 
 # What a look ends with where the command has spoiled its own files.
-SPOILED: Final = (BadAnswer, CommandNotFound, CommandTimeout)
+SPOILED: Final = (BadAnswer, CommandNotFound, ExecTransportError)
 
 _FOLDER: Final = "/tmp/.sandyard/proc"
 _CHUNK_BYTES: Final = 1024 * 1024
@@ -45,6 +45,7 @@ _FOLLOW_BYTES: Final = 8 * _CHUNK_BYTES
 # How long one look inside waits for news.
 _LOOK_SECONDS: Final = 20
 _STDIN_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 20.0
 _END_SECONDS: Final = 10.0
 _EMPTY_SECONDS: Final = 0.5
 # Beyond any output: such a look returns at the end only.
@@ -143,6 +144,8 @@ class BackgroundCommand:
         ------
         CommandNotFound
             The sandbox has no such command, or the command was removed.
+        ExecTransportError
+            There was no answer in time; the command runs on.
         """
         check_count("stdout_offset", stdout_offset)
         check_count("stderr_offset", stderr_offset)
@@ -151,8 +154,13 @@ class BackgroundCommand:
             raise InvalidArgument(f"wait: {wait!r} is not a number of seconds from 0 on")
         words = ["/bin/sh", "-c", script.text("background_read"), "sandyard-read", self.id]
         words += [str(stdout_offset), str(stderr_offset), str(max_bytes), str(int(wait))]
-        look = Command(words, timeout=wait + _STDIN_SECONDS)
-        done = await runner.run(self._session, look, Sinks(keep=2 * max_bytes + 200))
+        look = Command(words, timeout=wait + _ANSWER_SECONDS)
+        try:
+            done = await runner.run(self._session, look, Sinks(keep=2 * max_bytes + 200))
+        except CommandTimeout as error:
+            # It is the look that was ended, not what is looked at.
+            text = f"background command {self.id}: its sandbox gave no answer within {look.timeout:g} s"
+            raise ExecTransportError(text, started=True, sandbox=self._session.name) from error
         if done.exit_code == _GONE:
             raise CommandNotFound(f"no background command {self.id!r}", sandbox=self._session.name)
         if done.exit_code == _NO_FILES:
