@@ -109,17 +109,19 @@ class LocalPod:
         self.deleted = True
         for queue in self._watching:
             queue.put_nowait({"type": "DELETED", "object": self.body})
-        return web.json_response({})
+        return web.json_response({"kind": "Status", "status": "Success"})
 
     async def _events(self, request: web.Request) -> web.Response:
         self.asked.append(("GET", request.path_qs, None))
-        event = {"metadata": {"namespace": "default"}, "type": "Warning", "reason": "Waiting",
+        event = {"metadata": {"namespace": "default", "uid": "e"}, "type": "Warning", "reason": "Waiting",
                  "message": "no\x1b[2J room", "involvedObject": {"kind": "Sandbox", "name": "s"},
                  "lastTimestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
         return web.json_response({"metadata": {}, "items": [event, {**event, "involvedObject": {"kind": "Pod"}}]})
 
     async def _list_pools(self, _: web.Request) -> web.Response:
-        return web.json_response({"metadata": {}, "items": [{"metadata": {"name": name}} for name in self.pools]})
+        return web.json_response(
+            {"metadata": {}, "items": [{"metadata": {"name": name, "uid": name}} for name in self.pools]}
+        )
 
     async def _get(self, _: web.Request) -> web.Response:
         if self.deleted and self.forgets:

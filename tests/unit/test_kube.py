@@ -336,7 +336,7 @@ async def test_requests_are_observed_by_verb_and_resource() -> None:
     seen: list[tuple[str, str, str]] = []
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.json_response({"metadata": {}, "items": []})
+        return web.json_response({"metadata": {"uid": "a"}, "items": []})
 
     async with serve(answer) as client:
         client._observer = lambda verb, resource, code, _seconds: seen.append((verb, resource, code))

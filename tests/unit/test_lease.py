@@ -109,6 +109,25 @@ async def test_a_lease_that_is_not_there_is_made_and_held(api: Api) -> None:
     assert api.holder == "a"
 
 
+@pytest.mark.parametrize("spec", [None, {}, {"holderIdentity": None}])
+async def test_a_lease_that_somebody_has_made_by_hand_is_free(api: Api, spec: Any) -> None:
+    """`kubectl create` takes one without a spec; a process that ended at it would never lead."""
+    api.body = {"metadata": {"name": "sandyard", "resourceVersion": "0"}}
+    if spec is not None:
+        api.body["spec"] = spec
+    made = candidate(api, "a")
+    assert await made._attempt()
+    assert (api.holder, made.valid) == ("a", True)
+
+
+async def test_a_lease_that_loses_its_spec_is_given_back_without_a_word(api: Api) -> None:
+    made = await holding(api)
+    assert api.body is not None
+    del api.body["spec"]
+    await made.release()
+    assert not made.held
+
+
 async def test_a_holder_that_has_not_renewed_for_seven_tenths_may_not_write(api: Api, clock: Clock) -> None:
     made = await holding(api)
     clock.now += 6.99

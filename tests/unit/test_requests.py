@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sandyard.engine.cluster.writer import Writer
+from sandyard.engine.loops.clock import Clock
+from sandyard.engine.loops.turns import Turns
 from sandyard.kube import client as kube_client
-from sandyard.kube import config, errors
+from sandyard.kube import config, errors, remotecommand
 from sandyard.kube.client import Client
 from sandyard.kube.config import ClusterConfig
 
@@ -25,7 +28,7 @@ class Server:
 
     def __init__(self, status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> None:
         self.status = status
-        self.body = body if body is not None else {}
+        self.body = body if body is not None else {"metadata": {"uid": "u1", "name": "a"}}
         self.headers = headers
         self.asked: list[tuple[str, str, dict[str, str], dict[str, str], Any]] = []
 
@@ -90,6 +93,52 @@ async def test_who_wants_to_know_no_more_than_that_a_write_took_place_is_told_me
     assert accepted[:3] == ["application/json"] * 3
     # A server that knows no metadata answers with the object.
     assert set(accepted[3:]) == {"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}
+
+
+_OTHERS = ({}, {"kind": "Status", "status": "Failure"}, {"metadata": {}}, {"metadata": "a"},
+           {"metadata": {"uid": "u2", "name": "b"}})  # fmt: skip
+
+
+@pytest.mark.parametrize("body", _OTHERS)
+@pytest.mark.parametrize("write", ["create", "replace", "merge_patch", "delete"])
+async def test_an_answer_about_something_else_does_not_say_that_a_write_took_place(write: str, body: Any) -> None:
+    """Whoever is between us and the API server may say 200 to anything: a claim would be believed, a lease held."""
+    own = {"metadata": {"uid": "u1", "name": "a"}}
+    async with served(Server(body=body)) as client:
+        sent = client.delete("/x/a", uid="u1") if write == "delete" else getattr(client, write)("/x/a", own)
+        with pytest.raises(errors.TransportError, match="something else"):
+            await sent
+
+
+@pytest.mark.parametrize("body", [{"metadata": {"uid": "u1"}}, {"kind": "Status", "status": "Success"}])
+async def test_a_delete_is_answered_by_the_object_or_by_a_word_that_it_is_gone(body: Any) -> None:
+    async with served(Server(body=body)) as client:
+        assert await client.delete("/x/a", uid="u1") == body
+
+
+@pytest.mark.parametrize("body", [{}, {"kind": "Status"}, {"metadata": {"name": "b", "uid": "u1"}}])
+async def test_an_answer_about_something_else_is_not_the_object_that_was_asked_for(body: Any) -> None:
+    async with served(Server(body=body)) as client:
+        writer = Writer(client, lambda: True, remotecommand.run, Turns(Clock()))
+        with pytest.raises(errors.TransportError, match="something else"):
+            await writer.read("/api/v1/namespaces/ns/pods/a")
+
+
+_LISTS = ({}, {"kind": "Status"}, {"items": {"a": 1}}, {"items": "a"}, {"items": ["a"]}, {"items": [{}]},
+          {"items": [{"metadata": {"name": "a"}}]})  # fmt: skip
+
+
+@pytest.mark.parametrize("body", _LISTS)
+async def test_an_answer_that_is_no_list_is_not_an_empty_one(body: Any) -> None:
+    async with served(Server(body=body)) as client:
+        with pytest.raises(errors.TransportError, match="no list of objects"):
+            await client.items("/x")
+
+
+@pytest.mark.parametrize("body", [{"items": []}, {"items": None, "metadata": {}}])
+async def test_a_list_may_be_empty(body: Any) -> None:
+    async with served(Server(body=body)) as client:
+        assert await client.items("/x") == []
 
 
 async def test_a_list_keeps_its_selector_on_every_page() -> None:

@@ -36,6 +36,12 @@ class Event(Enum):
     DELETED = ("Deleted", _NORMAL, (_SANDBOX,), "It had ended, and secondsAfterFinished is over.")
     CLEANED = ("Cleaned", _NORMAL, (_SANDBOX,), "It was deleted, and nothing of it is left.")
     TEARDOWN_STUCK = ("TeardownStuck", _WARNING, (_SANDBOX,), "Something of it does not go; the message says what.")
+    REQUEST_FAILED = (
+        "RequestFailed",
+        _WARNING,
+        (_SANDBOX,),
+        "What it asks for cannot be done at present: requests to the API server fail again and again.",
+    )
     START_FAILED = ("StartFailed", _WARNING, (_POOL,), "A warm pod could not be started; the message begins with why.")
     RESTARTED = ("PodRestarted", _NORMAL, (_POOL,), "The containers of a used pod were restarted: it is warm again.")
     RESTART_FAILED = ("RestartFailed", _WARNING, (_POOL,), "A restart of a used pod is not proven: it is deleted.")

@@ -98,6 +98,7 @@ class Reason(StrEnum):
     POD_NOT_READY = "PodNotReady"
     NODE_LOST = "NodeLost"
     RESTART_UNAVAILABLE = "RestartUnavailable"
+    REQUEST_FAILED = "RequestFailed"
     # how it ended
     COMPLETED = "Completed"
     ERROR = "Error"

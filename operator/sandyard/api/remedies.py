@@ -139,6 +139,10 @@ REASONS: Final[dict[Reason, tuple[str, str]]] = {
         "`recycle: Restart` is not to be had; the message says why. Pods are replaced instead.",
         "Use Kubernetes 1.36 or newer and `restarting.enabled`, or set `recycle: Delete`.",
     ),
+    Reason.REQUEST_FAILED: (
+        "Requests of the operator fail again and again; the message has the API server's words. They are repeated.",
+        "Look at webhooks that are away or refuse, at the operator's rights, and at the API server's load.",
+    ),
     Reason.COMPLETED: ("Its main process, or its setup, has ended with exit code 0.", "Nothing."),
     Reason.ERROR: ("Its main process has ended with another exit code.", "See `status.lastTermination`."),
     Reason.OOM_KILLED: ("It used more memory than its limit.", "Raise `resources.memory`, or use less."),

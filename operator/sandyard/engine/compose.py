@@ -52,6 +52,7 @@ from sandyard.engine.sandboxes.reconcile import Sandboxes
 from sandyard.engine.sandboxes.reporting import Reporting
 from sandyard.engine.sandboxes.reuse import Reuse
 from sandyard.engine.sandboxes.teardown import Teardown
+from sandyard.engine.sandboxes.telling import Telling
 from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.sandboxes.write import SandboxWriter
 from sandyard.engine.state.exposures import Exposures
@@ -148,7 +149,8 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
         errands, Adoption(workspaces, sandbox_writer), teardown,
     )  # fmt: skip
     views = Views(store, claims, settings, clock)
-    sandboxes = Sandboxes(store, queues, timers, views, execute, claims, acquire)
+    telling = Telling(store, queues.sandboxes, views, sandbox_writer, reporting, clock)
+    sandboxes = Sandboxes(store, queues, timers, views, execute, claims, acquire, telling, clock)
 
     intake = Intake(store, isolation, starts, claims, routing, sandboxes, pool_writer, queues.sandboxes, clock)
     listing = Listing(store, objects, intake, settings.namespaces, clock)

@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 import orjson
 
-from sandyard.kube import errors
+from sandyard.kube import errors, replies
 from sandyard.kube.config import ClusterConfig
 from sandyard.kube.credentials import Credentials
 from sandyard.kube.once import send_once
@@ -131,22 +131,26 @@ class Client:
 
     async def create(self, path: str, body: Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
         """POST an object to a collection; *brief* asks for no more than metadata in return."""
-        return await self._json("POST", path, body=orjson.dumps(body), content_type="application/json", brief=brief)
+        reply = await self._json("POST", path, body=orjson.dumps(body), content_type="application/json", brief=brief)
+        return replies.about(reply, f"POST {path}", name=(body.get("metadata") or {}).get("name"))
 
     async def merge_patch(self, path: str, body: Mapping[str, Any], *, brief: bool = False) -> dict[str, Any]:
         """PATCH by RFC 7386; put ``metadata.resourceVersion`` in to guard against other writers.
 
         *brief* asks for no more than metadata in return.
         """
-        return await self._json("PATCH", path, body=orjson.dumps(body), content_type=MERGE_PATCH, brief=brief)
+        reply = await self._json("PATCH", path, body=orjson.dumps(body), content_type=MERGE_PATCH, brief=brief)
+        return replies.about(reply, f"PATCH {path}", uid=(body.get("metadata") or {}).get("uid"))
 
     async def json_patch(self, path: str, body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """PATCH by RFC 6902."""
-        return await self._json("PATCH", path, body=orjson.dumps(body), content_type=JSON_PATCH)
+        reply = await self._json("PATCH", path, body=orjson.dumps(body), content_type=JSON_PATCH)
+        return replies.about(reply, f"PATCH {path}")
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """PUT an object."""
-        return await self._json("PUT", path, body=orjson.dumps(body), content_type="application/json")
+        reply = await self._json("PUT", path, body=orjson.dumps(body), content_type="application/json")
+        return replies.about(reply, f"PUT {path}", uid=(body.get("metadata") or {}).get("uid"))
 
     async def delete(
         self, path: str, *, uid: str | None = None, version: str | None = None, brief: bool = False
@@ -159,9 +163,12 @@ class Client:
         known = {"uid": uid, "resourceVersion": version}
         if preconditions := {name: value for name, value in known.items() if value is not None}:
             options["preconditions"] = preconditions
-        return await self._json(
+        reply = await self._json(
             "DELETE", path, body=orjson.dumps(options), content_type="application/json", brief=brief
         )
+        # One that is gone at once is told as a Status.
+        done = reply.get("kind") == "Status" and reply.get("status") == "Success"
+        return reply if done else replies.about(reply, f"DELETE {path}", uid=uid)
 
     async def pages(
         self, path: str, params: Mapping[str, str] | None = None, *, limit: int = 500
@@ -183,7 +190,7 @@ class Client:
     ) -> AsyncIterator[list[dict[str, Any]]]:  # fmt: skip
         """LIST all objects of a collection, those of one page at a time: ten thousand at once are much to keep."""
         async for page in self.pages(path, params):
-            yield _object(page, f"LIST {path}").get("items") or []
+            yield replies.items(replies.parsed(page, f"LIST {path}"), f"LIST {path}")
 
     async def items(self, path: str, params: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """LIST all objects of a collection, across its pages."""
@@ -319,7 +326,7 @@ class Client:
         brief: bool = False,
     ) -> dict[str, Any]:
         reply = await self.request(method, path, params=params, body=body, content_type=content_type, brief=brief)
-        return _object(reply, f"{method} {path}")
+        return replies.parsed(reply, f"{method} {path}")
 
 
 class _ListMetadata(msgspec.Struct):
@@ -338,23 +345,6 @@ def _next_page(page: bytes, path: str) -> str | None:
         return msgspec.json.decode(page, type=_Page).metadata.continue_
     except msgspec.MsgspecError as error:
         raise errors.TransportError(f"LIST {path}: the reply makes no sense: {error}") from error
-
-
-def _object(reply: bytes, what: str) -> dict[str, Any]:
-    """The object in a reply that says that all went well.
-
-    Raises
-    ------
-    TransportError
-        It is none, so this is no reply of an API server's.
-    """
-    try:
-        parsed = orjson.loads(reply)
-    except orjson.JSONDecodeError as error:
-        raise errors.TransportError(f"{what}: the reply makes no sense: {error}") from error
-    if not isinstance(parsed, dict):
-        raise errors.TransportError(f"{what}: the reply is no object")
-    return parsed
 
 
 def _socket(silence_seconds: float, address: Any) -> socket.socket:

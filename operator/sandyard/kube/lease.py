@@ -93,7 +93,7 @@ class Lease:
         self.held = False
         try:
             current = await self.client.get(_LEASES.path(self.namespace, self.name))
-            if current["spec"].get("holderIdentity") == self.identity:
+            if (current.get("spec") or {}).get("holderIdentity") == self.identity:
                 current["spec"]["holderIdentity"] = ""
                 current["spec"]["leaseDurationSeconds"] = 1
                 await self.client.replace(_LEASES.path(self.namespace, self.name), current)
@@ -108,12 +108,14 @@ class Lease:
             # A holder knows the object from its last renewal: one write, no read.
             current = self._current if self.held and self._current else await self.client.get(path)
             self._current = None
-            if not self._may_take(current["spec"], sent_at):
+            # One that somebody has made by hand may have none.
+            spec = current.get("spec") or {}
+            if not self._may_take(spec, sent_at):
                 self.held = False
                 return False
-            mine = current["spec"].get("holderIdentity") == self.identity
-            transitions = int(current["spec"].get("leaseTransitions") or 0) + (0 if mine else 1)
-            current["spec"] = self._spec(transitions, current["spec"].get("acquireTime") if mine else None)
+            mine = spec.get("holderIdentity") == self.identity
+            transitions = int(spec.get("leaseTransitions") or 0) + (0 if mine else 1)
+            current["spec"] = self._spec(transitions, spec.get("acquireTime") if mine else None)
             self._current = await self.client.replace(path, current)
         except errors.ApiError as error:
             if not error.not_found:

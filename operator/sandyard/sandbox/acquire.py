@@ -12,10 +12,11 @@ from sandyard.sandbox import follow, phase, queue, steps
 from sandyard.sandbox.steps import Step
 from sandyard.sandbox.view import PoolFacts, Refusal, SandboxView
 
-__all__ = ["decide"]
+__all__ = ["decide", "left_seconds"]
 
 # A claim that waits says so, but not before it has had a chance to be served at once.
 _TELL_AFTER_SECONDS = 0.5
+_TELL_BUSY_SECONDS = 2.0
 _REFRESH_SECONDS = 5.0
 # Ten thousand that wait would otherwise do nothing but say so: who is far back says it less often.
 _REFRESH_SECONDS_PER_PLACE = 0.1
@@ -54,9 +55,23 @@ def decide(view: SandboxView) -> Step:
     return _claim(view, pool)
 
 
+def left_seconds(view: SandboxView) -> float | None:
+    """How long it may still wait for a pod, as far as that is known; None: it waits for none, or without end."""
+    if view.deleting or view.status.ended or view.status.running or view.pods:
+        return None
+    if view.spec.template is None and not view.spec.env and view.pool is not None:
+        return _patience(view, view.pool) - _waited(view, view.waited_seconds)
+    return view.start_patience_seconds - _with_pool(view, view.waited_seconds)
+
+
 def _claim(view: SandboxView, pool: PoolFacts) -> Step:
     action = pool.spec.when_empty.action
     if not view.answers.claim_tried:
+        patience = _patience(view, pool)
+        if view.hindered and _waited(view, view.waited_seconds) >= patience:
+            # Its claim ends before it can say so.
+            message = f"no sandbox within {patience} s (waitSeconds): {view.hindered}"
+            return follow.give_up(view, Reason.REQUEST_FAILED, message)
         own = view.spec.network
         reach = Reach(own, pool.spec.template.dns) if own is not None else None
         claim = steps.ClaimWarmPod(reach, cold=action == "ColdStart", wait=action != "Reject")
@@ -86,7 +101,13 @@ def _claim_refused(view: SandboxView, refused: Refusal, patience: int) -> Step:
     if left <= 0:
         return follow.give_up(view, refused.reason, f"no sandbox within {patience} s (waitSeconds): {refused.message}")
     if refused.retry_after_seconds is not None:
-        return Step("the API server is busy", requeue_after=min(refused.retry_after_seconds, max(0.1, left)))
+        # For a moment is no news.
+        told = phase.pending(view.facts(), Reason.WAITING, f"the API server is busy: {refused.message}", stalled=False)
+        lasts = view.waited_seconds >= _TELL_BUSY_SECONDS or refused.retry_after_seconds >= _TELL_BUSY_SECONDS
+        return Step(
+            "the API server is busy", status=told if lasts else None,
+            requeue_after=min(refused.retry_after_seconds, max(0.1, left)),
+        )  # fmt: skip
     return _refused(view, refused, left)
 
 
@@ -107,7 +128,8 @@ def _start(view: SandboxView, template: Template, pool: PoolFacts | None) -> Ste
     waited, patience = _with_pool(view, view.waited_seconds), view.start_patience_seconds
     if not view.answers.start_tried:
         if waited >= patience:
-            reason, why = view.last_refusal or (Reason.START_TIMEOUT, "no pod could be made")
+            hindered = (Reason.REQUEST_FAILED, view.hindered) if view.hindered else None
+            reason, why = view.last_refusal or hindered or (Reason.START_TIMEOUT, "no pod could be made")
             return follow.give_up(view, reason, f"not started within {patience} s: {why}")
         return Step("starts", actions=(steps.StartPod(template, from_pool=pool is not None),), again=True)
     refused = view.answers.start_refused

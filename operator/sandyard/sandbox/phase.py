@@ -23,6 +23,8 @@ __all__ = [
     "expired",
     "failed",
     "finished",
+    "hindered",
+    "is_hindered",
     "not_ready",
     "paused",
     "pausing",
@@ -36,6 +38,7 @@ __all__ = [
     "suspended",
     "suspending",
     "terminating",
+    "unhindered",
 ]
 
 
@@ -232,6 +235,32 @@ def refused_state(status: Status, reason: Reason, message: str) -> Status:
     refused = {"status": "True", "reason": reason.value, "message": message}
     found = tuple({**item, **refused} if item["type"] == Condition.STALLED else item for item in status.conditions)
     return msgspec.structs.replace(status, conditions=found)
+
+
+def hindered(facts: Facts, message: str) -> Status:
+    """All is as it was, but what comes next cannot be done: requests fail again and again."""
+    if not facts.before.conditions:
+        return pending(facts, Reason.REQUEST_FAILED, message, stalled=True)
+    return _with(facts, Finding(Condition.STALLED, True, Reason.REQUEST_FAILED, message))
+
+
+def is_hindered(status: Status) -> bool:
+    """Whether *status* says so."""
+    found = status.condition(Condition.STALLED)
+    return found is not None and found.get("reason") == Reason.REQUEST_FAILED
+
+
+def unhindered(facts: Facts) -> Status:
+    """What could not be done has been done since."""
+    return _with(facts, Finding(Condition.STALLED, False, Reason.RECONCILED))
+
+
+def _with(facts: Facts, finding: Finding) -> Status:
+    """The status as it was, with one more condition or another one in its place."""
+    before = facts.before
+    (made,) = conditions.merge(before.conditions, [finding], facts.generation, facts.now)
+    found = [made if item["type"] == made["type"] else item for item in before.conditions]
+    return msgspec.structs.replace(before, conditions=tuple(found if made in found else [*found, made]))
 
 
 def expired(facts: Facts, reason: Reason, message: str) -> Status:

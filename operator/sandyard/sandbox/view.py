@@ -159,6 +159,7 @@ class _View:
     guarded: bool = True
     claim: Claim = Claim()
     waits: bool = False
+    hindered: str = ""
     pods: tuple[Pod, ...] = ()
     answers: Answers = Answers()
     pool_name: str | None = None
@@ -187,6 +188,8 @@ class SandboxView(_View):
         Whether our finalizer is on.
     waits
         Whether it waits for anything: a warm pod, its pool, room for a pod of its own.
+    hindered
+        Which request about it fails again and again; empty if none does.
     pods
         Its pods, the one that counts first. One set aside for a claim under way is not its own yet.
     pool

@@ -28,16 +28,16 @@ class Objects:
 
     async def discoverable(self) -> bool:
         """Whether discovery names both of our kinds: kopf looks there once, and serves what it finds."""
-        listed = await self._writer.read("/apis")
-        if listed is None or not any(group["name"] == names.GROUP for group in listed["groups"]):
+        listed = await self._writer.ask("/apis") or {}
+        if not any(group["name"] == names.GROUP for group in listed.get("groups") or ()):
             return False
-        found = await self._writer.read(f"/apis/{names.GROUP}/{names.VERSION}")
-        served = {resource["name"] for resource in found["resources"]} if found is not None else set()
+        found = await self._writer.ask(f"/apis/{names.GROUP}/{names.VERSION}") or {}
+        served = {resource["name"] for resource in found.get("resources") or ()}
         return {names.SANDBOXES, names.POOLS} <= served
 
     async def learn_server_version(self) -> None:
         """Ask the API server which version it is: some of what pools may ask for needs a newer one."""
-        self._isolation.server_version = Version.of(await self._writer.read("/version") or {})
+        self._isolation.server_version = Version.of(await self._writer.ask("/version") or {})
 
     def server_time(self) -> float | None:
         """The API server's time at its last answer, in seconds since the epoch; None: it has told none."""

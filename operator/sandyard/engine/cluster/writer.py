@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandyard.engine.loops.turns import Turns, Urgency
-from sandyard.kube import errors, remotecommand
+from sandyard.kube import errors, remotecommand, replies
 from sandyard.kube.client import Client
 from sandyard.kube.paths import Resource, kind_of, namespace_of
 
@@ -57,6 +57,11 @@ class Writer:
 
     async def read(self, path: str) -> dict[str, Any] | None:
         """Read an object from the API server itself; None if it is not there."""
+        found = await self.ask(path)
+        return replies.named(found, f"GET {path}", path.rpartition("/")[2]) if found is not None else None
+
+    async def ask(self, path: str) -> dict[str, Any] | None:
+        """What the API server says of itself at *path*; None if there is nothing."""
         try:
             return await self._client.get(path)
         except errors.ApiError as error:

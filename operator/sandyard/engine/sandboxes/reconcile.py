@@ -10,14 +10,17 @@ import logging
 
 from sandyard.api.reasons import Start
 from sandyard.engine.claims.claims import Claims
+from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.loops.timers import Timers
 from sandyard.engine.sandboxes.acquire import Acquire
 from sandyard.engine.sandboxes.execute import Execute
 from sandyard.engine.sandboxes.run import Run
+from sandyard.engine.sandboxes.telling import Telling
 from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.state.sandboxes import SandboxEntry
 from sandyard.engine.state.store import Store
+from sandyard.kube import errors
 from sandyard.sandbox import decide
 from sandyard.sandbox.view import SandboxView
 
@@ -34,7 +37,7 @@ class Sandboxes:
 
     def __init__(
         self, store: Store, queues: Queues, timers: Timers, views: Views, execute: Execute, claims: Claims,
-        acquire: Acquire,
+        acquire: Acquire, telling: Telling, clock: Clock,
     ) -> None:  # fmt: skip
         self._store = store
         self._queue = queues.sandboxes
@@ -44,6 +47,8 @@ class Sandboxes:
         self._claims = claims
         self._acquire = acquire
         self._timers = timers
+        self._telling = telling
+        self._clock = clock
 
     def forget(self, entry: SandboxEntry) -> None:
         """The Sandbox is gone."""
@@ -58,9 +63,14 @@ class Sandboxes:
         if entry is None or entry.record.namespace in self._store.unseen:
             return
         run = Run(entry)
-        before = _mark(run)
+        before, began = _mark(run), self._clock.monotonic()
         try:
             await self._steps(run)
+        except (errors.ApiError, errors.TransportError) as error:
+            await self._telling.failed(run, error, began)
+            raise
+        else:
+            await self._telling.went_well(run)
         finally:
             if run.served is not None:
                 # Not before the Sandbox is Ready: the substitute's start must not get in its way.

@@ -64,6 +64,13 @@ class Reporting:
             _log.warning("teardown stuck", extra={"sandbox": entry.record.name, "why": why})
         self._sandboxes.mark_stuck(entry, bool(why))
 
+    def hindered(self, entry: SandboxEntry, why: str) -> None:
+        """Requests about it fail again and again, the last one because of *why*."""
+        if entry.record.deleting:
+            self.stuck(entry, why)
+        else:
+            self._recorder.record(entry.record, Event.REQUEST_FAILED, why)
+
     def cleaned(self, entry: SandboxEntry, seconds: float) -> None:
         """Its teardown has ended, after so many seconds."""
         self._sandboxes.mark_stuck(entry, False)

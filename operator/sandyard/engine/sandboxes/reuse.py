@@ -12,7 +12,7 @@ import logging
 
 import msgspec
 
-from sandyard.api import names
+from sandyard.api import model, names
 from sandyard.api.events import Event
 from sandyard.api.objects import Pod
 from sandyard.engine.cluster.events import Recorder
@@ -33,7 +33,7 @@ __all__ = ["Reuse"]
 _log = logging.getLogger(__name__)
 # The watch shows what has changed meanwhile.
 _CONFLICT_SECONDS = 0.2
-_REFUSALS = (400, 403, 422)
+_REFUSALS = (400, 403, 413, 422)
 
 
 class Reuse:
@@ -77,6 +77,19 @@ class Reuse:
 
     async def step(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> float | None:
         """One step further; returns the seconds to wait for the next, or None when *pod* is back or to be deleted."""
+        try:
+            return await self._step(sandbox, pod, pool)
+        except errors.NotConnected:
+            raise
+        except (errors.ApiError, errors.TransportError) as error:
+            if self._clock.now() - _deleted_at(sandbox) < pool.spec.restarting.timeout_seconds:
+                raise
+            # A pod must not run on for as long as nobody may change it.
+            if (entry := self._store.pods.get(pod.metadata.uid)) is not None:
+                self._fail(entry, pool, f"it could not be asked for, or ended, in time: {error}")
+            return None
+
+    async def _step(self, sandbox: AnySandbox, pod: Pod, pool: PoolRecord) -> float | None:
         entry, request = self._store.pods[pod.metadata.uid], restart.asked(pod)
         if request is None:
             progress = await self._ask(entry, pool)
@@ -174,3 +187,8 @@ class Reuse:
                 return f"it could not be given back: {error}"
             raise
         return ""
+
+
+def _deleted_at(sandbox: AnySandbox) -> float:
+    """When it was asked to go, in seconds since the epoch."""
+    return model.moment(sandbox.deletion_timestamp) or 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 
 from sandyard.api import names
 from sandyard.engine.cluster import workspaces
@@ -22,6 +23,8 @@ from sandyard.kube import errors
 from sandyard.sandbox import phase, teardown
 
 __all__ = ["Teardown"]
+
+_log = logging.getLogger(__name__)
 
 _DEFAULT_GRACE_SECONDS = 10.0
 # What is over in a moment is not told: whoever looks sees the deletion timestamp.
@@ -133,9 +136,11 @@ class Teardown:
         facts = phase.Facts(sandbox.generation, sandbox.status, self._clock.now(), pool_name)
         try:
             await self._writer.status(sandbox, phase.terminating(facts, stuck, doing))
-        except errors.ApiError as error:
-            if not error.not_found:
-                raise
+        except errors.NotConnected:
+            raise
+        except (errors.ApiError, errors.TransportError) as error:
+            # What is told holds up nothing that is done.
+            _log.info("not told", extra={"sandbox": sandbox.name, "error": str(error)})
 
     def _asked_seconds_ago(self, sandbox: AnySandbox) -> float:
         assert sandbox.deletion_timestamp is not None

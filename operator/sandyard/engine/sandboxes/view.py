@@ -37,7 +37,8 @@ class Views:
         if not isinstance(sandbox, SandboxRecord):
             return UnreadableView(
                 now=self._clock.now(), generation=sandbox.generation, status=sandbox.status,
-                deleting=sandbox.deleting, guarded=guarded, claim=claim, waits=waits, answers=run.answers,
+                deleting=sandbox.deleting, guarded=guarded, claim=claim, waits=waits, hindered=entry.hindered,
+                answers=run.answers,
                 invalid=sandbox.invalid,
             )  # fmt: skip
         pool, entries = self._store.pool_of(sandbox), self._pods(sandbox)
@@ -50,6 +51,7 @@ class Views:
             guarded=guarded,
             claim=claim,
             waits=waits,
+            hindered=entry.hindered,
             pods=tuple(pod.pod for pod in entries),
             answers=run.answers,
             pool_name=sandbox.pool_name,

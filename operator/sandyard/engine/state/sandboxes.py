@@ -57,6 +57,9 @@ class SandboxEntry:
         UID of the pool in which it waits until maxSandboxes leaves room for a pod of its own; empty if in none.
     errand
         What somebody is asked on its behalf, or has answered.
+    hindered_since, hindered
+        Since when each pass has ended with a request that failed (seconds of the monotonic clock, 0: the last did
+        not), and what was told of it.
     """
 
     record: AnySandbox
@@ -69,6 +72,8 @@ class SandboxEntry:
     waits_for_pool: bool = False
     waits_for_room: str = ""
     errand: Errand | None = None
+    hindered_since: float = 0.0
+    hindered: str = ""
 
 
 @dataclass

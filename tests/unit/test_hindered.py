@@ -1,0 +1,192 @@
+"""Requests that fail again and again: told on the Sandbox within five seconds, and no reason to wait for ever."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import pytest
+
+from tests.unit import simulated_wire
+from tests.unit.claim_steps import status
+from tests.unit.simulated_witness import condition
+from tests.unit.simulation import World
+
+# A webhook that is away has the API server answer 500; one that refuses may choose the code.
+FAULTS = ("failing", "unavailable", "timeout", "forbidden", "invalid", "throttled", "bad")
+TELLS_SECONDS = 5.0
+OWN = [{"name": "A", "value": "1"}]
+
+
+def until(world: World, check: Any, seconds: float, step: float = 0.2) -> float:
+    began = world.now
+    while not check():
+        assert world.now - began < seconds, f"not within {seconds} s\n{world}"
+        world.prompt(1, step)
+    return world.now - began
+
+
+def says(world: World, kind: str, name: str = "s1") -> dict[str, Any]:
+    return dict(condition(world.api.objects["sandboxes", name], kind) or {})
+
+
+def fails(world: World, fault: str, *writes: str) -> None:
+    for what in writes:
+        world.api.targeted[what].extend([fault] * 10000)
+
+
+def told(world: World, kind: str, fault: str) -> bool:
+    found = says(world, kind)
+    return found.get("status") == "True" and simulated_wire.ANSWERS[fault][2] in found["message"]
+
+
+def ready(world: World, **spec: Any) -> None:
+    world.claim("s1", **spec)
+    until(world, lambda: status(world, "s1").get("phase") == "Ready", 10)
+
+
+def gone(world: World) -> bool:
+    return ("sandboxes", "s1") not in world.api.objects
+
+
+# Who waits for a pod
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("env", [None, OWN])
+def test_who_gets_no_pod_because_every_write_of_one_fails_is_told_and_waits_no_longer_than_it_may(
+    fault: str, env: Any
+) -> None:
+    world = World(wait_seconds=20)
+    world.prompt(4)
+    fails(world, fault, "claim", "network", "create")
+    world.claim("s1", **({"env": env, "waitSeconds": 20} if env else {}))
+    busy = fault == "throttled" and not env
+    until(world, lambda: told(world, "Reconciling" if busy else "Stalled", fault), TELLS_SECONDS)
+    assert status(world, "s1")["phase"] == "Pending"
+    until(world, lambda: status(world, "s1")["phase"] == "Failed", 25)
+    assert simulated_wire.ANSWERS[fault][2] in says(world, "Finished")["message"]
+    world.api.no_more_faults()
+    world.claim("s2")
+    until(world, lambda: status(world, "s2").get("phase") == "Ready", 10)
+    world.close()
+
+
+def test_a_failure_of_a_moment_is_not_told(world: World) -> None:
+    for what in ("claim", "network", "status", "ready"):
+        world.api.targeted[what].extend(["failing"] * 2)
+    ready(world)
+    assert not [write for write in world.api.sent if "RequestFailed" in str(write.body)]
+
+
+def test_whose_status_cannot_be_written_is_told_by_an_event(world: World) -> None:
+    fails(world, "invalid", "ready", "status")
+    world.claim("s1")
+    # Nobody posts them here.
+    recorded: deque[dict[str, Any]] = world.operator.work._recorder._queue._queue  # type: ignore[attr-defined]
+    until(world, lambda: any(body["reason"] == "RequestFailed" and body["involvedObject"]["name"] == "s1"
+                             for body in recorded), TELLS_SECONDS)  # fmt: skip
+    world.api.no_more_faults()
+    until(world, lambda: status(world, "s1").get("phase") == "Ready", 10)
+
+
+# Who has one
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_asked_of_a_running_sandbox_and_refused_is_told_and_harms_it_not(fault: str) -> None:
+    world = World(shape="persistent")
+    world.prompt(4)
+    fails(world, fault, "workspace")
+    ready(world)
+    until(world, lambda: told(world, "Stalled", fault), TELLS_SECONDS)
+    assert (status(world, "s1")["phase"], says(world, "Ready")["status"]) == ("Ready", "True")
+    world.api.no_more_faults()
+    until(world, lambda: says(world, "Stalled")["status"] == "False", 10)
+    assert "workspaceClaim" in status(world, "s1")
+    world.close()
+
+
+@pytest.mark.parametrize("fault", ["failing", "forbidden"])
+def test_a_suspension_whose_pod_may_not_be_deleted_says_so(fault: str) -> None:
+    world = World(shape="persistent")
+    world.prompt(4)
+    ready(world)
+    world.prompt(4)
+    fails(world, fault, "delete")
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Suspended"}})
+    until(world, lambda: told(world, "Stalled", fault), TELLS_SECONDS)
+    world.api.no_more_faults()
+    until(world, lambda: status(world, "s1")["phase"] == "Suspended", 10)
+    assert says(world, "Stalled")["status"] == "False"
+    world.close()
+
+
+def test_a_sandbox_that_may_not_be_deleted_when_its_time_is_over_says_so(world: World) -> None:
+    ready(world, lifetime={"seconds": 5})
+    fails(world, "forbidden", "expire")
+    world.now += 5
+    until(world, lambda: told(world, "Stalled", "forbidden"), TELLS_SECONDS)
+    world.api.no_more_faults()
+    until(world, lambda: gone(world), 10)
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_what_was_told_is_taken_back_once_all_is_well_by_another_process_too(world: World, crashes: bool) -> None:
+    """One that is paused stays as it is, and says nothing else by itself."""
+    ready(world, lifetime={"seconds": 20})
+    world.api.change("sandboxes", "s1", {"spec": {"desiredState": "Paused"}})
+    until(world, lambda: status(world, "s1")["phase"] == "Paused", 10)
+    fails(world, "forbidden", "expire")
+    world.now += 20
+    until(world, lambda: told(world, "Stalled", "forbidden"), TELLS_SECONDS)
+    if crashes:
+        world.leader.kill()
+    world.api.change("sandboxes", "s1", {"spec": {"lifetime": {"seconds": 3600}}})
+    if crashes:
+        world.start()
+    until(world, lambda: says(world, "Stalled")["status"] == "False", 10)
+    assert status(world, "s1")["phase"] == "Paused"
+
+
+# Who goes
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("what", ["delete", "finalizer"])
+def test_a_teardown_that_is_refused_says_so_and_goes_on_once_it_may(world: World, what: str, fault: str) -> None:
+    ready(world)
+    fails(world, fault, what)
+    world.api.remove(("sandboxes", "s1"))
+    until(world, lambda: told(world, "TeardownStuck", fault), TELLS_SECONDS)
+    assert world.operator.work.store.sandboxes.stuck == 1
+    world.api.no_more_faults()
+    until(world, lambda: gone(world), 10)
+    assert world.operator.work.store.sandboxes.stuck == 0
+
+
+@pytest.mark.parametrize("fault", ["failing", "unavailable", "throttled", "lost", "large"])
+@pytest.mark.parametrize("what", ["request", "return"])
+def test_a_restart_that_cannot_be_asked_for_or_ended_keeps_no_pod_of_a_deleted_sandbox(what: str, fault: str) -> None:
+    """Its pod runs on until it is deleted, though its Sandbox is gone."""
+    world = World(shape="restart")
+    world.prompt(4)
+    ready(world)
+    pod = status(world, "s1")["podName"]
+    fails(world, fault, what)
+    world.api.remove(("sandboxes", "s1"))
+    until(world, lambda: ("pods", pod) not in world.api.objects, 100, 1.0)
+    until(world, lambda: gone(world), 5)
+    world.close()
+
+
+def test_a_teardown_does_not_wait_for_its_status() -> None:
+    """A CustomResourceDefinition of another version may take none."""
+    world = World(shape="restart")
+    world.prompt(4)
+    ready(world)
+    fails(world, "invalid", "status")
+    world.api.deaf_nodes = True
+    world.api.remove(("sandboxes", "s1"))
+    until(world, lambda: gone(world), 150, 1.0)
+    world.close()
