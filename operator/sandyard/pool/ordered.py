@@ -53,6 +53,10 @@ class Ordered:
         """How many keys come before *key*, which is there."""
         return bisect.bisect_left(self._sorted, (self._weights[key], key))
 
+    def before(self, key: str, weight: float) -> int:
+        """How many keys come before *key* of that *weight*, which need not be there."""
+        return bisect.bisect_left(self._sorted, (weight, key))
+
     def up_to(self, weight: float) -> int:
         """How many keys weigh *weight* or less."""
         return bisect.bisect_right(self._sorted, weight, key=_weight)

@@ -22,6 +22,8 @@ _REFRESH_SECONDS = 5.0
 _REFRESH_SECONDS_PER_PLACE = 0.1
 # Nobody wakes a Sandbox that waits for another to end.
 _CROWDED_SECONDS = 1.0
+# Ten thousand of them would otherwise look ten thousand times a second.
+_CROWDED_SECONDS_PER_PLACE = 0.01
 
 
 def decide(view: SandboxView) -> Step:
@@ -170,16 +172,17 @@ def _wait_for_others(view: SandboxView) -> Step:
     """Its namespace has as many Sandboxes as it may: wait until one ends, or give up when its time is over."""
     if view.claim.open:
         return Step("claims no more", actions=(steps.StopWaiting(),), again=True)
-    waited, patience = view.waited_seconds, view.start_patience_seconds
+    waited, patience, most = view.waited_seconds, view.start_patience_seconds, view.bounds.max_sandboxes
+    ahead = view.older - most
     message = (
-        f"namespace {view.namespace!r} has {view.older} older Sandboxes that have not ended, and policy.maxSandboxes "
-        f"of the operator's chart is {view.bounds.max_sandboxes}; waiting for one to end"
+        f"namespace {view.namespace!r} has {most} or more older Sandboxes that have not ended, and policy.maxSandboxes "
+        f"of the operator's chart is {most}; waiting for one to end ({queue.place(ahead)})"
     )
     if waited >= patience:
         return follow.give_up(view, Reason.MAX_SANDBOXES, f"no sandbox within {patience} s: {message}")
     return Step(
         "waits for others", status=phase.pending(view.facts(), Reason.MAX_SANDBOXES, message, stalled=True),
-        requeue_after=min(patience - waited, _CROWDED_SECONDS),
+        requeue_after=min(patience - waited, max(_CROWDED_SECONDS, _CROWDED_SECONDS_PER_PLACE * ahead)),
     )  # fmt: skip
 
 

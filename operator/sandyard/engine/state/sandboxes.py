@@ -9,6 +9,7 @@ from typing import Any
 
 from sandyard.api.reasons import Phase, Reason
 from sandyard.engine.state.records import AnySandbox, SandboxRecord, changed_by_others
+from sandyard.pool.ordered import Ordered
 
 __all__ = ["Errand", "SandboxEntry", "SandboxTable"]
 
@@ -100,7 +101,8 @@ class SandboxTable(dict[str, SandboxEntry]):
         self.phases: Counter[Phase] = Counter()
         self.stuck = 0
         self._by_pool: dict[_PoolName, _Named] = {}
-        self._by_namespace: dict[str, dict[str, SandboxEntry]] = {}
+        # Of each namespace those that have not ended, by their creation.
+        self._living: dict[str, Ordered] = {}
 
     def put(self, record: AnySandbox, now: float, waited_seconds: float = 0.0) -> bool:
         """Take in *record*, seen at *now*, unless a newer version is known; says whether it was taken.
@@ -110,7 +112,7 @@ class SandboxTable(dict[str, SandboxEntry]):
         entry = self.get(record.uid)
         if entry is None:
             entry = self[record.uid] = SandboxEntry(record, now, now - waited_seconds)
-            self._by_namespace.setdefault(record.namespace, {})[record.uid] = entry
+            self._live(record)
             self._add(entry)
             return True
         if entry.record.version >= record.version:
@@ -132,19 +134,14 @@ class SandboxTable(dict[str, SandboxEntry]):
         entry = self.pop(uid, None)
         if entry is not None:
             self._remove(entry)
-            neighbours = self._by_namespace[entry.record.namespace]
-            del neighbours[uid]
-            if not neighbours:
-                del self._by_namespace[entry.record.namespace]
+            self._end(entry.record)
             self.stuck -= entry.stuck
         return entry
 
     def older(self, record: AnySandbox) -> int:
         """How many Sandboxes of its namespace came before it and have not ended."""
-        born = (record.created_at, record.uid)
-        others = self._by_namespace.get(record.namespace, {}).values()
-        return sum((other.record.created_at, other.record.uid) < born and not other.record.status.ended
-                   for other in others)  # fmt: skip
+        living = self._living.get(record.namespace)
+        return living.before(record.uid, record.created_at) if living is not None else 0
 
     def namespace_of(self, uid: str) -> str:
         """Namespace of a Sandbox; empty when it is not known."""
@@ -189,7 +186,23 @@ class SandboxTable(dict[str, SandboxEntry]):
         named.waiting.clear()
         return taken
 
+    def _end(self, record: AnySandbox) -> None:
+        """It has ended, or is gone: nobody waits for its end any more."""
+        living = self._living.get(record.namespace)
+        if living is not None:
+            living.drop(record.uid)
+            if not living:
+                del self._living[record.namespace]
+
+    def _live(self, record: AnySandbox) -> None:
+        """It is there; whether it has ended is for its status to say."""
+        if record.status.ended:
+            self._end(record)
+        else:
+            self._living.setdefault(record.namespace, Ordered()).put(record.uid, record.created_at)
+
     def _replace(self, entry: SandboxEntry, record: AnySandbox) -> None:
+        self._live(record)
         if _pool_name(entry.record) != _pool_name(record):
             self._remove(entry)
             entry.record = record
