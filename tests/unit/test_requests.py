@@ -186,7 +186,10 @@ async def test_a_refusal_is_of_one_kind(status: int, body: Any, flags: set[str])
     assert caught.value.retry_after_seconds is None
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("86400", 30.0), ("²", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None)],
+)
 async def test_how_long_to_wait_is_taken_from_the_server_where_it_is_a_number(
     header: str, seconds: float | None
 ) -> None:

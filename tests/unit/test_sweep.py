@@ -172,24 +172,57 @@ def test_what_the_lists_show_is_not_asked_for_one_by_one(world: World, monkeypat
     assert asked == []
 
 
-@pytest.mark.parametrize("error", [403, 500])
+@pytest.mark.parametrize(
+    ("error", "goes_on"),
+    [(errors.ApiError(code, {"message": "no"}), True) for code in (400, 403, 422, 429, 500, 504)]
+    + [(errors.TransportError("cut"), True), (errors.NotConnected("away"), False)],
+)
 def test_a_namespace_that_refuses_to_be_swept_keeps_nobody_from_the_others(
-    world: World, monkeypatch: pytest.MonkeyPatch, error: int
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, goes_on: bool
 ) -> None:
-    """Its Role may have been taken away; an API server that fails ends the sweep, which comes again."""
+    """Its Role may have been taken away, or a webhook is; without an API server the sweep ends, and comes again."""
     stray(world, "a-refused")
     stray(world, "b-stray")
     real = Pods.delete
 
     async def delete(self: Pods, namespace: str, name: str, uid: str) -> bool:
         if name == "a-refused":
-            raise errors.ApiError(error, {"message": "no"})
+            raise error
         return await real(self, namespace, name, uid)
 
     monkeypatch.setattr(Pods, "delete", delete)
     world.now += 60
     world.sweep()
-    assert going(world) == (["b-stray"] if error == 403 else [])
+    assert going(world) == (["b-stray"] if goes_on else [])
+
+
+def test_a_namespace_of_which_nothing_is_swept_costs_a_pass_three_requests(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take ten seconds."""
+    tried = []
+
+    async def delete(_self: Pods, _namespace: str, name: str, _uid: str) -> bool:
+        tried.append(name)
+        raise errors.TransportError("no answer in time")
+
+    for number in range(6):
+        stray(world, f"stray-{number}")
+    monkeypatch.setattr(Pods, "delete", delete)
+    world.now += 60
+    world.sweep()
+    assert len(tried) == 3
+    world.sweep()
+    assert len(tried) == 6
+
+
+def test_a_mistake_in_the_sweep_does_not_end_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(_self: Any) -> None:
+        raise KeyError("metadata")
+
+    monkeypatch.setattr(type(world.operator.work.sweep), "run_once", odd)
+    with pytest.raises(AssertionError, match="nothing here waits"):
+        world.loop.run_until_complete(world.operator.work.sweep.run())
 
 
 @pytest.mark.parametrize("kind", ["sandboxes", "sandboxpools"])

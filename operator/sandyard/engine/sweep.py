@@ -8,6 +8,7 @@ delete it takes a fresh look, at the owner too, and it never goes by a name.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -32,6 +33,8 @@ __all__ = ["Sweep"]
 _log = logging.getLogger(__name__)
 # Younger pods may belong to an object that the list below was too early to show.
 _MINIMUM_AGE_SECONDS = 5.0
+# Each may take as long as a request may: the rest of such a namespace has to wait for the next pass.
+_MOST_FAILURES = 3
 _BELONGS = (names.LABEL_SANDBOX_UID, names.LABEL_POOL_UID)
 
 
@@ -51,6 +54,8 @@ class Sweep:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        # Of the checks of this pass, by namespace.
+        self._failures: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Sweep now and every ``sweep_seconds`` of the settings, until cancelled."""
@@ -59,10 +64,13 @@ class Sweep:
                 await self.run_once()
             except (errors.ApiError, errors.TransportError) as error:
                 _log.warning("sweep not finished", extra={"error": str(error)})
+            except Exception:  # noqa: BLE001 - the net below all else is not torn by one odd object
+                _log.exception("sweep not finished")
             await self._clock.sleep(self._settings.sweep_seconds)
 
     async def run_once(self) -> None:
         """List Sandboxes and pools anew, put the store right, and delete what is left over."""
+        self._failures.clear()
         pods_before = [entry.pod for entry in self._store.pods.values()]
         living = await self.listing.take_in()
         for pod in pods_before:
@@ -77,12 +85,16 @@ class Sweep:
                 await self._within(namespace, self._check_policies(namespace))
 
     async def _within(self, namespace: str, check: Coroutine[Any, Any, None]) -> None:
-        """One check; what is refused in its namespace keeps nobody from the others."""
+        """One check; what is refused or gets no answer in its namespace (a webhook) keeps nobody from the others."""
+        if self._failures[namespace] >= _MOST_FAILURES:
+            check.close()
+            return
         try:
             await check
-        except errors.ApiError as error:
-            if not error.forbidden:
-                raise
+        except errors.NotConnected:
+            raise
+        except (errors.ApiError, errors.TransportError) as error:
+            self._failures[namespace] += 1
             _log.warning("not swept", extra={"namespace": namespace, "error": str(error)})
 
     async def _check_policies(self, namespace: str) -> None:

@@ -36,6 +36,9 @@ _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1
 # A stream that is not needed any more is left without a long farewell.
 _CLOSE_SECONDS: Final = 1.0
 
+# An API server asks for a few; a page on the way that says "back in an hour" speaks for nobody.
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+
 # (verb, resource, status code or "error", seconds)
 Observer = Callable[[str, str, str, float], None]
 
@@ -370,4 +373,5 @@ def _error(response: aiohttp.ClientResponse, data: bytes) -> errors.ApiError:
     if not isinstance(body, dict):
         body = {"message": str(body)[:500]}
     after = response.headers.get("Retry-After", "")
-    return errors.ApiError(response.status, body, float(after) if after.isdigit() else None)
+    seconds = min(float(after), _LONGEST_PAUSE_SECONDS) if after.isdecimal() else None
+    return errors.ApiError(response.status, body, seconds)
