@@ -44,7 +44,7 @@ def pool(version: int = 1, **spec: Any) -> records.PoolRecord:
 
 def claims_of(store: Store, pods: Any) -> Claims:
     """Claims with queues that nobody runs."""
-    return Claims(store, pods, Queues.make(WorkQueue, store.sandboxes.namespace_of), Metrics(), Clock())
+    return Claims(store, pods, Queues.make(WorkQueue, *[store.sandboxes.namespace_of] * 3), Metrics(), Clock())
 
 
 def warm(uid: str, version: str = "1", ready_at: str = objects.READY_AT, **labels: str) -> Any:

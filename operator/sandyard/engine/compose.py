@@ -112,7 +112,9 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     clock = SteadyClock(outside.clock)
     exposures = Exposures(settings.policy.labels, withholds=settings.isolation_network == "Required")
     store = Store(clock, exposures, settings.namespaces)
-    queues = Queues.make(outside.queue, store.sandboxes.namespace_of)
+    queues = Queues.make(
+        outside.queue, store.sandboxes.namespace_of, store.pools.namespace_of, store.pods.namespace_of
+    )  # fmt: skip
     timers = Timers(queues.sandboxes.add, clock)
     leadership = Leadership(outside.lease)
     api_servers = ApiServers(clock)

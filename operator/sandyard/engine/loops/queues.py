@@ -6,14 +6,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Handler", "Queue", "QueueFactory", "Queues"]
+__all__ = ["Handler", "NamespaceOf", "Queue", "QueueFactory", "Queues"]
 
 Handler = Callable[[str], Awaitable[None]]
+# Of the object with that UID; empty when it is not known.
+NamespaceOf = Callable[[str], str]
 # They wait for their turn to write most of the time: too few, and claims would wait for one.
 _SANDBOX_WORKERS = 1024
 _SANDBOXES_OF_A_NAMESPACE = 256
-_POOL_WORKERS = 16
-_OTHER_WORKERS = 4
+# A namespace whose writes get no answer (a webhook that hangs) holds up its own pools, and nobody else's.
+_POOL_WORKERS = 64
+_POOLS_OF_A_NAMESPACE = 16
+_STATUS_WORKERS = 16
+_STATUSES_OF_A_NAMESPACE = 4
+# Keys are namespaces.
+_POLICY_WORKERS = 16
 # They wait for others all the time; nobody's waiting takes more than a share.
 _ERRAND_WORKERS = 64
 _ERRANDS_OF_A_NAMESPACE = 8
@@ -84,15 +91,15 @@ class Queues:
         return (self.sandboxes, self.pools, self.pool_status, self.policies, self.errands, self.restarts)
 
     @classmethod
-    def make(cls, queue: QueueFactory, namespace_of: Callable[[str], str]) -> Queues:
-        """Queues of the kind that *queue* makes; Sandboxes take turns by their namespace."""
+    def make(cls, queue: QueueFactory, sandbox: NamespaceOf, pool: NamespaceOf, pod: NamespaceOf) -> Queues:
+        """Queues of the kind that *queue* makes; keys take turns by the namespace of what they are the UID of."""
         return cls(
-            sandboxes=queue("sandboxes", _SANDBOX_WORKERS, namespace_of, _SANDBOXES_OF_A_NAMESPACE),
-            pools=queue("pools", _POOL_WORKERS, _one_group, _POOL_WORKERS),
-            pool_status=queue("pool-status", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
-            policies=queue("policies", _OTHER_WORKERS, _one_group, _OTHER_WORKERS),
-            errands=queue("errands", _ERRAND_WORKERS, namespace_of, _ERRANDS_OF_A_NAMESPACE),
-            restarts=queue("restarts", _ERRAND_WORKERS, _one_group, _ERRAND_WORKERS),
+            sandboxes=queue("sandboxes", _SANDBOX_WORKERS, sandbox, _SANDBOXES_OF_A_NAMESPACE),
+            pools=queue("pools", _POOL_WORKERS, pool, _POOLS_OF_A_NAMESPACE),
+            pool_status=queue("pool-status", _STATUS_WORKERS, pool, _STATUSES_OF_A_NAMESPACE),
+            policies=queue("policies", _POLICY_WORKERS, _one_group, _POLICY_WORKERS),
+            errands=queue("errands", _ERRAND_WORKERS, sandbox, _ERRANDS_OF_A_NAMESPACE),
+            restarts=queue("restarts", _ERRAND_WORKERS, pod, _ERRANDS_OF_A_NAMESPACE),
         )
 
 

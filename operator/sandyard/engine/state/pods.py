@@ -140,6 +140,11 @@ class PodTable(dict[str, PodEntry]):
             self._unindex(entry)
         return entry
 
+    def namespace_of(self, uid: str) -> str:
+        """Namespace of a pod; empty when it is not known."""
+        entry = self.get(uid)
+        return entry.pod.metadata.namespace if entry is not None else ""
+
     def reserve(self, entry: PodEntry, sandbox_uid: str) -> None:
         """Set a pod aside for a Sandbox."""
         entry.reserved_for = sandbox_uid

@@ -154,6 +154,11 @@ class PoolTable(dict[str, PoolEntry]):
                 del self._uids[name]
         return entry
 
+    def namespace_of(self, uid: str) -> str:
+        """Namespace of a pool; empty when it is not known."""
+        entry = self.get(uid)
+        return entry.record.namespace if entry is not None else ""
+
     def named(self, namespace: str, name: str) -> PoolEntry | None:
         """The pool of that name, if it is there."""
         return self.get(self._uids.get((namespace, name), ""))
