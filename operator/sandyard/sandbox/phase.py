@@ -237,30 +237,40 @@ def refused_state(status: Status, reason: Reason, message: str) -> Status:
     return msgspec.structs.replace(status, conditions=found)
 
 
-def hindered(facts: Facts, message: str) -> Status:
-    """All is as it was, but what comes next cannot be done: requests fail again and again."""
-    if not facts.before.conditions:
-        return pending(facts, Reason.REQUEST_FAILED, message, stalled=True)
-    return _with(facts, Finding(Condition.STALLED, True, Reason.REQUEST_FAILED, message))
+def hindered(facts: Facts, message: str, *, stalled: bool) -> Status:
+    """All is as it was, but what comes next cannot be done: requests fail. *stalled*: somebody has to do something."""
+    before = facts.before
+    if not before.conditions:
+        return pending(facts, Reason.REQUEST_FAILED, message, stalled=stalled)
+    if stalled:
+        return _with(facts, Finding(Condition.STALLED, True, Reason.REQUEST_FAILED, message))
+    if before.condition(Condition.READY) is None:
+        # What is at rest has its reason here.
+        return before
+    return _with(facts, Finding(Condition.RECONCILING, True, Reason.REQUEST_FAILED, message))
 
 
 def is_hindered(status: Status) -> bool:
     """Whether *status* says so."""
-    found = status.condition(Condition.STALLED)
-    return found is not None and found.get("reason") == Reason.REQUEST_FAILED
+    return bool(_hindrances(status))
 
 
 def unhindered(facts: Facts) -> Status:
     """What could not be done has been done since."""
-    return _with(facts, Finding(Condition.STALLED, False, Reason.RECONCILED))
+    return _with(facts, *(Finding(kind, False, Reason.RECONCILED) for kind in _hindrances(facts.before)))
 
 
-def _with(facts: Facts, finding: Finding) -> Status:
-    """The status as it was, with one more condition or another one in its place."""
+def _hindrances(status: Status) -> list[Condition]:
+    found = {kind: status.condition(kind) for kind in (Condition.STALLED, Condition.RECONCILING)}
+    return [kind for kind, item in found.items() if item is not None and item.get("reason") == Reason.REQUEST_FAILED]
+
+
+def _with(facts: Facts, *findings: Finding) -> Status:
+    """The status as it was, with other conditions in the place of those of their types."""
     before = facts.before
-    (made,) = conditions.merge(before.conditions, [finding], facts.generation, facts.now)
-    found = [made if item["type"] == made["type"] else item for item in before.conditions]
-    return msgspec.structs.replace(before, conditions=tuple(found if made in found else [*found, made]))
+    made = {item["type"]: item for item in conditions.merge(before.conditions, findings, facts.generation, facts.now)}
+    kept = tuple(made.pop(item["type"], item) for item in before.conditions)
+    return msgspec.structs.replace(before, conditions=(*kept, *made.values()))
 
 
 def expired(facts: Facts, reason: Reason, message: str) -> Status:

@@ -25,6 +25,8 @@ __all__ = ["Telling"]
 _log = logging.getLogger(__name__)
 # An API server that is restarted, or busy for a moment, is no news.
 _TELL_AFTER_SECONDS = 2.0
+# What fails for longer will not get better by itself.
+_STALLED_SECONDS = 20.0
 _LEAST_SECONDS = 0.1
 
 
@@ -57,7 +59,8 @@ class Telling:
             return
         self._reporting.hindered(entry, entry.hindered)
         view = self._views.of(run)
-        await self._write(run, _status(view, entry.hindered))
+        stalled = _is_refused(error) or now - entry.hindered_since >= _STALLED_SECONDS
+        await self._write(run, _status(view, entry.hindered, stalled=stalled))
         left = acquire.left_seconds(view) if isinstance(view, SandboxView) else None
         if left is not None:
             # Whoever waits for a pod gives up in time, however long the pause is by then.
@@ -91,8 +94,13 @@ def _pause(error: Exception) -> float:
     return (error.retry_after_seconds or 0.0) if isinstance(error, errors.ApiError) else 0.0
 
 
-def _status(view: SandboxView | UnreadableView, why: str) -> Status | None:
+def _is_refused(error: Exception) -> bool:
+    """Whether somebody has to do something: the same will be refused again."""
+    return isinstance(error, errors.ApiError) and error.refused
+
+
+def _status(view: SandboxView | UnreadableView, why: str, *, stalled: bool) -> Status | None:
     """The status that says *why*; None where that would hide how the Sandbox has ended."""
     if view.deleting:
         return phase.terminating(view.facts(), why)
-    return None if view.status.ended else phase.hindered(view.facts(), why)
+    return None if view.status.ended else phase.hindered(view.facts(), why, stalled=stalled)
