@@ -57,7 +57,7 @@ class Server:
             await socket.prepare(request)
             await socket.send_str(await request.text() or "hello")
             return socket
-        return web.json_response({"said": await request.text()})
+        return web.json_response({"metadata": {"uid": "u"}, "said": await request.text()})
 
 
 @pytest.fixture
