@@ -208,3 +208,65 @@ def test_a_teardown_does_not_wait_for_its_status() -> None:
     world.api.remove(("sandboxes", "s1"))
     until(world, lambda: gone(world), 150, 1.0)
     world.close()
+
+
+# Pools
+
+
+def pool_says(world: World, kind: str) -> dict[str, Any]:
+    return dict(condition(world.api.objects["sandboxpools", "pool"], kind) or {})
+
+
+def pool_told(world: World, fault: str, *kinds: str) -> bool:
+    found = [pool_says(world, kind) for kind in kinds or ("Stalled", "Reconciling")]
+    words = simulated_wire.ANSWERS[fault][2]
+    return any(item.get("status") == "True" and words in item["message"] for item in found)
+
+
+@pytest.mark.parametrize("fault", ["failing", "unavailable", "timeout", "throttled", "bare conflict"])
+@pytest.mark.parametrize("what", ["create", "network", "policy"])
+def test_a_pool_whose_pods_the_api_server_fails_to_take_says_so_and_blames_no_template(what: str, fault: str) -> None:
+    world = World(shape="open")
+    fails(world, fault, what)
+    until(world, lambda: pool_told(world, fault), TELLS_SECONDS)
+    assert not pool_told(world, fault, "Stalled")
+    until(world, lambda: pool_told(world, fault, "Stalled"), 30)
+    assert "lastFailure" not in world.api.objects["sandboxpools", "pool"]["status"]
+    world.api.no_more_faults()
+    until(world, lambda: pool_says(world, "Full")["status"] == "True", 20)
+    until(world, lambda: {pool_says(world, kind)["status"] for kind in ("Stalled", "Reconciling")} == {"False"}, 10)
+    world.close()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_pool_whose_pods_may_not_be_deleted_says_so_and_stays_ready(world: World, fault: str) -> None:
+    world.prompt(10)
+    fails(world, fault, "delete")
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    until(world, lambda: pool_told(world, fault), TELLS_SECONDS)
+    assert pool_told(world, fault, "Stalled") == (fault in REFUSALS)
+    until(world, lambda: pool_told(world, fault, "Stalled"), 30)
+    assert pool_says(world, "Ready")["status"] == "True"
+    # Nobody asks for it any more.
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 2}})
+    until(world, lambda: {pool_says(world, kind)["status"] for kind in ("Stalled", "Reconciling")} == {"False"}, 10)
+
+
+def test_a_pool_that_is_hindered_for_a_moment_says_nothing(world: World) -> None:
+    for what in ("create", "delete", "pool status"):
+        world.api.targeted[what].extend(["failing"] * 2)
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 4}})
+    world.prompt(30)
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 1}})
+    world.prompt(30)
+    assert len(world.free()) == 1
+    assert not [write for write in world.api.sent if "RequestFailed" in str(write.body)]
+
+
+@pytest.mark.parametrize("fault", ["failing", "forbidden"])
+def test_a_pool_that_cannot_be_let_go_says_so(world: World, fault: str) -> None:
+    fails(world, fault, "finalizer")
+    world.api.remove(("sandboxpools", "pool"))
+    until(world, lambda: pool_told(world, fault), TELLS_SECONDS)
+    world.api.no_more_faults()
+    until(world, lambda: ("sandboxpools", "pool") not in world.api.objects, 10)

@@ -131,7 +131,7 @@ def compose(outside: Outside, settings: Settings, metrics: Metrics, lease_lost: 
     claims = Claims(store, pods, queues, metrics, clock)
     routing = Routing(store, queues, claims)
     pool_writer = PoolWriter(store, claims, routing, objects, queues.pool_status, recorder, metrics, clock)
-    pool_starts = PoolStarts(starts, routing, queues.pools, recorder, metrics, clock)
+    pool_starts = PoolStarts(starts, routing, queues.pools, queues.pool_status, recorder, metrics, clock)
     pools = PoolReconciler(
         store, claims, queues, clock, pool_writer, pool_starts, pods, setup_network, kubelet_resync
     )  # fmt: skip

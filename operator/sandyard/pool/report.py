@@ -43,6 +43,8 @@ class PoolFacts:
         Whether all desired sandboxes were warm at some time since its spec was last changed.
     empty_too_long
         Whether none has been warm for longer than a start takes.
+    hindered, hindered_for_long
+        Which requests fail again and again, and whether somebody has to do something about it.
     """
 
     uid: str
@@ -69,6 +71,8 @@ class PoolFacts:
     exposure: Exposure | None = None
     filled: bool = False
     empty_too_long: bool = False
+    hindered: str = ""
+    hindered_for_long: bool = False
 
 
 def status(facts: PoolFacts, before: PoolStatus, now: float) -> PoolStatus:
@@ -135,7 +139,7 @@ def _findings(facts: PoolFacts, warm: int) -> list[Finding]:
     held = facts.backoff.active(facts.backoff_now)
     ready = _ready(facts, full, held)
     at_rest = facts.paused or facts.at_maximum or stalled is not None
-    moving = None if at_rest else _reconciling(facts, full)
+    moving = _hindered(facts, stalled) or (None if at_rest else _reconciling(facts, full))
     return [
         # What is paused is as it was asked to be; Ready would have to be False, which says "not yet".
         *([] if facts.paused else [ready]),
@@ -192,6 +196,13 @@ def _reconciling(facts: PoolFacts, full: Finding) -> Finding | None:
     return None
 
 
+def _hindered(facts: PoolFacts, stalled: Finding | None) -> Finding | None:
+    """Which of its requests fail again and again, while it is not known that somebody has to do something."""
+    if not facts.hindered or facts.hindered_for_long or stalled is not None:
+        return None
+    return Finding(Condition.RECONCILING, True, Reason.REQUEST_FAILED, facts.hindered)
+
+
 def _network(facts: PoolFacts) -> Finding:
     if facts.exposure is not None:
         return Finding(Condition.NETWORK_ENFORCED, False, Reason.FOREIGN_POLICY, facts.exposure.message)
@@ -201,6 +212,8 @@ def _network(facts: PoolFacts) -> Finding:
 
 def _unable(facts: PoolFacts) -> Finding | None:
     """What it asks for and cannot have, though its sandboxes can be used."""
+    if facts.hindered_for_long:
+        return Finding(Condition.STALLED, True, Reason.REQUEST_FAILED, facts.hindered)
     return Finding(Condition.STALLED, True, Reason.RESTART_UNAVAILABLE, facts.no_restart) if facts.no_restart else None
 
 

@@ -22,7 +22,7 @@ from sandyard.engine.cluster.starts import refusal
 from sandyard.engine.loops.clock import Clock
 from sandyard.engine.loops.queues import Queues
 from sandyard.engine.pools import view
-from sandyard.engine.pools.start import PoolStarts
+from sandyard.engine.pools.start import CREATE, PoolStarts
 from sandyard.engine.pools.status import PoolWriter
 from sandyard.engine.state.pods import PodEntry
 from sandyard.engine.state.pools import PoolEntry
@@ -42,6 +42,8 @@ _DEMAND_INTERVAL_SECONDS = 5.0
 _CONFLICT_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
+# What its requests are for, where they fail.
+_LOOK, _DELETE, _NETWORK = "look after the pool", "delete pods", "open the network of pods"
 
 
 class Pools:
@@ -76,6 +78,11 @@ class Pools:
                 await self._clear(entry)
             if pool.deleting:
                 await self._finish_deletion(entry)
+        except (errors.ApiError, errors.TransportError) as error:
+            self._starts.hinder(entry, _LOOK, error)
+            raise
+        else:
+            self._starts.hinder(entry, _LOOK, None)
         finally:
             self._writer.report_soon(entry)
 
@@ -96,6 +103,10 @@ class Pools:
         memory.at_maximum = decision.at_maximum
         for uid in decision.timed_out:
             self._starts.fail_late(pool, entry, self._store.pods.get(uid))
+        if not decision.delete:
+            self._starts.hinder(entry, _DELETE, None)
+        if not decision.create and not seen.pending_creates and now >= seen.held_until:
+            self._starts.hinder(entry, CREATE, None)
         steps = [self._delete(entry, pod) for pod in self._known(decision.delete)]
         if decision.create:
             awaited = self._claims.waiting(pool.uid) > 0
@@ -161,6 +172,7 @@ class Pools:
             expectations.delete_failed(pod.uid)
             self._store.mark_leaving(pod, False)
             _log.warning("delete failed", extra={"pod": pod.pod.metadata.name, "error": str(error)})
+            self._starts.hinder(entry, _DELETE, error)
             self._retry(entry, error)
 
     def _retry(self, entry: PoolEntry, error: Exception) -> None:
@@ -207,7 +219,11 @@ class Pools:
         except errors.ApiError as error:
             if error.refused:
                 self._starts.fail(entry, *refusal(error))
+            else:
+                self._starts.hinder(entry, _NETWORK, error)
             self._retry(entry, error)
+        else:
+            self._starts.hinder(entry, _NETWORK, None)
 
     async def _resync_kubelets(self, entry: PoolEntry) -> None:
         for pod in self._known(entry.pods.unready):

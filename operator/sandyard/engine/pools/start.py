@@ -23,23 +23,28 @@ from sandyard.engine.state.records import PoolRecord
 from sandyard.kube import errors
 from sandyard.pod import observe
 from sandyard.podspec import pod as podspec
+from sandyard.pool.hindrances import TELL_AFTER_SECONDS
 
-__all__ = ["PoolStarts"]
+__all__ = ["CREATE", "PoolStarts"]
 
 _log = logging.getLogger(__name__)
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
+_LEAST_SECONDS = 0.1
+CREATE = "create pods"
 
 
 class PoolStarts:
     """The starts of all pools."""
 
     def __init__(
-        self, starts: Starts, routing: Routing, queue: Queue, recorder: Recorder, metrics: Metrics, clock: Clock
-    ) -> None:
+        self, starts: Starts, routing: Routing, queue: Queue, pool_status: Queue, recorder: Recorder, metrics: Metrics,
+        clock: Clock,
+    ) -> None:  # fmt: skip
         self._starts = starts
         self._routing = routing
         self._queue = queue
+        self._pool_status = pool_status
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
@@ -63,14 +68,26 @@ class PoolStarts:
             if isinstance(error, errors.TransportError):
                 raise
             self._take([error], entry)
+            self.hinder(entry, CREATE, _first([error]))
             return
         urgency = Urgency.START if awaited else Urgency.REFILL
         results = await asyncio.gather(*(self._create_one(entry, body, urgency) for body in bodies))
-        self._take([error for error in results if error is not None], entry)
+        self._take([error for error in results if isinstance(error, errors.ApiError)], entry)
+        self.hinder(entry, CREATE, _first(results))
+
+    def hinder(self, entry: PoolEntry, what: str, error: Exception | None) -> None:
+        """A request for *what* has failed with *error*, or (None) none has: what lasts is told."""
+        hindrances = entry.memory.hindrances
+        if error is None:
+            hindrances.went_well(what)
+        elif not isinstance(error, errors.NotConnected):
+            refused = isinstance(error, errors.ApiError) and error.refused
+            hindrances.failed(what, str(error), self._clock.monotonic(), refused=refused)
+            self._pool_status.add_after(entry.uid, TELL_AFTER_SECONDS + _LEAST_SECONDS)
 
     def _take(self, found: Sequence[errors.ApiError], entry: PoolEntry) -> None:
         """What the API server has said to creates: about the template, or about itself."""
-        refused = next((error for error in found if error.refused or error.not_found), None)
+        refused = next((error for error in found if _is_about_the_template(error)), None)
         if refused is not None:
             self.fail(entry, *refusal(refused))
         elif found:
@@ -124,7 +141,7 @@ class PoolStarts:
             restart=pool.restarts,
         )
 
-    async def _create_one(self, entry: PoolEntry, body: dict[str, Any], urgency: Urgency) -> errors.ApiError | None:
+    async def _create_one(self, entry: PoolEntry, body: dict[str, Any], urgency: Urgency) -> Exception | None:
         name = body["metadata"]["name"]
         try:
             await self._starts.create(body, urgency)
@@ -142,4 +159,15 @@ class PoolStarts:
         except errors.TransportError as error:
             # It may exist: the expectation stays until the watch shows it or it times out.
             _log.warning("create cut off", extra={"pod": name, "error": str(error)})
+            return error
         return None
+
+
+def _first(found: Sequence[Exception | None]) -> Exception | None:
+    """The first error that says nothing about the template; what does is told as a failed start."""
+    failed = [error for error in found if error is not None]
+    return next((error for error in failed if not _is_about_the_template(error)), None)
+
+
+def _is_about_the_template(error: Exception) -> bool:
+    return isinstance(error, errors.ApiError) and (error.refused or error.not_found)

@@ -59,6 +59,7 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
     if isinstance(pool, UnreadablePool):
         return report.unreadable(pool.status, pool.invalid, pool.generation, now)
     empty_at = memory.empty_too_long_at(pool.spec.startup.timeout_seconds)
+    hindered, hindered_for_long = memory.hindrances.told(clock.monotonic())
     facts = report.PoolFacts(
         uid=pool.uid,
         generation=pool.generation,
@@ -84,6 +85,8 @@ def status(entry: PoolEntry, waiting: int, exposure: Exposure | None, clock: Clo
         no_restart=pool.no_restart,
         filled=memory.filled_generation == pool.generation,
         empty_too_long=empty_at is not None and now >= empty_at,
+        hindered=hindered,
+        hindered_for_long=hindered_for_long,
     )
     return report.status(facts, pool.status, now)
 

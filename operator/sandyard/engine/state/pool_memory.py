@@ -18,6 +18,7 @@ from sandyard.pod.observe import PodState, Trouble
 from sandyard.pool.backoff import Backoff
 from sandyard.pool.demand import Demand
 from sandyard.pool.expectations import Expectations
+from sandyard.pool.hindrances import Hindrances
 from sandyard.pool.ordered import Ordered
 from sandyard.pool.status import PoolStatus
 
@@ -57,6 +58,8 @@ class PoolMemory:
     unsure
         Names of pods of which nobody knows whether they were made, each with the time at which
         somebody looks; seconds of the monotonic clock.
+    hindrances
+        Requests of this pool that fail again and again.
     """
 
     template_hash: str
@@ -78,6 +81,7 @@ class PoolMemory:
     busy: int = 0
     held_until: float = float("-inf")
     unsure: dict[str, float] = field(default_factory=dict)
+    hindrances: Hindrances = field(default_factory=Hindrances)
 
     def turn_to(self, template_hash: str) -> None:
         """A new template is a new chance: forget what was learnt of the old one."""
