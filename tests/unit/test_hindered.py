@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandyard.kube import errors
 from tests.unit import simulated_wire
 from tests.unit.claim_steps import status
 from tests.unit.simulated_witness import condition
@@ -270,3 +271,43 @@ def test_a_pool_that_cannot_be_let_go_says_so(world: World, fault: str) -> None:
     until(world, lambda: pool_told(world, fault), TELLS_SECONDS)
     world.api.no_more_faults()
     until(world, lambda: ("sandboxpools", "pool") not in world.api.objects, 10)
+
+
+# What is said to be gone
+
+
+@pytest.mark.parametrize("kind", ["sandboxes", "sandboxpools"])
+def test_what_was_said_to_be_gone_and_is_there_is_let_go_all_the_same(
+    world: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is between us and the API server has answered 404 to everything for a moment."""
+    ready(world)
+    key = (kind, "s1" if kind == "sandboxes" else "pool")
+    real, away = world.leader.connection.get, [True]
+
+    async def get(path: str, params: Any = None) -> dict[str, Any]:
+        if away and f"/{kind}/" in path:
+            raise errors.ApiError(404, {"reason": "NotFound", "message": "not found"})
+        return await real(path, params)
+
+    monkeypatch.setattr(world.leader.connection, "get", get)
+    fails(world, "missing", "finalizer")
+    world.api.remove(key)
+    world.prompt(10)
+    assert key in world.api.objects
+    away.clear()
+    world.api.no_more_faults()
+    until(world, lambda: key not in world.api.objects, 10)
+
+
+def test_nothing_is_kept_of_a_pool_that_is_gone(world: World) -> None:
+    world.api.targeted["claim"].extend(["bare conflict"] * 2)
+    world.claim("s1")
+    world.deliver("sandboxes", 100)
+    world.work(1000)
+    claims = world.operator.intake._claims
+    assert claims._left_alone
+    world.api.change("sandboxpools", "pool", {"metadata": {"finalizers": None}})
+    world.api.remove(("sandboxpools", "pool"))
+    world.prompt(10)
+    assert not claims._left_alone

@@ -195,3 +195,20 @@ def test_a_pod_that_changes_while_it_is_given_back_is_not_used_again(world: Worl
     world.prompt(20)
     assert ("pods", name) not in world.api.objects
     assert ("sandboxes", "s1") not in world.api.objects
+
+
+def test_a_pod_that_was_given_back_without_a_reply_is_back_and_used_again(world: World) -> None:
+    """The watch has yet to show it when its Sandbox is looked at again."""
+    name = pod_of(world, "s1")
+    world.api.remove(("sandboxes", "s1"))
+    world.api.targeted["return"].append("unanswered")
+    until(world, "return")
+    work(world, 6)
+    entry = world.operator.work.store.pods[world.api.objects["pods", name]["metadata"]["uid"]]
+    assert (entry.restart_failed, entry.restart_told) == ("", False)
+    world.prompt(20)
+    assert ("pods", name) in world.api.objects
+    assert ("sandboxes", "s1") not in world.api.objects
+    reasons = [body["reason"] for body in world.operator.work._recorder._queue._queue]  # type: ignore[attr-defined]
+    assert "RestartFailed" not in reasons
+    assert "PodRestarted" in reasons

@@ -69,6 +69,7 @@ class Routing:
     def pool_gone(self, namespace: str, uid: str) -> None:
         """A pool that is gone concerns who waits in its queue, and the policies of its namespace."""
         self.waiting_claims(uid)
+        self._claims.forget_pool(uid)
         self._queues.policies.add_after(namespace, _POLICIES_SECONDS)
 
     def waiting_claims(self, pool_uid: str) -> None:

@@ -88,6 +88,10 @@ class Claims:
         self._take(claim, Event.WITHDRAW)
         self._queues.pools.add(claim.pool_uid)
 
+    def forget_pool(self, pool_uid: str) -> None:
+        """The pool is gone."""
+        self._left_alone.pop(pool_uid, None)
+
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """The watch shows a change of a pod that may be set aside for a claim."""
         pod = after or before
@@ -323,6 +327,8 @@ class Claims:
             self._left_alone.pop(pool_uid, None)
 
     def _leave_alone(self, pool_uid: str, pod_uid: str) -> None:
+        if pool_uid not in self._store.pools:
+            return
         self._left_alone.setdefault(pool_uid, {})[pod_uid] = self._clock.monotonic() + _LOOK_SECONDS
         # Its next look sets the alarm.
         self._queues.pools.add(pool_uid)

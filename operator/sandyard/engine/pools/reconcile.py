@@ -42,6 +42,8 @@ _DEMAND_INTERVAL_SECONDS = 5.0
 _CONFLICT_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
+# The watch shows that an object is gone long before this.
+_GONE_SECONDS = 5.0
 # What its requests are for, where they fail.
 _LOOK, _DELETE, _NETWORK = "look after the pool", "delete pods", "open the network of pods"
 
@@ -237,7 +239,10 @@ class Pools:
         if names.FINALIZER not in entry.record.finalizers or pending or entry.pods.unowned:
             return
         written = await self._writer.remove_finalizer(entry.record)
-        if written is not None and names.FINALIZER in written.finalizers:
+        if written is None:
+            # Whoever has answered may have been wrong; what is gone is not looked at again.
+            self._queues.pools.add_after(entry.uid, _GONE_SECONDS)
+        elif names.FINALIZER in written.finalizers:
             self._queues.pools.add_after(entry.uid, _CONFLICT_SECONDS)
 
     def _known(self, uids: Iterable[str]) -> list[PodEntry]:

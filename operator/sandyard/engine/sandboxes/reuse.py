@@ -170,7 +170,8 @@ class Reuse:
             return "it is gone"
         now = msgspec.convert(found, Pod)
         if now.metadata.labels.get(names.LABEL_SANDBOX_UID) != sandbox.uid:
-            return "it is no longer its Sandbox's"
+            # Given back already, though the reply was lost and the watch has yet to show it.
+            return "" if _is_back(now, pool, recycle.uses(pod)) else "it is no longer its Sandbox's"
         request = restart.asked(now)
         if request is None:
             return "its restart was never asked for"
@@ -192,3 +193,10 @@ class Reuse:
 def _deleted_at(sandbox: AnySandbox) -> float:
     """When it was asked to go, in seconds since the epoch."""
     return model.moment(sandbox.deletion_timestamp) or 0.0
+
+
+def _is_back(pod: Pod, pool: PoolRecord, uses: int) -> bool:
+    """Whether *pod* is its pool's again, after so many uses."""
+    labels, used = pod.metadata.labels, pod.metadata.annotations.get(names.ANNOTATION_USES)
+    owned = any(owner.uid == pool.uid for owner in pod.metadata.owner_references)
+    return owned and names.LABEL_SANDBOX_UID not in labels and used == str(uses)

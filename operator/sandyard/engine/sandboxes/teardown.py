@@ -39,6 +39,8 @@ _LATE_WORKSPACE_SECONDS = 5.0
 _UNSEEN_SECONDS = 0.5
 # Others have changed the object meanwhile: the next attempt goes by what they made of it.
 _CONFLICT_SECONDS = 0.05
+# The watch shows that an object is gone long before this.
+_GONE_SECONDS = 5.0
 
 
 class Teardown:
@@ -105,6 +107,9 @@ class Teardown:
         if written is not None and names.FINALIZER in written.finalizers:
             self._queue.add_after(sandbox.uid, _CONFLICT_SECONDS)
             return
+        if written is None:
+            # Whoever has answered may have been wrong; what is gone is not looked at again.
+            self._queue.add_after(sandbox.uid, _GONE_SECONDS)
         self._reporting.cleaned(run.entry, self._asked_seconds_ago(sandbox))
 
     async def _workspace_gone(self, run: Run) -> bool:
