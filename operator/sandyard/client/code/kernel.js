@@ -24,9 +24,13 @@ const BYTES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'applicatio
 // part. As in languages.py.
 const PART = /'(?:\\[^]|[^'\\\n])*'?|"(?:\\[^]|[^"\\\n])*"?|\/\*[^]*?(?:\*\/|$)|\/\/[^\n]*|(?:^|[(,=:[!&|?;]|\breturn)\s*\/(?![*/])(?:\\[^]|\[(?:\\[^]|[^\]\\\n])*\]?|[^/\\[\n])*\/?|(?<![.\w$])import(?=\s*\()|[`{}]/g;
 const TEMPLATE = /\\[^]|`|\$\{/g;
-const LOAD = Symbol.for('sandyard.import');
-// A cell may put another in its place.
+// By these the code of a cell reaches this one: not by Symbol.for, since a cell may have a Symbol of its own.
+const LOAD = '_sandyard_import';
+const TAKE = '_sandyard_take';
+// A cell may put others in their places, and what it declares at its top is global: "function process".
+const { process, Array, Atomics, Buffer, Error, Int32Array, Object, Promise, SharedArrayBuffer, String, Symbol, Uint8Array } = globalThis;
 const { stringify } = JSON;
+const DISPLAY = Symbol.for('Jupyter.display');
 
 // Not as a file: a thread that waits in a read would keep the process from its exit.
 function lines(fifo, take) {
@@ -51,7 +55,7 @@ function importing(code) {
     const found = part.exec(code);
     if (!found) return made + code.slice(place);
     const [text] = found;
-    made += code.slice(place, found.index) + (text === 'import' ? "globalThis[Symbol.for('sandyard.import')]" : text);
+    made += code.slice(place, found.index) + (text === 'import' ? `globalThis.${LOAD}` : text);
     place = found.index + text.length;
     if (text === '}' || (within && text === '`')) opened.pop();
     else if (text === '`' || text === '{' || text === '${') opened.push(text[text.length - 1]);
@@ -104,6 +108,15 @@ function main(folder) {
     Atomics.notify(new Int32Array(answered), 0);
     if (stop && (asked === 'any' || asked === current)) stop();
   });
+  // What an error tells of its way ends where the cell does.
+  Error.prepareStackTrace = (error, frames) => {
+    const own = frames.findIndex((frame) => frame.getFileName() === __filename);
+    const kept = own < 0 ? frames : frames.slice(0, own);
+    while (own >= 0 && kept.length && /^node:inspector/.test(kept[kept.length - 1].getFileName())) kept.pop();
+    let told = '<error>';
+    try { told = `${error}`; } catch (failure) { /* its text cannot be made */ }
+    return [told, ...kept.map((frame) => `    at ${frame}`)].join('\n');
+  };
   // Nothing that a cell has left behind ends the context.
   for (const kind of ['uncaughtException', 'unhandledRejection']) {
     process.on(kind, (error) => {
@@ -167,7 +180,7 @@ function main(folder) {
   function show(value, isMain) {
     let data = {};
     try {
-      const method = value?.[Symbol.for('Jupyter.display')];
+      const method = value?.[DISPLAY];
       if (typeof method === 'function') data = { ...method.call(value) };
     } catch (error) { /* of the cell's own */ }
     if (!('text/plain' in data)) data['text/plain'] = util.inspect(value);
@@ -179,8 +192,7 @@ function main(folder) {
 
   // The value behind what the inspector calls an object.
   let taken;
-  const take = Symbol.for('sandyard.take');
-  Object.defineProperty(globalThis, take, { value: (value) => { taken = value; }, enumerable: false });
+  Object.defineProperty(globalThis, TAKE, { value: (value) => { taken = value; }, enumerable: false });
   const post = (method, options) => new Promise((resolve) => {
     session.post(method, options, (error, answer) => resolve(error ? { failed: error } : answer));
   });
@@ -192,7 +204,7 @@ function main(folder) {
       : remote.unserializableValue ? { unserializableValue: remote.unserializableValue } : { value: remote.value };
     taken = undefined;
     await post('Runtime.callFunctionOn', {
-      functionDeclaration: "function (value) { globalThis[Symbol.for('sandyard.take')](value); }",
+      functionDeclaration: `function (value) { this.${TAKE}(value); }`,
       objectId: everything, arguments: [argument],
     });
     return taken;

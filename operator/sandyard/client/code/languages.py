@@ -54,7 +54,9 @@ with open(os.environ["SANDYARD_RESULT"], "w") as file:
 """
 _SCRIPT_CALL: Final = """
 ;(async () => {
-  const fs = await import('node:fs');
+  // Not those that the program may have declared: "function process".
+  const [fs, { default: process }] = [await import('node:fs'), await import('node:process')];
+  const { Array, JSON, console } = globalThis;
   const args = JSON.parse(fs.readFileSync(process.env.SANDYARD_ARGS, 'utf8'));
   // @ts-ignore
   const value = await (Array.isArray(args) ? main(...args) : main(args));
