@@ -1,14 +1,16 @@
-"""Commands that need no pod wait for none, and what is not there keeps nobody from the rest."""
+"""Commands that need no pod wait for none, and what becomes of names and of what runs behind is told."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from sandyard.cli.main import main
+from sandyard.client import Sandbox
 from tests.unit.local_pod import LocalPod, serving
 
 pytestmark = pytest.mark.timeout(60)
@@ -67,3 +69,22 @@ def test_cp_is_typed_as_cp(pod: LocalPod, tmp_path: pathlib.Path, flag: str) -> 
     done = run("cp", flag, str(tmp_path / "tree"), "s:copy")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "copy" / "f").read_text() == "x"
+
+
+LIMITS: list[tuple[dict[str, Any], list[str], int, str]] = [
+    ({"timeout": 1}, ["sleep", "60"], 124, "its time was over"), ({}, ["sh", "-c", "exit 5"], 5, ""),
+    ({"max_output": 10}, ["sh", "-c", "head -c 200000 /dev/zero; exit 3"], 3, "more than is kept"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("limits", "words", "code", "told"), LIMITS)
+@pytest.mark.usefixtures("pod")
+def test_the_end_of_what_runs_behind_is_told_as_that_of_a_command(
+    limits: dict[str, Any], words: list[str], code: int, told: str
+) -> None:
+    with Sandbox.connect("s") as sandbox:
+        handle = sandbox.commands.start(words, **limits)
+        done, again = run("logs", "-f", "s", handle.id), run("logs", "s", handle.id)
+        assert (done.exit_code, told in done.stderr) == (code, True), done.stderr
+        assert (again.exit_code, told in again.stderr) == (0, True), again.stderr
+        handle.remove()

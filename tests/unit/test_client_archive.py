@@ -190,3 +190,10 @@ def test_a_stream_that_breaks_off_is_told(top: pathlib.Path) -> None:
     for rubbish in (b"x 1 2\n", b"f 644 -5\n", b"f" * 500):
         with pytest.raises(BadAnswer):
             archive.unpack(archive.read_plain(io.BytesIO(rubbish)), top, MANY)
+
+
+@pytest.mark.parametrize(("name", "why"), [("a/" * 3000 + "f", "its name is too long"),
+                                           ("a/../../f", "leads out of the destination")])  # fmt: skip
+def test_why_a_name_is_left_out_is_told(tmp_path: pathlib.Path, name: str, why: str) -> None:
+    done = archive.unpack([(archive.Entry(name, "file", size=1), io.BytesIO(b"x"))], tmp_path / "out", MANY)
+    assert (done.files, len(done.skipped)) == (0, 1) and done.skipped[0].endswith(f": {why}")

@@ -236,6 +236,21 @@ CALLS: dict[str, Callable[[AsyncSandbox], Awaitable[object]]] = {
     "an id": lambda sandbox: sandbox.commands.connect(5),  # type: ignore[arg-type]
     "an id to end": lambda sandbox: sandbox.commands.end(5),  # type: ignore[arg-type]
     "a signal": lambda sandbox: sandbox.commands.kill(1, 15),  # type: ignore[arg-type]
+    "a program": lambda sandbox: sandbox.run_code(b"print(1)"),  # type: ignore[arg-type]
+    "no program": lambda sandbox: sandbox.run_code(None),  # type: ignore[arg-type]
+    "a number of artifacts": lambda sandbox: sandbox.run_code("1", max_artifacts="9"),  # type: ignore[arg-type]
+    "a size of artifacts": lambda sandbox: sandbox.run_code("1", max_artifact_bytes=-1),
+    "variables": lambda sandbox: sandbox.commands.run("true", env=["A=1"]),  # type: ignore[arg-type]
+    "a variable's value": lambda sandbox: sandbox.commands.run("true", env={"A": 1}),  # type: ignore[dict-item]
+    "no value": lambda sandbox: sandbox.commands.start("true", env={"A": None}),  # type: ignore[dict-item]
+    "a variable's name": lambda sandbox: sandbox.shell(env={1: "a"}),  # type: ignore[dict-item]
+    "a port as text": lambda sandbox: sandbox.forward("80"),  # type: ignore[arg-type]
+    "half a port": lambda sandbox: sandbox.forward(80.5),  # type: ignore[arg-type]
+    "no columns": lambda sandbox: sandbox.pty(["true"], columns=0),
+    "rows as text": lambda sandbox: sandbox.pty(["true"], rows="9"),  # type: ignore[arg-type]
+    "changes by name": lambda sandbox: sandbox.files.edit("f", {"a": "b"}),  # type: ignore[arg-type]
+    "half a change": lambda sandbox: sandbox.files.edit("f", [("a",)]),  # type: ignore[list-item]
+    "a change as text": lambda sandbox: sandbox.files.edit("f", ["ab"]),  # type: ignore[list-item]
 }  # fmt: skip
 
 

@@ -65,6 +65,15 @@ async def test_a_time_may_be_given_to_a_reader(sandbox: AsyncSandbox) -> None:
         assert await terminal.read(timeout=20) == b""
 
 
+async def test_what_is_typed_is_bytes(sandbox: AsyncSandbox) -> None:
+    async with await sandbox.pty(["head", "-n", "1"]) as terminal:
+        for wrong in ("text", None, 5):
+            with pytest.raises(errors.InvalidArgument, match="data"):
+                await terminal.write(wrong)  # type: ignore[arg-type]
+        await terminal.write(bytearray(b"typed\n"))
+        assert b"typed" in b"".join([data async for data in terminal])
+
+
 async def test_two_readers_share_what_is_said(sandbox: AsyncSandbox) -> None:
     async with await sandbox.pty(["sh", "-c", SLOW]) as terminal:
 

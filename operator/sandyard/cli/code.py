@@ -9,14 +9,12 @@ from typing import Any
 import click
 
 from sandyard.cli import tables
-from sandyard.cli.context import EXIT_OURS, Context, err, note, out, read_stdin
+from sandyard.cli.context import EXIT_OURS, EXIT_TIMEOUT, Context, err, note, out, read_stdin
 from sandyard.cli.options import output
 from sandyard.client import AsyncSandbox
 from sandyard.client.code.code import CodeResult
 
 __all__ = ["COMMANDS"]
-
-_EXIT_TIMEOUT = 124
 
 
 @click.command("run-code")
@@ -48,7 +46,7 @@ def run_code(context: Context, name: str, language: str | None, context_id: str 
         err((done.error.traceback.rstrip() or f"{done.error.name}: {done.error.value}").encode() + b"\n")
     for line in done.skipped:
         note(line)
-    sys.exit(_EXIT_TIMEOUT if done.limit == "time" else 0 if done.ok else done.exit_code or 1)
+    sys.exit(EXIT_TIMEOUT if done.limit == "time" else 0 if done.ok else done.exit_code or 1)
 
 
 @click.group()

@@ -20,12 +20,12 @@ from sandyard.client.session.cluster import explain
 from sandyard.kube import config as kube_config
 from sandyard.kube import errors as kube_errors
 
-__all__ = ["EXIT_OURS", "Context", "Ended", "Program", "err", "note", "out", "read_stdin", "stdin_descriptor",
-           "waiting"]  # fmt: skip
+__all__ = ["EXIT_OURS", "EXIT_TIMEOUT", "Context", "Ended", "Program", "err", "note", "out", "read_stdin",
+           "stdin_descriptor", "waiting"]  # fmt: skip
 
 T = TypeVar("T")
 # As of timeout(1) and of ssh(1): the command ran out of time; it could not be run.
-_EXIT_TIMEOUT, EXIT_OURS = 124, 125
+EXIT_TIMEOUT, EXIT_OURS = 124, 125
 _EXIT_INTERRUPTED = 128 + signal.SIGINT
 # What takes longer says so.
 _PATIENCE_SECONDS = 2.0
@@ -101,7 +101,7 @@ class Context:
         except errors.CommandTimeout as error:
             out(error.result.stdout)
             err(error.result.stderr)
-            raise Ended(str(error), _EXIT_TIMEOUT) from error
+            raise Ended(str(error), EXIT_TIMEOUT) from error
         except errors.ExecTransportError as error:
             raise Ended(str(error), EXIT_OURS) from error
         except errors.SandboxError as error:

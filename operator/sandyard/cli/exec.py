@@ -13,9 +13,10 @@ from typing import Any
 import click
 
 from sandyard.cli import tables, terminal
-from sandyard.cli.context import EXIT_OURS, Context, Ended, err, note, out, stdin_descriptor
+from sandyard.cli.context import EXIT_OURS, EXIT_TIMEOUT, Context, Ended, err, note, out, stdin_descriptor
 from sandyard.cli.options import making, output, pairs, wanted, words
 from sandyard.client import AsyncSandbox
+from sandyard.client.commands.background import OutputChunk
 
 __all__ = ["COMMANDS"]
 
@@ -187,7 +188,7 @@ def ps(context: Context, name: str, bg: bool, output: str | None) -> None:
 @click.command()
 @click.argument("name")
 @click.argument("id_", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Print until the command has ended, and exit with its exit code.")
+@click.option("-f", "--follow", is_flag=True, help="Print until the command has ended, and exit as `exec` does.")
 @click.pass_obj
 def logs(context: Context, name: str, id_: str, follow: bool) -> None:
     """Print the output of a background command so far."""
@@ -195,13 +196,22 @@ def logs(context: Context, name: str, id_: str, follow: bool) -> None:
     async def job(sandbox: AsyncSandbox) -> int | None:
         handle = await sandbox.commands.connect(id_)
         if follow:
-            return (await handle.follow(out, err)).exit_code
+            chunk = await handle.follow(out, err)
+            told(chunk)
+            return EXIT_TIMEOUT if chunk.timed_out else chunk.exit_code
         chunk = await handle.read()
         while chunk.stdout or chunk.stderr:
             out(chunk.stdout)
             err(chunk.stderr)
             chunk = await handle.read(chunk.stdout_offset, chunk.stderr_offset)
+        told(chunk)
         return 0
+
+    def told(chunk: OutputChunk) -> None:
+        if chunk.truncated:
+            note("it has said more than is kept")
+        if chunk.timed_out:
+            note("its time was over, and it was ended")
 
     sys.exit(context.use(name, job))
 

@@ -34,7 +34,7 @@ from sandyard.client.errors import (
     SandboxFileNotFound,
 )
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Input, Output, Sinks, encoded, hand_over
+from sandyard.client.exec.command import Command, Input, Output, Sinks, check_count, encoded, hand_over
 from sandyard.client.files import archive
 from sandyard.client.files.tools import Tools
 from sandyard.client.result import CommandResult, Said
@@ -180,6 +180,9 @@ async def run_code(
     known = languages.of(program.language)
     if known is None:
         raise InvalidArgument(languages.unknown(program.language))
+    encoded(program.code, "code")
+    check_count("max_artifacts", program.max_artifacts)
+    check_count("max_artifact_bytes", program.max_artifact_bytes)
     folder = f"{_FOLDER}/{script.new_id()}"
     given = next((word[1:] for word in script.variables(program.env) if word.startswith("=")), "")
     made = languages.files(known, program.code, called=program.args is not None, given=given, names=program.env)

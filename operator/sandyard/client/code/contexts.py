@@ -43,7 +43,7 @@ from sandyard.client.errors import (
     SandboxFileNotFound,
 )
 from sandyard.client.exec import runner, script
-from sandyard.client.exec.command import Command, Output, Sinks, encoded
+from sandyard.client.exec.command import Command, Output, Sinks, check_count, encoded
 from sandyard.client.files import archive
 from sandyard.client.files.tools import Tools
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
@@ -160,6 +160,8 @@ class CodeContext:
         words = ["/bin/sh", "-c", _CELL, "sandyard-cell", f"{_FOLDER}/{self.id}", place]
         asked = Command(words, "/", stdin=encoded(code, "code"), timeout=timeout, output_limit=output_limit)
         await runner.check(self._session, asked)
+        check_count("max_artifacts", max_artifacts)
+        check_count("max_artifact_bytes", max_artifact_bytes)
         limit: Limit | None = None
         async with passing(self._session, place):
             try:

@@ -149,5 +149,5 @@ async def _send(reader: asyncio.StreamReader, process: remotecommand.Exec) -> No
 
 def check_port(what: str, port: int, least: int = 0) -> None:
     """Raise `InvalidArgument` unless *port* is the number of one."""
-    if not least <= port <= 65535:
-        raise InvalidArgument(f"{what}: {port} is no port; give {least} to 65535")
+    if isinstance(port, bool) or not isinstance(port, int) or not least <= port <= 65535:
+        raise InvalidArgument(f"{what}: {port!r} is no port; give {least} to 65535")

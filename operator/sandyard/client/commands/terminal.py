@@ -13,7 +13,7 @@ from typing import Final, Self
 from sandyard.client.errors import ExecTransportError, InvalidArgument, NotFinished, SandboxError
 from sandyard.client.exec import leash, opening, script
 from sandyard.client.exec.call import LOST_REASON_SECONDS, REASON_SECONDS
-from sandyard.client.exec.command import is_number
+from sandyard.client.exec.command import check_count, is_number
 from sandyard.client.exec.termination import terminate
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
@@ -84,6 +84,8 @@ class Terminal:
     def __init__(self, session: Session, command: Sequence[str], size: tuple[int, int], cwd: str,
                  env: dict[str, str]) -> None:  # fmt: skip
         self._session = session
+        check_count("columns", size[0], 1)
+        check_count("rows", size[1], 1)
         self._size = size
         self._id = script.new_id()
         self._asked = cwd, env, ("--", *(script.words_of(command) if command else ()))
@@ -135,6 +137,8 @@ class Terminal:
     async def write(self, data: bytes) -> None:
         """Type *data*."""
         assert self._process is not None, "use the terminal as a context manager"
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise InvalidArgument(f"data: a {type(data).__name__} is no bytes: give them as a terminal gets them")
         try:
             await self._process.write(data)
         except errors.TransportError as error:

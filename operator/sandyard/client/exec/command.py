@@ -91,8 +91,10 @@ def encoded(text: str, what: str) -> bytes:
     Raises
     ------
     InvalidArgument
-        It holds half a character, as broken JSON does; *what* names it in the error.
+        It is no text, or holds half a character, as broken JSON does; *what* names it in the error.
     """
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{what}: a {type(text).__name__} is no text")
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError as error:

@@ -112,6 +112,9 @@ def variables(env: Mapping[str, str]) -> list[str]:
     InvalidArgument
         A name is none that any program can have.
     """
+    if not isinstance(env, Mapping):
+        raise InvalidArgument(f"env: a {type(env).__name__} is no mapping of names to values")
+    _check_text("env", *env, *env.values())
     for name in env:
         if not name or "=" in name:
             raise InvalidArgument(f"env: {name!r} is no name of a variable: it is empty or holds a =")

@@ -219,7 +219,7 @@ class _Unpacking:
     def _refused(self, entry: Entry, parts: list[str] | None) -> str | None:
         target = answers.text(entry.target, _LONGEST_TOLD)
         if parts is None:
-            return "leads out of the destination"
+            return "its name is too long" if len(entry.name) > LONGEST_NAME else "leads out of the destination"
         if entry.kind == "other":
             return "neither file, folder nor link"
         if entry.kind == "link" and _leads_out(parts, entry.target):

@@ -266,6 +266,10 @@ class Files:
             The file does not hold an old text, or holds it more than once without *replace_all*; the file
             is unchanged.
         """
+        if isinstance(changes, str | Mapping) or not all(
+            isinstance(one, tuple | list) and len(one) == 2 for one in changes
+        ):
+            raise InvalidArgument("changes: not a list of pairs, each of an old text and a new one")
         content, made = await self.read(path), 0
         for old, new in changes:
             before, after = _bytes(old, path), _bytes(new, path)
