@@ -311,3 +311,29 @@ def test_nothing_is_kept_of_a_pool_that_is_gone(world: World) -> None:
     world.api.remove(("sandboxpools", "pool"))
     world.prompt(10)
     assert not claims._left_alone
+
+
+@pytest.mark.parametrize("fault", ["ok", "forbidden", "failing", "lost", "unanswered", "unconnected"])
+def test_nothing_is_kept_of_a_start_that_is_over_before_its_reply(
+    world: World, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch shows a pod come and go while the reply to its create is still on its way."""
+    real = world.leader.connection.create
+
+    async def create(path: str, body: dict[str, Any], **options: Any) -> dict[str, Any]:
+        made = await real(path, body, **options)
+        if path.endswith("/pods"):
+            world.api.remove(("pods", body["metadata"]["name"]))
+            world.api.finish(body["metadata"]["name"])
+            world.catch_up()
+        return made
+
+    monkeypatch.setattr(world.leader.connection, "create", create)
+    world.api.targeted["create"].append(fault)
+    world.api.change("sandboxpools", "pool", {"spec": {"replicas": 3}})
+    world.catch_up()
+    world.work(1000)
+    monkeypatch.setattr(world.leader.connection, "create", real)
+    world.prompt(150, 0.5)
+    assert len(world.free()) == 3
+    assert not world.operator.intake._starts._under_way

@@ -59,9 +59,15 @@ class Starts:
 
     async def create(self, pod: Mapping[str, Any], urgency: Urgency) -> None:
         """Send *pod*, and count it."""
-        await self._pods.create(pod, urgency)
+        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        # Before the reply: the watch may show the pod's end first.
+        self._under_way.add(key)
+        try:
+            await self._pods.create(pod, urgency)
+        except BaseException:
+            self._under_way.discard(key)
+            raise
         self._metrics.pod_starts.labels("created").inc()
-        self._under_way.add((pod["metadata"]["namespace"], pod["metadata"]["name"]))
 
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Measure the start of a pod of ours when it is seen ready and proven for the first time."""
