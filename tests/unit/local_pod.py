@@ -51,6 +51,8 @@ class LocalPod:
         # Who runs what is run, and where; None: as the tests themselves.
         self.user: int | None = None
         self.folder: pathlib.Path | None = None
+        # By how many seconds the node comes late with a terminal, which nobody waits for by then.
+        self.late = 0.0
         self.loop: asyncio.AbstractEventLoop | None = None
         # Of execs that have ended by themselves: what they have left runs on until the pod ends.
         self._groups: list[int] = []
@@ -147,6 +149,8 @@ class LocalPod:
         self.execs += 1
         if self.forbidden:
             return web.json_response({"reason": "Forbidden", "message": "no"}, status=403)  # type: ignore[return-value]
+        if self.late and request.query["tty"] == "true":
+            await asyncio.shield(self._run_late(request.query.getall("command")))
         socket = web.WebSocketResponse(protocols=(remotecommand.V5,), max_msg_size=0)
         await socket.prepare(request)
         process = await asyncio.create_subprocess_exec(
@@ -178,6 +182,15 @@ class LocalPod:
             # The end of a process is seen only once its output is read.
             await process.communicate()
         return socket
+
+    async def _run_late(self, command: list[str]) -> None:
+        await asyncio.sleep(self.late)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self._groups.append(process.pid)
+        await process.wait()
 
     def end(self) -> None:
         """End what is left of all that was run."""

@@ -14,6 +14,7 @@ import pytest
 
 from sandyard.client import AsyncSandbox
 from sandyard.client.exec import script
+from tests.unit.local_pod import LocalPod
 
 pytestmark = pytest.mark.timeout(90)
 MOMENTS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
@@ -73,6 +74,38 @@ async def test_what_is_not_open_yet_is_closed(sandbox: AsyncSandbox, kind: str, 
 
     assert [await given_up(call, seconds) for seconds in MOMENTS].count(True) >= 2
     # Also what the server has begun and nobody has heard of.
+    await nothing(mark)
+
+
+@pytest.mark.parametrize("kind", ["shell", "terminal"])
+async def test_what_was_to_be_closed_is_closed_though_that_was_given_up(
+    sandbox: AsyncSandbox, kind: str, tmp_path: pathlib.Path
+) -> None:
+    mark = secrets.token_hex(16)
+    env = {"SANDYARD_TEST_MARK": mark, "HOME": str(tmp_path)}
+    for seconds in (0.0, 0.01, 0.05, 0.1):
+        opened = await (sandbox.shell(env=env) if kind == "shell" else sandbox.pty(["sleep", "60"], env=env))
+        assert await given_up(lambda opened=opened: opened.__aexit__(None, None, None), seconds)  # type: ignore[misc]
+        assert not marked(mark)
+
+
+@pytest.mark.parametrize("late", [0.5, 1.5])
+async def test_a_terminal_that_begins_after_it_was_given_up_ends(
+    inside: tuple[LocalPod, AsyncSandbox], late: float
+) -> None:
+    """A busy node starts it when what looks for it has been and gone."""
+    mark, notes = secrets.token_hex(16), pathlib.Path("/tmp/.sandyard/over")
+    before = set(notes.iterdir()) if notes.is_dir() else set()
+    local, sandbox = inside
+    local.late = late
+    assert await given_up(lambda: sandbox.pty(["sleep", "60"], env={"SANDYARD_TEST_MARK": mark}), 0.2)
+    left = set(notes.iterdir()) - before
+    # One that was found while it was looked for leaves none.
+    assert left or late < 1
+    await asyncio.sleep(late)
+    async with asyncio.timeout(20):
+        while any(note.exists() for note in left):
+            await asyncio.sleep(0.05)
     await nothing(mark)
 
 

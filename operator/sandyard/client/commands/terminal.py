@@ -14,6 +14,7 @@ from sandyard.client.errors import ExecTransportError, InvalidArgument, NotFinis
 from sandyard.client.exec import leash, opening, script
 from sandyard.client.exec.call import LOST_REASON_SECONDS, REASON_SECONDS
 from sandyard.client.exec.command import check_count, is_number
+from sandyard.client.exec.farewell import to_the_end
 from sandyard.client.exec.termination import terminate
 from sandyard.client.session.session import Session
 from sandyard.kube import errors, remotecommand
@@ -113,7 +114,7 @@ class Terminal:
         except asyncio.CancelledError:
             # Nobody gets it, so nobody would close it.
             with contextlib.suppress(Exception):
-                await asyncio.shield(asyncio.wait_for(self.__aexit__(None, None, None), _FAREWELL_SECONDS))
+                await asyncio.shield(asyncio.wait_for(self._close(), _FAREWELL_SECONDS))
             raise
         self._reading = asyncio.create_task(self._follow(self._process))
         self._leash = asyncio.create_task(leash.hold(self._session, self._id, "HUP"))
@@ -124,6 +125,9 @@ class Terminal:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await to_the_end(self._close(), _FAREWELL_SECONDS)
+
+    async def _close(self) -> None:
         # Another task may be reading: it is told of the end by what it reads.
         tasks = [task for task in (self._reading, self._leash) if task is not None]
         for task in tasks:
@@ -132,7 +136,7 @@ class Terminal:
         await self._stack.aclose()
         if self.exit_code is None:
             with contextlib.suppress(errors.ApiError, errors.TransportError):
-                await terminate(self._session, self._id, "HUP", 2)
+                await terminate(self._session, self._id, "HUP", 2, unborn=self._reading is None)
 
     async def write(self, data: bytes) -> None:
         """Type *data*."""

@@ -193,9 +193,12 @@ def session(part: str, exec_id: str, folder: str, env: Mapping[str, str], *words
     return ["/bin/sh", "-c", text("raw", "give", "program", part), f"sandyard-{part}", *told]
 
 
-def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5) -> list[str]:
-    """The arguments of an exec that ends every process of a command."""
-    code = text("functions") + '\nsandyard_end "$@"'
+def kill(exec_id: str, signal: str = "TERM", grace_seconds: int = 5, *, unborn: bool = False) -> list[str]:
+    """The arguments of an exec that ends every process of a command.
+
+    *unborn*: it may not have begun; a terminal that begins later than this finds a note, and ends.
+    """
+    code = text("functions", "unborn") if unborn else text("functions") + '\nsandyard_end "$@"'
     return ["/bin/sh", "-c", code, "sandyard", exec_id, signal, str(grace_seconds)]
 
 

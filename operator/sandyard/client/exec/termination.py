@@ -37,8 +37,12 @@ def signal_name(signal: str) -> str:
     return name
 
 
-async def terminate(session: Session, exec_id: str, signal: str = "TERM", grace: float = GRACE_SECONDS) -> None:
+async def terminate(
+    session: Session, exec_id: str, signal: str = "TERM", grace: float = GRACE_SECONDS, *, unborn: bool = False
+) -> None:
     """Send *signal* to every process of a command, and KILL after *grace* seconds, of which a part counts as one.
+
+    *unborn*: of a terminal that may not have begun, and then never does.
 
     Raises
     ------
@@ -50,4 +54,4 @@ async def terminate(session: Session, exec_id: str, signal: str = "TERM", grace:
     name = signal_name(signal)
     if not is_number(grace) or not 0 <= grace <= _LONGEST_GRACE:
         raise InvalidArgument(f"grace: {grace!r} is not from 0 to {_LONGEST_GRACE} seconds")
-    await session.run_own(script.kill(exec_id, name, math.ceil(grace)), grace + _SLACK_SECONDS)
+    await session.run_own(script.kill(exec_id, name, math.ceil(grace), unborn=unborn), grace + _SLACK_SECONDS)

@@ -1,5 +1,5 @@
 # terminal ID FOLDER NAME=VALUE... -- COMMAND...
-_sy_f=$2
+_sy_f=$2 _sy_o=/tmp/.sandyard/over/$1
 export SANDYARD_EXEC="$1" TERM="${TERM:-xterm-256color}"
 shift 2
 cd "$_sy_f" 2>/dev/null || { echo "cwd: ${_sy_f#./}: no such folder, or none to enter" >&2; exit 125; }
@@ -12,4 +12,6 @@ shift
 sandyard_check "$1"
 ! sandyard_own "$1" || set -- /bin/sh -c '"$@"' sh "$@"
 [ -z "$sandyard_rest" ] || eval "set -- $sandyard_rest \"\$@\""
+# Whoever asked for it has given up meanwhile.
+[ ! -e "$_sy_o" ] || { rm -f "$_sy_o"; exit 0; }
 exec "$@"
