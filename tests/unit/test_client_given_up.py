@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import pathlib
 import secrets
 import time
@@ -19,6 +20,7 @@ from tests.unit.local_pod import LocalPod
 pytestmark = pytest.mark.timeout(90)
 MOMENTS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
 CODE = pathlib.Path("/tmp/.sandyard/code")
+OVER = pathlib.Path("/tmp/.sandyard/over")
 CONTEXTS = pathlib.Path("/tmp/.sandyard/contexts")
 
 
@@ -32,8 +34,8 @@ def marked(mark: str) -> list[str]:
     return found
 
 
-def folders() -> set[pathlib.Path]:
-    return set(CODE.iterdir()) if CODE.is_dir() else set()
+def folders(of: pathlib.Path = CODE) -> set[pathlib.Path]:
+    return set(of.iterdir()) if of.is_dir() else set()
 
 
 def text_of(folder: pathlib.Path) -> str:
@@ -85,7 +87,7 @@ async def test_what_was_to_be_closed_is_closed_though_that_was_given_up(
     env = {"SANDYARD_TEST_MARK": mark, "HOME": str(tmp_path)}
     for seconds in (0.0, 0.01, 0.05, 0.1):
         opened = await (sandbox.shell(env=env) if kind == "shell" else sandbox.pty(["sleep", "60"], env=env))
-        assert await given_up(lambda opened=opened: opened.__aexit__(None, None, None), seconds)  # type: ignore[misc]
+        assert await given_up(functools.partial(opened.__aexit__, None, None, None), seconds)
         assert not marked(mark)
 
 
@@ -94,17 +96,16 @@ async def test_a_terminal_that_begins_after_it_was_given_up_ends(
     inside: tuple[LocalPod, AsyncSandbox], late: float
 ) -> None:
     """A busy node starts it when what looks for it has been and gone."""
-    mark, notes = secrets.token_hex(16), pathlib.Path("/tmp/.sandyard/over")
-    before = set(notes.iterdir()) if notes.is_dir() else set()
+    mark, before = secrets.token_hex(16), folders(OVER)
     local, sandbox = inside
     local.late = late
     assert await given_up(lambda: sandbox.pty(["sleep", "60"], env={"SANDYARD_TEST_MARK": mark}), 0.2)
-    left = set(notes.iterdir()) - before
+    left = folders(OVER) - before
     # One that was found while it was looked for leaves none.
     assert left or late < 1
     await asyncio.sleep(late)
     async with asyncio.timeout(20):
-        while any(note.exists() for note in left):
+        while left & folders(OVER):
             await asyncio.sleep(0.05)
     await nothing(mark)
 
@@ -117,7 +118,8 @@ async def test_the_folder_of_a_program_goes(sandbox: AsyncSandbox, kind: str) ->
     for seconds in (0.1, 0.5):
         # An interpreter that is slow to see that its cell was given up goes with it.
         context = await sandbox.contexts.create()
-        assert await given_up(lambda: sandbox.run_code(code) if kind == "program" else context.run(code), seconds)
+        run = sandbox.run_code if kind == "program" else context.run
+        assert await given_up(functools.partial(run, code), seconds)
     assert not [folder for folder in folders() - before if mark in text_of(folder)]
 
 

@@ -21,9 +21,9 @@ from sandyard.client.errors import (
 )
 from sandyard.client.exec import leash, opening, script
 from sandyard.client.exec.command import Output, check_timeout, encoded, hand_over
+from sandyard.client.exec.farewell import to_the_end
 from sandyard.client.exec.lines import finish
 from sandyard.client.exec.stream import Tail
-from sandyard.client.exec.farewell import to_the_end
 from sandyard.client.exec.termination import terminate
 from sandyard.client.result import DEFAULT_KEEP, CommandResult
 from sandyard.client.session.exec_limit import Turn
@@ -174,7 +174,7 @@ class Shell:
         if reading is not None:
             await to_the_end(self._end(reading), _FAREWELL_SECONDS)
 
-    async def _end(self, reading: asyncio.Task[None]) -> None:
+    async def _end(self, reading: asyncio.Task[remotecommand.Exit]) -> None:
         reading.cancel()
         held = [self._leash] if self._leash is not None else []
         for task in held:
