@@ -14,7 +14,16 @@ from sandyard.api import names
 from sandyard.podspec.containers import RESTART_COMMAND
 from sandyard.sandbox import freeze
 from tests.support import admission, bad_pods, chart
-from tests.support.admission import COLLECTOR, CONTROL_PLANE, OPERATOR, SOMEBODY, STRANGERS, World, built
+from tests.support.admission import (
+    COLLECTOR,
+    CONTROL_PLANE,
+    NETWORK_PLUGINS,
+    OPERATOR,
+    SOMEBODY,
+    STRANGERS,
+    World,
+    built,
+)
 from tests.support.kube import Kube, Refused, until
 
 
@@ -106,6 +115,34 @@ def test_the_control_plane_goes_on_with_our_pods(world: World) -> None:
     for user in CONTROL_PLANE:
         world.change(user, "pod", "ours", {"metadata": {"annotations": {"example.com/seen": "1"}}})
     world.delete(COLLECTOR, "pod", "ours")
+
+
+@pytest.mark.parametrize("user", [*NETWORK_PLUGINS, COLLECTOR])
+@pytest.mark.parametrize("subresource", ["", "status"])
+def test_a_network_plugin_notes_what_a_pod_s_network_is(world: World, user: str, subresource: str) -> None:
+    """As Calico and OVN-Kubernetes do for each pod that starts."""
+    noted = {"metadata": {"annotations": {"cni.projectcalico.org/podIP": "10.0.0.1/32"}}}
+    world.change(user, "pod", "ours", noted, subresource)
+    for stranger in (SOMEBODY, "system:serviceaccount:other:sandyard"):
+        with pytest.raises(Refused, match="sandyard"):
+            world.change(stranger, "pod", "ours", noted, subresource)
+
+
+@pytest.mark.parametrize(
+    ("change", "subresource"),
+    [
+        ({"metadata": {"labels": {"app": "web"}}}, ""),
+        ({"metadata": {"labels": {names.LABEL_STATE: None}}}, ""),
+        ({"metadata": {"labels": {"app": "web"}}}, "status"),
+        ({"metadata": {"annotations": {f"{names.GROUP}/x": "1"}}}, ""),
+        ({"metadata": {"annotations": {f"{names.GROUP}/x": "1"}}}, "status"),
+        ({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1"}]}}, ""),
+        ({"spec": {"activeDeadlineSeconds": 9}}, ""),
+    ],
+)
+def test_a_network_plugin_changes_nothing_else(world: World, change: dict[str, Any], subresource: str) -> None:
+    with pytest.raises(Refused, match=r"belong to the operator|pod updates may not change"):
+        world.change(NETWORK_PLUGINS[0], "pod", "ours", change, subresource)
 
 
 @pytest.mark.parametrize("user", [OPERATOR, SOMEBODY, COLLECTOR])

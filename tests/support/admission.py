@@ -18,8 +18,8 @@ from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
 from tests.support.kubelet import NODELESS
 
-__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS", "VOLUMES",
-           "WORKSPACE", "World", "built", "claim", "made_with", "policy", "waiting", "world"]  # fmt: skip
+__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "NETWORK_PLUGINS", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS",
+           "VOLUMES", "WORKSPACE", "World", "built", "claim", "made_with", "policy", "waiting", "world"]  # fmt: skip
 
 OPERATOR: Final = "system:serviceaccount:sandyard-system:sandyard"
 SOMEBODY = "mallory"
@@ -34,6 +34,7 @@ STRANGERS = [
     "system:serviceaccount:other:sandyard",
     "system:kubelet",
 ]
+NETWORK_PLUGINS = ["system:serviceaccount:calico-system:node", "system:serviceaccount:openshift-ovn-kubernetes:node"]
 CONTROL_PLANE = [COLLECTOR, SCHEDULER, "system:kube-controller-manager"]
 PROBE = podspec.Probe(image="sandyard/operator:1", pull_policy="IfNotPresent", forbidden=("10.96.0.1:443",))
 POOL = podspec.Owner("SandboxPool", "p", "11111111-1111-1111-1111-111111111111")
@@ -96,7 +97,7 @@ def world(admin: Kube) -> Iterator[World]:
     admin.make_namespace(namespace)
     made = World(admin, namespace)
     subjects = [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
-                for name in [OPERATOR, VOLUMES, *STRANGERS, *CONTROL_PLANE]]  # fmt: skip
+                for name in [OPERATOR, VOLUMES, *STRANGERS, *CONTROL_PLANE, *NETWORK_PLUGINS]]  # fmt: skip
     made.admin.create({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "all"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},

@@ -66,6 +66,11 @@ request.userInfo.username == '{{ include "sandyard.user" . }}-drain'
 request.userInfo.username.startsWith('system:serviceaccount:kube-system:') || request.userInfo.username.startsWith('system:kube-') || request.userInfo.username == 'system:apiserver'
 {{- end }}
 
+{{/* CEL: the request comes from the cluster's network plugin, where that does not live in kube-system. */}}
+{{- define "sandyard.isNetworkPlugin" -}}
+{{ toJson .Values.admission.networkPlugins }}.exists(plugin, request.userInfo.username.startsWith('system:serviceaccount:' + plugin + ':'))
+{{- end }}
+
 {{/* CEL: the request comes from a kubelet. */}}
 {{- define "sandyard.isNode" -}}
 'system:nodes' in request.userInfo.groups
