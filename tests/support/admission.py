@@ -18,8 +18,9 @@ from tests.support import manifests
 from tests.support.kube import Kube, Refused, until
 from tests.support.kubelet import NODELESS
 
-__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "NETWORK_PLUGINS", "OPERATOR", "OUR_POLICY", "SOMEBODY", "STRANGERS",
-           "VOLUMES", "WORKSPACE", "World", "built", "claim", "made_with", "policy", "waiting", "world"]  # fmt: skip
+__all__ = ["CLAIMED", "COLLECTOR", "CONTROL_PLANE", "NETWORK_PLUGINS", "OPERATOR", "OUR_POLICY", "SOMEBODY",
+           "STRANGERS", "VOLUMES", "WORKSPACE", "World", "built", "claim", "made_with", "policy", "waiting",
+           "world"]  # fmt: skip
 
 OPERATOR: Final = "system:serviceaccount:sandyard-system:sandyard"
 SOMEBODY = "mallory"
