@@ -114,6 +114,13 @@ def test_everything_has_the_name_and_the_labels_that_are_asked_for() -> None:
             assert item["metadata"]["labels"]["team"] == "a", (item["kind"], item["metadata"]["name"])
     for pod in pods(objects).values():
         assert pod["metadata"]["labels"]["team"] == "a"
+    named = chart.render({"nameOverride": "boxes"})
+    assert {item["metadata"].get("labels", {}).get("app.kubernetes.io/name") for item in named} == {"boxes", None}
+    assert {pod["metadata"]["labels"]["app.kubernetes.io/name"] for pod in pods(named).values()} == {"boxes"}
+    selector = chart.one(named, "Deployment")["spec"]["selector"]
+    assert selects(selector, chart.one(named, "Deployment")["spec"]["template"]["metadata"]["labels"])
+    service = {"matchLabels": chart.one(named, "Service")["spec"]["selector"]}
+    assert selects(service, pods(named)["Deployment"]["metadata"]["labels"])
     # Whom admission takes for the operator is the one that runs.
     account = chart.one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
     assert f"system:serviceaccount:sandyard-system:{account}" in yaml.safe_dump(objects, width=10**6)

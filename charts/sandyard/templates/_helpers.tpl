@@ -4,7 +4,7 @@
 {{- end }}
 
 {{- define "sandyard.selector" -}}
-app.kubernetes.io/name: sandyard
+app.kubernetes.io/name: {{ .Values.nameOverride | default "sandyard" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
@@ -140,7 +140,7 @@ spec:
 {{- range (lookup "admissionregistration.k8s.io/v1" "ValidatingAdmissionPolicyBinding" "" "").items }}
 {{- $labels := .metadata.labels | default dict }}
 {{- $other := index $labels "app.kubernetes.io/instance" | default "" }}
-{{- if and (eq (index $labels "app.kubernetes.io/name" | default "") "sandyard") (ne $other $own.Release.Name) (hasSuffix "-objects" .metadata.name) }}
+{{- if and (hasPrefix "sandyard-" (index $labels "helm.sh/chart" | default "")) (ne $other $own.Release.Name) (hasSuffix "-objects" .metadata.name) }}
 {{- $theirs := list }}
 {{- range (((.spec.matchResources | default dict).namespaceSelector | default dict).matchExpressions | default list) }}
 {{- $theirs = concat $theirs (.values | default list) }}
