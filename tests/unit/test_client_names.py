@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pathlib
+import re
 import shutil
+import subprocess
 
 import pytest
 
 from sandyard.client import AsyncSandbox
+from sandyard.client.code import languages
 
 pytestmark = [
     pytest.mark.timeout(90),
@@ -63,3 +69,19 @@ async def test_what_an_error_tells_of_its_way_names_nothing_of_ours(sandbox: Asy
     spoiled = "const e = f(); e.toString = null; Object.defineProperty(e, 'message', { get() { throw 1 } });"
     odd = await context.run(f"{spoiled} e.stack.length > 3")
     assert odd.text == "true"
+
+
+def test_what_calls_main_does_so_when_it_is_compiled_to_commonjs_too(tmp_path: pathlib.Path) -> None:
+    """As tsc makes it for a node that runs no TypeScript: an import that is a require has no default."""
+    known = languages.of("typescript")
+    assert known is not None
+    call = re.sub(r"import\(('[^']+')\)", r"Promise.resolve().then(() => require(\1))", known.call)
+    assert "import(" not in call and call.count("require(") > 1
+    (tmp_path / "main.js").write_text("function main({number}) { return {double: 2 * number} }\n" + call)
+    (tmp_path / "args").write_text('{"number": 21}')
+    result = tmp_path / "result"
+    subprocess.run(
+        ["node", tmp_path / "main.js"], check=True, timeout=30,
+        env={**os.environ, "SANDYARD_ARGS": str(tmp_path / "args"), "SANDYARD_RESULT": str(result)},
+    )  # fmt: skip
+    assert json.loads(result.read_text()) == {"double": 42}

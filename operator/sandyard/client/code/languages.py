@@ -54,13 +54,13 @@ with open(os.environ["SANDYARD_RESULT"], "w") as file:
 """
 _SCRIPT_CALL: Final = """
 ;(async () => {
-  // Not those that the program may have declared: "function process".
-  const [fs, { default: process }] = [await import('node:fs'), await import('node:process')];
+  // Not those that the program may have declared: "function process". By name: compiled to require it has no default.
+  const [fs, { env }] = [await import('node:fs'), await import('node:process')];
   const { Array, JSON, console } = globalThis;
-  const args = JSON.parse(fs.readFileSync(process.env.SANDYARD_ARGS, 'utf8'));
+  const args = JSON.parse(fs.readFileSync(env.SANDYARD_ARGS, 'utf8'));
   // @ts-ignore
   const value = await (Array.isArray(args) ? main(...args) : main(args));
-  fs.writeFileSync(process.env.SANDYARD_RESULT, JSON.stringify(value === undefined ? null : value));
+  fs.writeFileSync(env.SANDYARD_RESULT, JSON.stringify(value === undefined ? null : value));
 })().catch((error) => { console.error(error); process.exit(1); });
 """
 _RUBY_CALL: Final = """
