@@ -81,7 +81,8 @@ async def test_two_readers_share_what_is_said(sandbox: AsyncSandbox) -> None:
             return [piece async for piece in terminal]
 
         found = await asyncio.gather(take(), take())
-    assert sorted(found[0] + found[1]) == [b"1\n", b"2\n", b"3\n", b"4\n"]
+    # On a busy machine two lines may be one piece.
+    assert sorted(b"".join(found[0] + found[1]).splitlines()) == [b"1", b"2", b"3", b"4"]
 
 
 async def test_what_nobody_reads_is_not_taken_in_without_end(sandbox: AsyncSandbox) -> None:

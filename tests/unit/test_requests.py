@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import pathlib
@@ -315,3 +316,25 @@ def test_a_socket_notices_a_cut_network() -> None:
         )
         assert idle + between * count <= 10
         assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7500
+
+
+@pytest.mark.parametrize("slow", ["_writes", "_watches"])
+async def test_a_client_whose_end_is_given_up_leaves_no_connection_open(
+    slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await Client(ClusterConfig("http://127.0.0.1:1")).__aenter__()
+    sessions = {name: getattr(client, name) for name in ("_writes", "_watches")}
+    close, begun = sessions[slow].close, asyncio.Event()
+
+    async def hang() -> None:
+        await close()
+        begun.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(sessions[slow], "close", hang)
+    ending = asyncio.ensure_future(client.__aexit__())
+    await begun.wait()
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert all(session.closed for session in sessions.values())

@@ -108,9 +108,11 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for session in (self._writes, self._watches):
-            if session is not None:
-                await session.close()
+        # Whoever is cancelled meanwhile leaves none open.
+        async with contextlib.AsyncExitStack() as stack:
+            for session in (self._writes, self._watches):
+                if session is not None:
+                    stack.push_async_callback(session.close)
 
     def abandon(self) -> None:
         """Let go of connections that another process owns, since this one was forked from it, without touching them.
