@@ -25,7 +25,7 @@ from tests.unit.simulated_witness import condition
 if TYPE_CHECKING:
     from sandyard.engine.engine import Engine
 
-__all__ = ["SHAPES", "SimClock", "SimQueue", "World"]
+__all__ = ["SHAPES", "SimClock", "SimQueue", "World", "until"]
 
 # Kinds of pools, by what is special about their templates and their pods' lives.
 SHAPES: dict[str, dict[str, Any]] = {
@@ -251,3 +251,12 @@ class World:
                 self.sweep()
             if quiet > 9:
                 return
+
+
+def until(world: World, check: Any, seconds: float, step: float = 0.2) -> float:
+    """Seconds until *check* holds, with everything else prompt."""
+    began = world.now
+    while not check():
+        assert world.now - began < seconds, f"not within {seconds} s\n{world}"
+        world.prompt(1, step)
+    return world.now - began

@@ -14,20 +14,11 @@ from sandyard.kube.client import Client
 from sandyard.kube.lease import Lease
 from tests.unit import simulated_wire
 from tests.unit.simulated_witness import condition
-from tests.unit.simulation import World
+from tests.unit.simulation import World, until
 
 
 def status(world: World, name: str) -> dict[str, Any]:
     return dict(world.api.objects["sandboxes", name]["status"])
-
-
-def until(world: World, check: Any, seconds: float, step: float = 0.2) -> float:
-    """Seconds until *check* holds, with everything else prompt."""
-    began = world.now
-    while not check():
-        assert world.now - began < seconds, f"not within {seconds} s\n{world}"
-        world.prompt(1, step)
-    return world.now - began
 
 
 def warm(world: World) -> int:

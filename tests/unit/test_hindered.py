@@ -11,21 +11,13 @@ from sandyard.kube import errors
 from tests.unit import simulated_wire
 from tests.unit.claim_steps import status
 from tests.unit.simulated_witness import condition
-from tests.unit.simulation import World
+from tests.unit.simulation import World, until
 
 # A webhook that is away has the API server answer 500; one that refuses may choose the code.
 FAULTS = ("failing", "unavailable", "timeout", "forbidden", "invalid", "throttled", "bad")
 REFUSALS = ("forbidden", "invalid", "bad")
 TELLS_SECONDS = 5.0
 OWN = [{"name": "A", "value": "1"}]
-
-
-def until(world: World, check: Any, seconds: float, step: float = 0.2) -> float:
-    began = world.now
-    while not check():
-        assert world.now - began < seconds, f"not within {seconds} s\n{world}"
-        world.prompt(1, step)
-    return world.now - began
 
 
 def says(world: World, kind: str, name: str = "s1") -> dict[str, Any]:

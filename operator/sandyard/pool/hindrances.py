@@ -10,6 +10,7 @@ from typing import Final
 
 __all__ = ["STALLED_SECONDS", "TELL_AFTER_SECONDS", "Hindrance", "Hindrances"]
 
+# An API server that is restarted, or busy for a moment, is no news.
 TELL_AFTER_SECONDS: Final = 2.0
 # What fails for longer will not get better by itself.
 STALLED_SECONDS: Final = 20.0

@@ -16,6 +16,7 @@ from sandyard.engine.sandboxes.view import Views
 from sandyard.engine.sandboxes.write import SandboxWriter
 from sandyard.engine.state.store import Store
 from sandyard.kube import errors
+from sandyard.pool.hindrances import STALLED_SECONDS, TELL_AFTER_SECONDS
 from sandyard.sandbox import acquire, phase
 from sandyard.sandbox.status import Status
 from sandyard.sandbox.view import SandboxView, UnreadableView
@@ -23,10 +24,6 @@ from sandyard.sandbox.view import SandboxView, UnreadableView
 __all__ = ["Telling"]
 
 _log = logging.getLogger(__name__)
-# An API server that is restarted, or busy for a moment, is no news.
-_TELL_AFTER_SECONDS = 2.0
-# What fails for longer will not get better by itself.
-_STALLED_SECONDS = 20.0
 _LEAST_SECONDS = 0.1
 
 
@@ -50,8 +47,8 @@ class Telling:
             return
         entry, now = run.entry, self._clock.monotonic()
         entry.hindered_since = entry.hindered_since or began
-        waits = entry.hindered_since + _TELL_AFTER_SECONDS - now
-        if waits > 0 and _pause(error) < _TELL_AFTER_SECONDS:
+        waits = entry.hindered_since + TELL_AFTER_SECONDS - now
+        if waits > 0 and _pause(error) < TELL_AFTER_SECONDS:
             self._queue.add_after(run.sandbox.uid, waits)
             return
         entry.hindered = _told(error)
@@ -59,7 +56,7 @@ class Telling:
             return
         self._reporting.hindered(entry, entry.hindered)
         view = self._views.of(run)
-        stalled = _is_refused(error) or now - entry.hindered_since >= _STALLED_SECONDS
+        stalled = _is_refused(error) or now - entry.hindered_since >= STALLED_SECONDS
         await self._write(run, _status(view, entry.hindered, stalled=stalled))
         left = acquire.left_seconds(view) if isinstance(view, SandboxView) else None
         if left is not None:
