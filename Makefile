@@ -18,7 +18,7 @@ soak: ## Run the long forms of the tests that have a short one (an hour and a ha
 lint: ## Run the static checks (a minute)
 	@hack/lint
 
-unit: ## Run the unit tests (two minutes)
+unit: ## Run the unit tests (a quarter of an hour)
 	@hack/test tests/unit
 
 adapters: # Run the adapters' tests, with the packages that they are for (five minutes)
